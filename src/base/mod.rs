@@ -1,0 +1,16 @@
+//! Owns the words everything else is written in: ids, places, keys, time, the
+//! state hash. Never does I/O, reads a clock or uses a float. Imported by
+//! every other module, imports none. Invariant: every function here is total;
+//! the extremes of `i64` and scale 255 are ordinary values.
+
+pub mod geometry;
+pub mod hash;
+pub mod ids;
+pub mod key;
+pub mod time;
+
+pub use geometry::{Position, SectorId};
+pub use hash::StateHash;
+pub use ids::{Incarnation, NodeId, PlayerId, SessionId, UnitId};
+pub use key::{EntityKey, KeyError};
+pub use time::{Millis, Tick};

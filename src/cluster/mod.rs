@@ -1,0 +1,3 @@
+//! Owns what makes nodes one cluster; in `core`, without I/O.
+
+pub mod core;

@@ -1,0 +1,127 @@
+//! Owns the shape of the one write a node makes, and of its answers.
+//!
+//! Never touches a disk: engines in `store` carry it out, `cluster::core`
+//! decides what is in it. Invariant: a commit with the same node, incarnation
+//! and number is the same bytes, so that it can be sent again until its
+//! outcome is known, and takes effect once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
+
+/// The longest value of a put, in bytes; longer things are written in chunks.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// One durable write: all of it is refused if the node's row does not match
+/// (another incarnation, or a number that is not the next), else its groups
+/// are tried in order, each accepted or refused by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    /// 0 begins the incarnation: accepted when the row (if any) is of the
+    /// incarnation before; it keeps the row's tick and puts that tick under
+    /// [`keys::ended_incarnation`](super::keys::ended_incarnation). From then
+    /// on each commit has the next number; the number already in the row is
+    /// answered from the row and changes nothing.
+    pub number: u64,
+    /// Drawn once by the process that began the incarnation; tells a repeated
+    /// beginning from a second process with the same node id.
+    pub nonce: u64,
+    /// The node's tick; never less than the row's. Ignored in commit 0.
+    pub tick: Tick,
+    /// Chained hash over this node's audit entries so far.
+    pub audit_root: [u8; 32],
+    pub groups: Vec<Group>,
+}
+
+/// Changes that happen together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// All must hold, or the group is refused; they see the groups before
+    /// this one in the same commit.
+    pub checks: Vec<Check>,
+    pub puts: Vec<Put>,
+    pub append: Option<Append>,
+}
+
+/// A condition on one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub key: Vec<u8>,
+    pub expect: Expect,
+}
+
+/// What a [`Check`] expects of its key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// There is none.
+    Absent,
+    /// There is one, last put by the commit with this version.
+    Version(u64),
+    /// There is none, or the big-endian u64 in its first 8 bytes is less.
+    NumberBelow(u64),
+}
+
+/// A key's new value, `None` to delete it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// The next record of an entity's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Append {
+    pub entity: EntityKey,
+    /// This record's; the group is refused unless the journal's last is one
+    /// less. An entity's first record has 1.
+    pub sequence: u64,
+    /// An enveloped `Record`.
+    pub bytes: Vec<u8>,
+}
+
+/// A node's row: heartbeat, fence and clock at once; rewritten by every commit.
+/// Stored under [`keys::row`](super::keys::row), so that another node's group
+/// can raise its incarnation by [`Expect::Version`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    pub incarnation: Incarnation,
+    pub nonce: u64,
+    /// Of the last commit.
+    pub number: u64,
+    pub tick: Tick,
+    /// Indices of the groups refused in the last commit, ascending.
+    pub refused: Vec<u32>,
+    pub audit_root: [u8; 32],
+}
+
+/// A commit that is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitAnswer {
+    /// The store's version, raised by one with every commit; what this one
+    /// put has it.
+    pub version: u64,
+    /// Indices of the groups refused, ascending; their checks or expected
+    /// sequence failed, nothing of them happened.
+    pub refused: Vec<u32>,
+    /// The store's clock.
+    pub store_time: Millis,
+}
+
+/// Why there is no [`CommitAnswer`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The node's row is of another incarnation, or its number is neither this
+    /// nor the one before: this process owns nothing any more. Nothing of the
+    /// commit happened, and nothing of it ever will.
+    #[error("fenced: the node's row says {row:?}")]
+    Fenced { row: Option<NodeRow> },
+    /// The commit may or may not be durable; send the same bytes again.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The commit is malformed: a value is too long, say. A fault of ours; the
+    /// same bytes will never be accepted.
+    #[error("malformed commit: {0}")]
+    Malformed(String),
+}

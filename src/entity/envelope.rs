@@ -1,0 +1,93 @@
+//! Owns the envelope around everything that is stored or sent between nodes:
+//! what it is, in which version, how long, and for stored things the logic it
+//! needs. Postcard does not describe itself; this does.
+
+use serde::{Deserialize, Serialize};
+
+/// What an envelope holds. Stored: a number keeps its meaning for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Record = 1,
+    Snapshot = 2,
+    SnapshotHead = 3,
+    Account = 4,
+    Galaxy = 5,
+}
+
+/// The logic that what is stored needs to be replayed: a node replays only
+/// logic it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Logic {
+    /// The simulation's version, raised by every change that changes a bit.
+    pub version: u32,
+    /// The first 8 bytes of the hash over the rules in canonical form.
+    pub rules: u64,
+}
+
+/// The format written today; the one before it can be read.
+pub const FORMAT: u8 = 1;
+/// Bytes before the payload.
+pub const HEADER: usize = 18;
+
+/// Why bytes are not what they should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    #[error("{got} bytes where an envelope of {expected} was expected")]
+    Length { expected: usize, got: usize },
+    #[error("an envelope of kind {got} where {expected:?} was expected")]
+    Kind { expected: Kind, got: u8 },
+    #[error("format {0}, but this build reads up to {FORMAT}")]
+    Format(u8),
+}
+
+/// Starts an envelope in `out`: kind, format, logic (12 bytes), length u32,
+/// all little endian; returns where, for [`finish`]. The payload is appended
+/// in between, so that it is never copied.
+pub fn start(kind: Kind, logic: Logic, out: &mut Vec<u8>) -> usize {
+    let at = out.len();
+    out.extend([kind as u8, FORMAT]);
+    out.extend(logic.version.to_le_bytes());
+    out.extend(logic.rules.to_le_bytes());
+    out.extend([0; 4]);
+    at
+}
+
+/// Ends the envelope that [`start`] began at `at`.
+pub fn finish(at: usize, out: &mut [u8]) {
+    let length = u32::try_from(out.len() - at - HEADER).unwrap_or(u32::MAX);
+    out[at + HEADER - 4..at + HEADER].copy_from_slice(&length.to_le_bytes());
+}
+
+/// An envelope around `payload`.
+pub fn seal(kind: Kind, logic: Logic, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + payload.len());
+    let at = start(kind, logic, &mut out);
+    out.extend(payload);
+    finish(at, &mut out);
+    out
+}
+
+/// The logic and payload of the envelope that `bytes` is exactly.
+///
+/// # Errors
+/// When it is of another kind, a newer format, or another length.
+pub fn open(kind: Kind, bytes: &[u8]) -> Result<(Logic, &[u8]), EnvelopeError> {
+    let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
+        return Err(EnvelopeError::Length { expected: HEADER, got: bytes.len() });
+    };
+    if header[0] != kind as u8 {
+        return Err(EnvelopeError::Kind { expected: kind, got: header[0] });
+    }
+    if header[1] > FORMAT {
+        return Err(EnvelopeError::Format(header[1]));
+    }
+    let u32_at =
+        |i: usize| u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+    let length = u32_at(HEADER - 4) as usize;
+    if length != payload.len() {
+        return Err(EnvelopeError::Length { expected: HEADER + length, got: bytes.len() });
+    }
+    let rules = u64::from(u32_at(6)) | (u64::from(u32_at(10)) << 32);
+    Ok((Logic { version: u32_at(2), rules }, payload))
+}
