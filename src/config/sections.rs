@@ -1,0 +1,191 @@
+//! Owns the typed form of the settings: one struct per section of
+//! `config/starmesh.toml`, one field per key; what a key does is said there.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::Network;
+use super::values::{Bounded, NodeName, optional_path, parsed, path};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub node: NodeSettings,
+    pub http: Http,
+    pub store: StoreSettings,
+    pub galaxy: Galaxy,
+    pub players: Players,
+    pub limits: Limits,
+    pub sessions: Sessions,
+    pub engine: Engine,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    pub name: NodeName,
+    #[serde(deserialize_with = "path")]
+    pub data: PathBuf,
+    pub roles: Vec<Role>,
+    #[serde(deserialize_with = "optional_path")]
+    pub ready_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Sector,
+    Coordinator,
+    Meta,
+    Gateway,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    #[serde(deserialize_with = "listen_address")]
+    pub listen: SocketAddr,
+    pub behind_proxy: bool,
+    pub trusted_proxies: Vec<Network>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_certificate: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_path")]
+    pub tls_key: Option<PathBuf>,
+    pub workers: Bounded<1, 256>,
+    pub connections_max: Bounded<16, 1_000_000>,
+    pub request_timeout_s: Bounded<1, 300>,
+    pub shutdown_timeout_s: Bounded<1, 300>,
+}
+
+fn listen_address<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::Error> {
+    parsed(input, "an address and port such as 127.0.0.1:7400")
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    pub engine: EngineKind,
+    pub free_min_mib: Bounded<0, 1_048_576>,
+    pub cache_mib: Bounded<1, 65_536>,
+    pub reads_at_once: Bounded<1, 1_024>,
+    pub read_timeout_ms: Bounded<10, 60_000>,
+    pub write_timeout_ms: Bounded<100, 60_000>,
+    pub writes_waiting_max: Bounded<1, 65_536>,
+}
+
+impl StoreSettings {
+    /// Free disk space below which no commands are taken.
+    pub fn free_min_bytes(&self) -> u64 {
+        self.free_min_mib.u64() << 20
+    }
+
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache_mib.u64() << 20
+    }
+
+    pub fn read_timeout(&self) -> Duration {
+        Duration::from_millis(self.read_timeout_ms.u64())
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms.u64())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Sled,
+    Memory,
+}
+
+/// Used only when a galaxy is made; the store's values hold from then on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Galaxy {
+    pub seed: u64,
+    pub sectors_per_side: Bounded<1, 10_000>,
+    pub ledger_shards: Bounded<1, 4_096>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Players {
+    pub argon2_memory_kib: Bounded<8, 1_048_576>,
+    pub argon2_passes: Bounded<1, 32>,
+    pub hashing_threads: Bounded<1, 64>,
+    pub hashing_queue_max: Bounded<1, 65_536>,
+    pub access_token_hours: Bounded<1, 168>,
+    pub refresh_token_days: Bounded<1, 365>,
+    /// More than the longest access token, so that none outlives its key.
+    pub signing_key_days: Bounded<8, 3_650>,
+}
+
+impl Players {
+    pub fn access_token(&self) -> Duration {
+        Duration::from_secs(self.access_token_hours.u64() * 3_600)
+    }
+
+    pub fn refresh_token(&self) -> Duration {
+        Duration::from_secs(self.refresh_token_days.u64() * 86_400)
+    }
+
+    pub fn signing_key(&self) -> Duration {
+        Duration::from_secs(self.signing_key_days.u64() * 86_400)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub exempt: Vec<Network>,
+    pub connects_per_minute: Bounded<1, 1_000_000>,
+    pub logins_per_minute: Bounded<1, 1_000_000>,
+    pub registrations_per_hour: Bounded<1, 1_000_000>,
+    pub requests_per_minute: Bounded<1, 1_000_000>,
+    pub moves_per_minute: Bounded<1, 1_000_000>,
+    pub attacks_per_minute: Bounded<1, 1_000_000>,
+    pub trades_per_minute: Bounded<1, 1_000_000>,
+    pub others_per_minute: Bounded<1, 1_000_000>,
+    pub messages_per_second: Bounded<1, 1_000_000>,
+    pub kib_per_second: Bounded<1, 1_000_000>,
+    pub message_max_kib: Bounded<1, 1_024>,
+    pub subscription_sectors_max: Bounded<1, 1_024>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    pub connect_timeout_s: Bounded<1, 300>,
+    pub resume_minutes: Bounded<1, 60>,
+    pub unanswered_max: Bounded<1, 32>,
+    pub queue_max_kib: Bounded<64, 65_536>,
+    pub stalled_s: Bounded<5, 300>,
+    pub ping_s: Bounded<5, 300>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    pub arbiters: Bounded<1, 256>,
+    pub snapshots_at_once: Bounded<1, 64>,
+    pub loads_at_once: Bounded<1, 1_024>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub log_format: LogFormat,
+    pub log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}

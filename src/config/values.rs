@@ -1,0 +1,92 @@
+//! Owns the types of single values: numbers with a range, names, optional
+//! paths. Parsing is where a range is checked; nothing checks it again.
+
+use std::path::PathBuf;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+
+/// A whole number from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounded<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
+    /// `value` if it is in range.
+    pub fn new(value: u64) -> Option<Self> {
+        (MIN..=MAX).contains(&value).then_some(Self(value))
+    }
+
+    pub fn u64(self) -> u64 {
+        self.0
+    }
+
+    /// Only for ranges that fit; checked when compiled.
+    pub fn u32(self) -> u32 {
+        const { assert!(MAX <= u32::MAX as u64) };
+        self.0 as u32
+    }
+
+    /// Only for ranges that fit everywhere; checked when compiled.
+    pub fn usize(self) -> usize {
+        const { assert!(MAX <= u32::MAX as u64) };
+        self.0 as usize
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let value = i64::deserialize(input)?;
+        u64::try_from(value).ok().and_then(Self::new).ok_or_else(|| {
+            let expected = format!("a whole number from {MIN} to {MAX}");
+            D::Error::invalid_value(Unexpected::Signed(value), &expected.as_str())
+        })
+    }
+}
+
+/// What people call a node: 1 to 64 letters, digits, - and _.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeName(String);
+
+impl NodeName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for NodeName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeName {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(input)?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if (1..=64).contains(&text.len()) && text.chars().all(legal) {
+            return Ok(NodeName(text));
+        }
+        Err(D::Error::invalid_value(Unexpected::Str(&text), &"1 to 64 letters, digits, - and _"))
+    }
+}
+
+/// A path, `None` when the text is empty.
+pub fn optional_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(input)?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// A path that is not empty.
+pub fn path<'de, D: Deserializer<'de>>(input: D) -> Result<PathBuf, D::Error> {
+    optional_path(input)?
+        .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(""), &"the path of a folder"))
+}
+
+/// A text that [`FromStr`](std::str::FromStr) reads; else says `expected`.
+pub fn parsed<'de, D, T>(input: D, expected: &str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr,
+{
+    let text = String::deserialize(input)?;
+    text.parse().map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+}
