@@ -1,0 +1,223 @@
+//! Owns the gateway's way to rows in the store (accounts, refresh tokens, id
+//! blocks): reads on threads that may block, writes as groups in the commits of
+//! the node. Never makes a commit of its own: who drains the queue does.
+//! Invariant: what waits is bounded, and every call ends in bounded time.
+
+mod direct;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::base::{Millis, PlayerId, ids::ID_BLOCK};
+use crate::config::StoreSettings;
+use crate::entity::commit::{Check, Expect, Group, Put};
+use crate::entity::keys;
+use crate::store::{Changes, ReadError, Store, Versioned};
+
+/// What became of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupAnswer {
+    /// Durable, with the version of its commit.
+    Accepted { version: u64 },
+    /// A check failed; nothing of it happened.
+    Refused,
+}
+
+/// The store gave no answer in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreAway {
+    #[error("the store does not answer, nothing was changed: {0}")]
+    Unchanged(String),
+    /// The group may become durable, now or later.
+    #[error("the store does not answer, the change may or may not happen")]
+    Unknown,
+}
+
+impl From<ReadError> for StoreAway {
+    fn from(error: ReadError) -> Self {
+        StoreAway::Unchanged(error.to_string())
+    }
+}
+
+/// A group that waits for the node's next commit, and who wants to know.
+/// Dropping `answer` tells the asker that the outcome is unknown.
+#[derive(Debug)]
+pub struct GroupRequest {
+    pub group: Group,
+    pub answer: oneshot::Sender<Result<GroupAnswer, StoreAway>>,
+}
+
+/// Time limits and bounds, from the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsLimits {
+    pub reads_at_once: usize,
+    pub read_timeout: Duration,
+    pub write_timeout: Duration,
+    pub writes_waiting_max: usize,
+}
+
+impl From<&StoreSettings> for RowsLimits {
+    fn from(settings: &StoreSettings) -> Self {
+        RowsLimits {
+            reads_at_once: settings.reads_at_once.usize(),
+            read_timeout: settings.read_timeout(),
+            write_timeout: settings.write_timeout(),
+            writes_waiting_max: settings.writes_waiting_max.usize(),
+        }
+    }
+}
+
+/// The rows of the store; cheap to clone.
+#[derive(Clone)]
+pub struct Rows {
+    store: Arc<dyn Store>,
+    reads: Arc<Semaphore>,
+    commits: mpsc::Sender<GroupRequest>,
+    limits: RowsLimits,
+    player_ids: Arc<Mutex<Range<u64>>>,
+}
+
+impl Rows {
+    /// Rows of `store`, and the queue of groups that the node's core drains
+    /// into its commits.
+    pub fn new(store: Arc<dyn Store>, limits: RowsLimits) -> (Rows, mpsc::Receiver<GroupRequest>) {
+        let (commits, queue) = mpsc::channel(limits.writes_waiting_max);
+        let reads = Arc::new(Semaphore::new(limits.reads_at_once));
+        let player_ids = Arc::new(Mutex::new(0..0));
+        (Rows { store, reads, commits, limits, player_ids }, queue)
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    pub async fn get(&self, key: Vec<u8>) -> Result<Option<Versioned>, StoreAway> {
+        self.read(move |store| store.get(&key)).await
+    }
+
+    /// See [`Store::scan`].
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    pub async fn scan(
+        &self,
+        prefix: Vec<u8>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, StoreAway> {
+        self.read(move |store| store.scan(&prefix, after.as_deref(), limit)).await
+    }
+
+    /// See [`Store::changes`].
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    pub async fn changes(&self, since: u64, limit: usize) -> Result<Changes, StoreAway> {
+        self.read(move |store| store.changes(since, limit)).await
+    }
+
+    /// The store's clock.
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    pub async fn time(&self) -> Result<Millis, StoreAway> {
+        self.read(|store| store.time()).await
+    }
+
+    /// A read on a thread that may block. The permit goes with it, so that a
+    /// read that takes too long still counts as under way after its time limit.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreAway> {
+        let late = || StoreAway::Unchanged("no answer in time".to_string());
+        timeout(self.limits.read_timeout, async {
+            let permit = self.reads.clone().acquire_owned().await.map_err(|_| late())?;
+            let store = self.store.clone();
+            let read = move || run_read(&*store, read, permit);
+            Ok(tokio::task::spawn_blocking(read).await.map_err(|_| late())??)
+        })
+        .await
+        .map_err(|_| late())?
+    }
+
+    /// Puts `group` into one of the node's next commits and waits for it.
+    ///
+    /// # Errors
+    /// When too many groups wait or the node stops (`Unchanged`), or the
+    /// outcome is not known in time (`Unknown`).
+    pub async fn commit_group(&self, group: Group) -> Result<GroupAnswer, StoreAway> {
+        let (answer, outcome) = oneshot::channel();
+        self.commits.try_send(GroupRequest { group, answer }).map_err(|error| {
+            StoreAway::Unchanged(match error {
+                mpsc::error::TrySendError::Full(_) => "too many writes wait".to_string(),
+                mpsc::error::TrySendError::Closed(_) => "the node stops".to_string(),
+            })
+        })?;
+        match timeout(self.limits.write_timeout, outcome).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(StoreAway::Unknown),
+        }
+    }
+
+    /// A new player's id, from a block of [`ID_BLOCK`] of this process; what
+    /// is left of a block when the process ends is never used.
+    ///
+    /// # Errors
+    /// When a new block is needed and the store does not answer.
+    pub async fn next_player_id(&self) -> Result<PlayerId, StoreAway> {
+        let mut block = self.player_ids.lock().await;
+        if block.is_empty() {
+            *block = self.take_id_block().await?;
+        }
+        let id = block.start;
+        block.start += 1;
+        Ok(PlayerId(id))
+    }
+
+    /// Takes a block that nobody else has, by compare-and-swap of
+    /// [`keys::NEXT_ID`]. A lost race is tried again; every loser has a winner,
+    /// so it ends.
+    async fn take_id_block(&self) -> Result<Range<u64>, StoreAway> {
+        loop {
+            let row = self.get(keys::NEXT_ID.to_vec()).await?;
+            let (start, group) = id_block_group(row.as_ref())?;
+            if let GroupAnswer::Accepted { .. } = self.commit_group(group).await? {
+                return Ok(start..start + ID_BLOCK);
+            }
+        }
+    }
+}
+
+fn run_read<T>(
+    store: &dyn Store,
+    read: impl FnOnce(&dyn Store) -> Result<T, ReadError>,
+    _permit: OwnedSemaphorePermit,
+) -> Result<T, ReadError> {
+    read(store)
+}
+
+/// The first id of the next block, and the group that takes it. Ids begin at 1.
+fn id_block_group(row: Option<&Versioned>) -> Result<(u64, Group), StoreAway> {
+    let (start, expect) = match row {
+        None => (1, Expect::Absent),
+        Some(row) => {
+            let bytes = row.value.as_slice().try_into().map_err(|_| {
+                StoreAway::Unchanged("the row of the next id is damaged".to_string())
+            })?;
+            (u64::from_be_bytes(bytes), Expect::Version(row.version))
+        }
+    };
+    let key = keys::NEXT_ID.to_vec();
+    let value = Some(start.saturating_add(ID_BLOCK).to_be_bytes().to_vec());
+    let group = Group {
+        checks: vec![Check { key: key.clone(), expect }],
+        puts: vec![Put { key, value }],
+        append: None,
+    };
+    Ok((start, group))
+}
