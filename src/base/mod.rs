@@ -3,14 +3,20 @@
 //! every other module, imports none. Invariant: every function here is total;
 //! the extremes of `i64` and scale 255 are ordinary values.
 
+#![deny(clippy::float_arithmetic)]
+
+pub mod draw;
+pub mod fixed;
 pub mod geometry;
 pub mod hash;
 pub mod ids;
 pub mod key;
+pub mod place;
 pub mod time;
 
 pub use geometry::{Position, SectorId};
 pub use hash::StateHash;
 pub use ids::{Incarnation, NodeId, PlayerId, SessionId, UnitId};
 pub use key::{EntityKey, KeyError};
+pub use place::CompressedPosition;
 pub use time::{Millis, Tick};

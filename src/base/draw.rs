@@ -1,0 +1,15 @@
+//! Owns chance: a draw is a keyed hash of what it is for. Never keeps a state,
+//! so draws do not depend on their order. Called by whatever the galaxy's seed
+//! decides. Invariant: the same seed, purpose and numbers give the same draw.
+
+/// A uniform u64 for `numbers` of `purpose`, a name that no other use has.
+pub fn draw(seed: u64, purpose: &str, numbers: &[u64]) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key(purpose);
+    hasher.update(&seed.to_le_bytes());
+    for number in numbers {
+        hasher.update(&number.to_le_bytes());
+    }
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,131 @@
+//! Owns arithmetic that other programs do with floats: lengths, headings,
+//! decimal fractions. Never uses a float. Called by the simulation and by
+//! whoever reads rules. Invariant: total, and the same bits everywhere.
+
+/// The length of (x, y), rounded down.
+pub fn length(x: i64, y: i64) -> u64 {
+    // Two squares of at most 2^126 fit u128, and the root of their sum u64.
+    let square = |v: i64| u128::from(v.unsigned_abs()).pow(2);
+    u64::try_from((square(x) + square(y)).isqrt()).unwrap_or(u64::MAX)
+}
+
+/// The length of (x, y), rounded up.
+pub fn length_ceil(x: i64, y: i64) -> u64 {
+    let square = |v: i64| u128::from(v.unsigned_abs()).pow(2);
+    let sum = square(x) + square(y);
+    let root = sum.isqrt();
+    u64::try_from(root + u128::from(root * root < sum)).unwrap_or(u64::MAX)
+}
+
+/// `numerator / denominator` to the nearest integer, halves away from zero;
+/// 0 when the denominator is 0.
+pub fn divide_rounded(numerator: i64, denominator: i64) -> i64 {
+    let (n, d) = (i128::from(numerator), i128::from(denominator));
+    if d == 0 {
+        return 0;
+    }
+    let half = d.abs() / 2 * n.signum();
+    i64::try_from((n + half) / d).unwrap_or(i64::MAX)
+}
+
+/// atan(2^-i) in turns of 2^32, for CORDIC.
+const ARC_TANGENTS: [i64; 20] = [
+    536_870_912,
+    316_933_406,
+    167_458_907,
+    85_004_756,
+    42_667_331,
+    21_354_465,
+    10_679_838,
+    5_340_245,
+    2_670_163,
+    1_335_087,
+    667_544,
+    333_772,
+    166_886,
+    83_443,
+    41_722,
+    20_861,
+    10_430,
+    5_215,
+    2_608,
+    1_304,
+];
+
+/// The direction of (x, y) as a binary angle: 65,536 to the turn, 0 along +x,
+/// 16,384 along +y; `None` for (0, 0). Within one unit of the true angle, and
+/// exact along axes and diagonals.
+pub fn heading(x: i32, y: i32) -> Option<u16> {
+    if (x, y) == (0, 0) {
+        return None;
+    }
+    let (a, b) = (i64::from(x.unsigned_abs()), i64::from(y.unsigned_abs()));
+    // Fold into the first octant, so that all eight are mirror images.
+    let octant = arc(a.max(b), a.min(b));
+    let quadrant = if b > a { 0x4000 - octant } else { octant };
+    let half = if x < 0 { 0x8000 - quadrant } else { quadrant };
+    let turn = if y < 0 { 0x1_0000 - half } else { half };
+    Some((turn & 0xFFFF) as u16)
+}
+
+/// The angle of (x, y) for x ≥ y ≥ 0, x > 0, in turns of 65,536: CORDIC in
+/// vectoring mode (J. E. Volder, 1959).
+fn arc(x: i64, y: i64) -> i64 {
+    // As many bits as fit: each iteration drops some.
+    let shift = x.leading_zeros().saturating_sub(20);
+    let (mut x, mut y, mut angle) = (x << shift, y << shift, 0);
+    for (i, step) in ARC_TANGENTS.iter().enumerate() {
+        let side = if y >= 0 { 1 } else { -1 };
+        (x, y) = (x + side * (y >> i), y - side * (x >> i));
+        angle += side * step;
+    }
+    (angle + (1 << 15)) >> 16
+}
+
+/// A number with at most three decimals, in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Thousandths(pub i64);
+
+/// What is wrong with a decimal number written as text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a decimal number: expected digits and at most three decimals, like 12.125")]
+pub struct ParseDecimalError(String);
+
+impl std::str::FromStr for Thousandths {
+    type Err = ParseDecimalError;
+
+    /// Exact: no float is ever made of the text.
+    fn from_str(text: &str) -> Result<Thousandths, ParseDecimalError> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        parse_magnitude(digits)
+            .map(|value| Thousandths(if negative { -value } else { value }))
+            .ok_or_else(|| ParseDecimalError(text.chars().take(40).collect()))
+    }
+}
+
+fn parse_magnitude(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 3 {
+        return None;
+    }
+    // `fraction` has one to three digits, so this is below 1,000.
+    let thousandths: i64 = format!("{fraction:0<3}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(thousandths)
+}
+
+impl std::fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sign, value) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
+        match value % 1000 {
+            0 => write!(f, "{sign}{}", value / 1000),
+            part => {
+                let part = format!("{part:03}");
+                write!(f, "{sign}{}.{}", value / 1000, part.trim_end_matches('0'))
+            }
+        }
+    }
+}
