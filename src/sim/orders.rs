@@ -1,0 +1,176 @@
+//! Owns what players can tell their units to do, and what they are answered.
+//! Never looks at a sector's units (`sector::commands` does). Made by gateways
+//! from messages, journalled, applied by sectors. Invariant: a `Command` that
+//! exists is well formed; the shape is checked once, where it is made.
+
+use serde::{Deserialize, Serialize};
+
+use super::Galaxy;
+use crate::base::{CompressedPosition, Position, SectorId, UnitId};
+
+/// The most units one command can name.
+pub const COMMAND_UNITS_MAX: usize = 256;
+/// The first id that JSON could not carry exactly.
+pub const ID_END: u64 = 1 << 53;
+
+/// An order to units of one player in one sector: all of them take it, or
+/// none does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Go straight there and stand.
+    Move { units: UnitIds, target: Target },
+    /// Stand where you are, without an order.
+    Stop { units: UnitIds },
+    /// Stand where you are and stay.
+    Hold { units: UnitIds },
+}
+
+impl Command {
+    /// The units addressed.
+    pub fn units(&self) -> &UnitIds {
+        match self {
+            Command::Move { units, .. } | Command::Stop { units } | Command::Hold { units } => {
+                units
+            }
+        }
+    }
+}
+
+/// 1 to 256 different unit ids, as the client named them, each from 1 to
+/// 2^53 − 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<UnitId>", into = "Vec<UnitId>")]
+pub struct UnitIds(Vec<UnitId>);
+
+impl UnitIds {
+    /// Checks `ids`.
+    ///
+    /// # Errors
+    /// When there are none, more than [`COMMAND_UNITS_MAX`], one out of range,
+    /// or one twice.
+    pub fn new(ids: Vec<UnitId>) -> Result<UnitIds, Invalid> {
+        let invalid = |expected| Err(Invalid { field: "units", expected });
+        if ids.is_empty() || ids.len() > COMMAND_UNITS_MAX {
+            return invalid("1 to 256 unit ids");
+        }
+        if ids.iter().any(|id| !(1..ID_END).contains(&id.0)) {
+            return invalid("unit ids from 1 to 2^53 - 1");
+        }
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return invalid("each unit once");
+        }
+        Ok(UnitIds(ids))
+    }
+
+    /// The first unit named; acknowledgements speak of it.
+    pub fn first(&self) -> UnitId {
+        // Never empty, see `new`.
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// In the client's order.
+    pub fn iter(&self) -> impl Iterator<Item = UnitId> {
+        self.0.iter().copied()
+    }
+}
+
+impl TryFrom<Vec<UnitId>> for UnitIds {
+    type Error = Invalid;
+
+    fn try_from(ids: Vec<UnitId>) -> Result<UnitIds, Invalid> {
+        UnitIds::new(ids)
+    }
+}
+
+impl From<UnitIds> for Vec<UnitId> {
+    fn from(units: UnitIds) -> Vec<UnitId> {
+        units.0
+    }
+}
+
+/// A place anywhere in the galaxy, in a sector of any scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub sector: SectorId,
+    pub position: CompressedPosition,
+}
+
+impl Target {
+    /// The scale-0 sector and the place in it that are meant.
+    ///
+    /// # Errors
+    /// [`Refusal::OutsideGalaxy`].
+    pub fn locate(self, galaxy: &Galaxy) -> Result<(SectorId, Position), Refusal> {
+        self.position
+            .locate(self.sector)
+            .filter(|(sector, _)| galaxy.contains(*sector))
+            .ok_or(Refusal::OutsideGalaxy)
+    }
+}
+
+/// What became of a command that was applied, told of its first unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub unit: UnitId,
+    /// Where it is.
+    pub position: Position,
+    /// Where it will stand: near a move's target, see
+    /// [`Course::to`](super::Course::to).
+    pub arrival: Position,
+    /// After so many steps of the sector.
+    pub steps: u16,
+}
+
+/// A message whose shape is wrong, whatever the state: answered `invalid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: expected {expected}")]
+pub struct Invalid {
+    pub field: &'static str,
+    pub expected: &'static str,
+}
+
+/// A command that a rule forbids: answered `refused`. Nothing of it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{rule}")]
+pub struct Refused {
+    pub rule: Refusal,
+    /// The first unit it concerns, if it concerns a unit.
+    pub unit: Option<UnitId>,
+}
+
+/// The rules that refuse commands. Journalled by place in this list: add at
+/// the end, never reorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("the unit belongs to another player")]
+    NotYourUnit,
+    #[error("there is no such unit in this sector")]
+    UnknownUnit,
+    #[error("the unit is in transit and takes no commands until it arrives")]
+    InTransit,
+    #[error("the target lies outside the unit's sector, and units cannot leave theirs yet")]
+    OutsideSector,
+    #[error("the target lies outside the galaxy")]
+    OutsideGalaxy,
+    #[error("units of this type cannot move")]
+    Immobile,
+    #[error("the rules do not know the type of this unit")]
+    UnknownType,
+}
+
+impl Refusal {
+    /// A name for programs, which never changes.
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::NotYourUnit => "not_your_unit",
+            Refusal::UnknownUnit => "unknown_unit",
+            Refusal::InTransit => "in_transit",
+            Refusal::OutsideSector => "outside_sector",
+            Refusal::OutsideGalaxy => "outside_galaxy",
+            Refusal::Immobile => "immobile",
+            Refusal::UnknownType => "unknown_type",
+        }
+    }
+}
