@@ -3,8 +3,6 @@
 //! every other module, imports none. Invariant: every function here is total;
 //! the extremes of `i64` and scale 255 are ordinary values.
 
-#![deny(clippy::float_arithmetic)]
-
 pub mod draw;
 pub mod fixed;
 pub mod geometry;

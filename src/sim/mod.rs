@@ -3,8 +3,6 @@
 //! Called by the entities, and by clients that predict. Invariant: the same
 //! inputs give the same bits on every target, in debug and release.
 
-#![deny(clippy::float_arithmetic)]
-
 pub mod changes;
 pub mod course;
 pub mod galaxy;
