@@ -1,0 +1,84 @@
+//! Owns the bodies and paths of the account calls over HTTP, shared by gateway
+//! and client library. All are JSON; errors are RFC 9457 problem documents.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::PlayerId;
+
+/// Where the WebSocket is.
+pub const WEBSOCKET_PATH: &str = "/ws";
+/// POST [`Register`], answered 201 with [`Tokens`].
+pub const REGISTER_PATH: &str = "/api/auth/register";
+/// POST [`Login`], answered 200 with [`Tokens`].
+pub const LOGIN_PATH: &str = "/api/auth/login";
+/// POST [`Refresh`], answered 200 with new [`Tokens`]; the old ones end.
+pub const REFRESH_PATH: &str = "/api/auth/refresh";
+/// POST [`Logout`], answered 204.
+pub const LOGOUT_PATH: &str = "/api/auth/logout";
+/// The media type of [`Problem`].
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Register {
+    /// 3 to 32 ASCII letters, digits, `-` and `_`; unique without case.
+    pub name: String,
+    /// At most 255 bytes; unique.
+    pub email: String,
+    /// 8 to 256 bytes.
+    pub password: String,
+    #[serde(default)]
+    pub display_name: Option<String>,
+    #[serde(default)]
+    pub faction: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    pub name: String,
+    pub password: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    pub refresh_token: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Logout {
+    pub refresh_token: String,
+    /// End all sessions of the account, not only this token.
+    #[serde(default)]
+    pub everywhere: bool,
+}
+
+/// What registering, logging in and refreshing return.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    pub player: PlayerId,
+    /// For Connect, and as `Authorization: Bearer`.
+    pub access_token: String,
+    /// Seconds until the access token ends.
+    pub expires_in: u64,
+    /// For one refresh.
+    pub refresh_token: String,
+}
+
+/// RFC 9457: what went wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// A name that stays the same, as `/problems/name-taken`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// Which field of the body, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}

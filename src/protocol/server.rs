@@ -1,0 +1,203 @@
+//! Owns what a server says. Each message is one struct, whose fields are the
+//! fields on the wire. No field is called `type`, `handle` or `tick`: those
+//! are the header's.
+
+use serde::{Deserialize, Serialize};
+
+use super::client::Empty;
+use super::wire::unit_id;
+use super::{Answer, MessageType, Place, Point, Sector, UnitRecord};
+use crate::base::{PlayerId, SessionId, UnitId};
+
+/// A message from a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// At most one per place and sector step, at least one per second.
+    StateDelta(StateDelta),
+    Pong(Pong),
+    Ack(Ack),
+    Connected(Connected),
+    /// Gives the header's handle its meaning; a Keyframe follows.
+    Subscribed(Subscribed),
+    /// The header's handle has no meaning any more.
+    Unsubscribed(Empty),
+    Keyframe(Keyframe),
+    Presence(Presence),
+    Error(Error),
+    Notification(Notification),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connected {
+    pub session: SessionId,
+    pub player: PlayerId,
+    /// Whether the session asked for goes on: sequences go on too.
+    pub resumed: bool,
+    /// The gateway node's full tick, of 100 ms.
+    pub node_tick: u64,
+    /// The server's clock, in milliseconds since the Unix epoch.
+    pub server_time: u64,
+    /// [`FINGERPRINT`](super::FINGERPRINT) of the server's messages.
+    pub fingerprint: String,
+    /// The sectors that the player has units in.
+    pub presence: Vec<PresenceEntry>,
+}
+
+/// Only what changed since the last one, or since Connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Presence {
+    pub changed: Vec<PresenceEntry>,
+}
+
+/// The player's units in one sector. Without counts: the last one left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PresenceEntry {
+    pub sector: Sector,
+    pub units: Vec<TypeCount>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TypeCount {
+    #[serde(rename = "type")]
+    pub type_id: u16,
+    pub count: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subscribed {
+    pub place: Place,
+}
+
+/// Everything the player sees of the header's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Keyframe {
+    /// The place's full tick, against which the header's 16 bits of later
+    /// messages are unwrapped.
+    pub full_tick: u64,
+    /// By id.
+    pub units: Vec<UnitRecord>,
+}
+
+/// What the client cannot know from the courses it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StateDelta {
+    /// How many ticks before this message the place's previous one was. The
+    /// delta applies to a state at that tick or later, and before its own.
+    pub base: u16,
+    /// By id: new to the player, or changed in a way that its course did not
+    /// tell. Whole records.
+    pub units: Vec<UnitRecord>,
+    /// By id: not seen any more.
+    #[serde(deserialize_with = "ids")]
+    pub removed: Vec<UnitId>,
+}
+
+/// The answer to one command. A repeated sequence gets its first one again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ack {
+    pub sequence: u32,
+    pub success: bool,
+    /// The server's clock, in milliseconds since the Unix epoch.
+    pub server_time: u64,
+    /// The entity's sequence of the record that holds the command; 0 when it
+    /// was not journalled.
+    pub entity_sequence: u64,
+    /// The place's full tick from which on its effect shows; 0 with an error
+    /// that no entity gave.
+    pub effect_tick: u64,
+    /// Where the first unit will stand.
+    pub arrival: Option<Point>,
+    /// Where the first unit was when the command took effect.
+    pub position: Option<Point>,
+    /// Why not; set exactly when `success` is not.
+    pub error: Option<Answer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pong {
+    /// As the Ping said.
+    pub time: u64,
+    pub server_time: u64,
+}
+
+/// The answer to what was no command, or could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Error {
+    /// The name of the type of message that is answered, if it had one.
+    pub regarding: Option<String>,
+    pub answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Notification {
+    pub notice: Notice,
+}
+
+/// What concerns the whole service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Notice {
+    /// Time stands still; nothing is lost, nothing to do.
+    StoreAway {},
+    /// Time goes on.
+    StoreBack {},
+    /// The connection will end; come back after so long, with resume.
+    #[serde(rename_all = "camelCase")]
+    ShuttingDown { after_ms: u32 },
+}
+
+impl Ack {
+    /// `sequence` was carried out by record `entity_sequence`, to show at `effect_tick`.
+    pub fn done(sequence: u32, server_time: u64, entity_sequence: u64, effect_tick: u64) -> Ack {
+        Ack {
+            sequence,
+            success: true,
+            server_time,
+            entity_sequence,
+            effect_tick,
+            arrival: None,
+            position: None,
+            error: None,
+        }
+    }
+
+    /// `sequence` was not carried out.
+    pub fn failed(sequence: u32, server_time: u64, error: Answer) -> Ack {
+        Ack { success: false, error: Some(error), ..Ack::done(sequence, server_time, 0, 0) }
+    }
+}
+
+impl ServerMessage {
+    /// The type that stands in the frame.
+    pub const fn kind(&self) -> MessageType {
+        match self {
+            ServerMessage::StateDelta(_) => MessageType::StateDelta,
+            ServerMessage::Pong(_) => MessageType::Pong,
+            ServerMessage::Ack(_) => MessageType::Ack,
+            ServerMessage::Connected(_) => MessageType::Connected,
+            ServerMessage::Subscribed(_) => MessageType::Subscribed,
+            ServerMessage::Unsubscribed(_) => MessageType::Unsubscribed,
+            ServerMessage::Keyframe(_) => MessageType::Keyframe,
+            ServerMessage::Presence(_) => MessageType::Presence,
+            ServerMessage::Error(_) => MessageType::Error,
+            ServerMessage::Notification(_) => MessageType::Notification,
+        }
+    }
+}
+
+fn ids<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<UnitId>, D::Error> {
+    #[derive(Deserialize)]
+    struct Id(#[serde(deserialize_with = "unit_id")] UnitId);
+    Ok(Vec::<Id>::deserialize(from)?.into_iter().map(|Id(id)| id).collect())
+}
