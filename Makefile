@@ -1,0 +1,32 @@
+# What people run. `make test` is the gate; everything else is cargo.
+
+.PHONY: help test demo sim crash bench wasm
+
+help:
+	@echo 'make demo              one node and 20 scripted players, kept in data/demo'
+	@echo 'make test              everything that must hold before a change lands'
+	@echo 'make sim [SEED=n]      the simulator: many seeds, or one of them again'
+	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds'
+	@echo 'make bench             what docs/benchmarks.md records'
+	@echo 'make wasm              the pure library as a WebAssembly module'
+
+test:
+	@scripts/test-all
+
+demo:
+	cargo run --release --locked -- demo
+
+# SEEDS is how many, from SEED on; without either a few thousand.
+sim:
+	STARMESH_SIM_SEED=$(SEED) STARMESH_SIM_SEEDS=$(SEEDS) \
+		cargo test --locked --test simulator -- --nocapture
+
+ROUNDS ?= 20
+crash:
+	STARMESH_CRASH_ROUNDS=$(ROUNDS) cargo test --locked --test processes -- --nocapture crash
+
+bench:
+	cargo bench --locked
+
+wasm:
+	scripts/wasm-build
