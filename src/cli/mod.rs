@@ -1,1 +1,99 @@
-//! Not written yet.
+//! Owns the command line: one file per subcommand, each an `Args` that clap
+//! parses and a `run` that works until it is done. Never holds logic that a
+//! test would need without a process. Called by `main` only. Invariant: the
+//! exit code is 0 when what was asked is done, 2 when the call or the
+//! configuration is at fault, 1 for everything else.
+
+mod demo;
+mod node;
+mod replay;
+mod swarm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Server mesh for persistent real-time strategy worlds.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Node(node::Args),
+    Replay(replay::Args),
+    Swarm(swarm::Args),
+}
+
+/// The call or the configuration is at fault, not the run.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Runs what the process's arguments ask for. Errors go to standard error
+/// with their causes, one per line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse(); // ends the process with 2 on a wrong call
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Node(args) => node::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Swarm(args) => swarm::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{}", report(&error));
+            exit_code(&error)
+        }
+    }
+}
+
+fn report(error: &anyhow::Error) -> String {
+    let mut text = format!("starmesh: {error}\n");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("  because: {cause}\n"));
+    }
+    text
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<UsageError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reports_an_error_with_its_causes() {
+        let error = anyhow!("disk is full").context("writing the journal").context("node stopped");
+        assert_eq!(
+            report(&error),
+            "starmesh: node stopped\n  because: writing the journal\n  because: disk is full\n"
+        );
+    }
+
+    #[test]
+    fn tells_a_wrong_call_from_a_failed_run() {
+        let usage = Err::<(), _>(UsageError("no such sector".into())).context("replay");
+        assert!(is_usage(&usage.unwrap_err()));
+        assert!(!is_usage(&anyhow!("store is locked")));
+    }
+}
