@@ -28,9 +28,6 @@ pub struct MoveFleet {
     #[serde(deserialize_with = "units")]
     pub units: Vec<UnitId>,
     pub target: Target,
-    /// After what the units already have to do, instead of at once.
-    #[serde(default)]
-    pub queued: bool,
 }
 
 /// Types 0x05 and 0x06: an order that needs no target.
@@ -47,8 +44,6 @@ pub struct UnitsCommand {
     pub predicted: Option<Point>,
     #[serde(deserialize_with = "units")]
     pub units: Vec<UnitId>,
-    #[serde(default)]
-    pub queued: bool,
 }
 
 /// Type 0x0F: up to 32 commands for one place, each answered by its own Ack.
@@ -74,8 +69,6 @@ pub struct BatchItem {
     #[serde(deserialize_with = "units")]
     pub units: Vec<UnitId>,
     pub order: Order,
-    #[serde(default)]
-    pub queued: bool,
 }
 
 /// What the units shall do.
@@ -114,7 +107,6 @@ pub struct Command {
     /// 1 to 256, each once.
     pub units: Vec<UnitId>,
     pub order: Order,
-    pub queued: bool,
 }
 
 /// A command that names its place twice, or not at all.
@@ -176,7 +168,6 @@ impl MoveFleet {
             predicted: self.predicted,
             units: self.units.clone(),
             order,
-            queued: self.queued,
         }
     }
 }
@@ -190,7 +181,6 @@ impl UnitsCommand {
             predicted: self.predicted,
             units: self.units.clone(),
             order,
-            queued: self.queued,
         }
     }
 }
@@ -204,7 +194,6 @@ impl BatchItem {
             predicted: self.predicted,
             units: self.units.clone(),
             order: self.order,
-            queued: self.queued,
         }
     }
 }
@@ -213,9 +202,9 @@ impl Command {
     /// The frame that carries this command alone.
     pub fn frame(&self) -> ClientFrame {
         let (handle, place) = self.to.split();
-        let Command { sequence, time, predicted, queued, .. } = *self;
+        let Command { sequence, time, predicted, .. } = *self;
         let units = self.units.clone();
-        let plain = |units| UnitsCommand { sequence, time, place, predicted, units, queued };
+        let plain = |units| UnitsCommand { sequence, time, place, predicted, units };
         let message = match self.order {
             Order::MoveFleet { target } => ClientMessage::MoveFleet(MoveFleet {
                 sequence,
@@ -224,7 +213,6 @@ impl Command {
                 predicted,
                 units,
                 target,
-                queued,
             }),
             Order::Stop {} => ClientMessage::Stop(plain(units)),
             Order::Hold {} => ClientMessage::Hold(plain(units)),

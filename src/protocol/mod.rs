@@ -28,7 +28,7 @@ pub use frame::{ClientFrame, Frame, Header, ServerFrame};
 pub use ids::MessageType;
 pub use legality::{SessionState, Verdict};
 pub use server::ServerMessage;
-pub use wire::{Course, Destination, Place, Point, Sector, UnitRecord};
+pub use wire::{Arrival, Course, Destination, Place, Point, Sector, UnitRecord};
 
 /// The most a client's message may have, in bytes.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Empty;
 use super::wire::unit_id;
-use super::{Answer, MessageType, Place, Point, Sector, UnitRecord};
+use super::{Answer, Arrival, MessageType, Place, Point, Sector, UnitRecord};
 use crate::base::{PlayerId, SessionId, UnitId};
 
 /// A message from a server.
@@ -110,13 +110,13 @@ pub struct Ack {
     /// The entity's sequence of the record that holds the command; 0 when it
     /// was not journalled.
     pub entity_sequence: u64,
-    /// The place's full tick from which on its effect shows; 0 with an error
-    /// that no entity gave.
+    /// The place's full tick after which it was applied: messages of later
+    /// ticks show its effect. 0 with an error that no entity gave.
     pub effect_tick: u64,
-    /// Where the first unit will stand.
-    pub arrival: Option<Point>,
-    /// Where the first unit was when the command took effect.
+    /// Where the first unit was at `effect_tick`.
     pub position: Option<Point>,
+    /// Where the first unit will stand, counted from `effect_tick`.
+    pub arrival: Option<Arrival>,
     /// Why not; set exactly when `success` is not.
     pub error: Option<Answer>,
 }
@@ -158,23 +158,18 @@ pub enum Notice {
 }
 
 impl Ack {
-    /// `sequence` was carried out by record `entity_sequence`, to show at `effect_tick`.
-    pub fn done(sequence: u32, server_time: u64, entity_sequence: u64, effect_tick: u64) -> Ack {
-        Ack {
-            sequence,
-            success: true,
-            server_time,
-            entity_sequence,
-            effect_tick,
-            arrival: None,
-            position: None,
-            error: None,
-        }
-    }
-
     /// `sequence` was not carried out.
     pub fn failed(sequence: u32, server_time: u64, error: Answer) -> Ack {
-        Ack { success: false, error: Some(error), ..Ack::done(sequence, server_time, 0, 0) }
+        Ack {
+            sequence,
+            success: false,
+            server_time,
+            entity_sequence: 0,
+            effect_tick: 0,
+            position: None,
+            arrival: None,
+            error: Some(error),
+        }
     }
 }
 

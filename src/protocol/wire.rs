@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use super::EXACT_BELOW;
-use crate::base::{EntityKey, PlayerId, Position, SectorId, UnitId};
+use crate::base::{CompressedPosition, EntityKey, PlayerId, Position, SectorId, UnitId};
 
 /// A square of space; x and y between -2^53 and 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,15 @@ impl From<Point> for Position {
     }
 }
 
+/// Where a unit will stand, after how many more sector steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Arrival {
+    pub x: i32,
+    pub y: i32,
+    pub steps: u16,
+}
+
 /// A position anywhere in the galaxy: a sector, and fractions of its side in
 /// units of 2^-32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,33 +113,11 @@ pub struct Destination {
     pub y: u32,
 }
 
-/// Bits by which a grid step at scale 0 is shorter than a [`Destination`]'s unit.
-const FRACTION_BITS: u8 = 12;
-
 impl Destination {
-    /// `position` in `sector`, clamped to the sector; exact up to scale 12,
-    /// beyond that rounded down.
+    /// `position` in `sector`, clamped to the sector.
     pub fn at(sector: SectorId, position: Position) -> Destination {
-        let fraction = |steps: i32| {
-            let steps = u64::try_from(steps).unwrap_or(0);
-            let shifted = match FRACTION_BITS.checked_sub(sector.scale) {
-                Some(up) => steps << up,
-                None => steps >> (sector.scale - FRACTION_BITS).min(63),
-            };
-            u32::try_from(shifted).unwrap_or(u32::MAX)
-        };
-        Destination { sector: sector.into(), x: fraction(position.x), y: fraction(position.y) }
-    }
-
-    /// Grid steps from the sector's origin, `None` above scale 10, where they
-    /// do not fit and no unit lives.
-    pub fn steps(self) -> Option<Position> {
-        if self.sector.scale > 10 {
-            return None;
-        }
-        let shift = u32::from(FRACTION_BITS - self.sector.scale);
-        let steps = |fraction: u32| i32::try_from(fraction >> shift).ok();
-        Some(Position { x: steps(self.x)?, y: steps(self.y)? })
+        let CompressedPosition { x, y } = CompressedPosition::of(position, sector.scale);
+        Destination { sector: sector.into(), x, y }
     }
 }
 
@@ -201,35 +188,4 @@ fn coordinate<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
         return Ok(value);
     }
     Err(D::Error::invalid_value(Unexpected::Signed(value), &"a number between -2^53 and 2^53"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destinations_are_exact_in_tactical_sectors() {
-        let here = SectorId::tactical(3, 4);
-        for steps in [0, 1, 12_345, (1 << 20) - 1] {
-            let position = Position { x: steps, y: (1 << 20) - 1 - steps };
-            assert_eq!(Destination::at(here, position).steps(), Some(position));
-        }
-    }
-
-    #[test]
-    fn destinations_are_clamped_to_their_sector() {
-        let here = SectorId::tactical(0, 0);
-        let outside = Destination::at(here, Position { x: -5, y: 1 << 20 });
-        assert_eq!((outside.x, outside.y), (0, u32::MAX));
-        assert_eq!(
-            Destination { sector: here.into(), x: 0, y: 0 }.steps(),
-            Some(Position::default())
-        );
-    }
-
-    #[test]
-    fn destinations_have_no_steps_where_no_unit_lives() {
-        let high = SectorId { x: 0, y: 0, scale: 255 };
-        assert_eq!(Destination::at(high, Position { x: 1, y: 1 }).steps(), None);
-    }
 }
