@@ -1,1 +1,9 @@
-//! Not written yet.
+//! Owns the way between the simulation and the wire: what a client is told of
+//! a sector, and what it makes of it. Never does I/O and reads no clock.
+//! Called by gateways and by the client library, so that both use the same
+//! code. Invariant: a client's rebuilt state equals the server's, bit for bit.
+
+pub mod convert;
+pub mod place;
+
+pub use place::{Applied, Difference, PlaceView};

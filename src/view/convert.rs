@@ -1,0 +1,87 @@
+//! Owns the conversion between domain types and wire types, both ways. Never
+//! decides anything. Called wherever a message is made or read.
+
+use crate::base::{CompressedPosition, SectorId};
+use crate::protocol::command::Target as WireTarget;
+use crate::protocol::server::TypeCount;
+use crate::protocol::{Answer, Arrival, Command as WireCommand, Course as WireCourse};
+use crate::protocol::{Order as WireOrder, Point, UnitRecord};
+use crate::sim::{
+    Accepted, Command, Course, Invalid, Order, Refused, Target, Unit, UnitIds, UnitState,
+    UnitTypeId,
+};
+
+/// What all who see `unit` are told of it; its order stays its own.
+pub fn record(unit: &Unit) -> UnitRecord {
+    let Course { velocity: (vx, vy), remaining: steps } = unit.course;
+    UnitRecord {
+        id: unit.id,
+        type_id: unit.type_id.0,
+        owner: unit.owner,
+        hops: unit.hops,
+        position: unit.position.into(),
+        course: WireCourse { vx, vy, steps },
+        heading: unit.heading,
+        health: unit.health,
+        state: unit.state.0,
+    }
+}
+
+/// A unit to predict with: it moves as the server's does, its order is not known.
+pub fn unit(record: &UnitRecord) -> Unit {
+    let WireCourse { vx, vy, steps } = record.course;
+    Unit {
+        id: record.id,
+        type_id: UnitTypeId(record.type_id),
+        owner: record.owner,
+        hops: record.hops,
+        position: record.position.into(),
+        course: Course { velocity: (vx, vy), remaining: steps },
+        heading: record.heading,
+        health: record.health,
+        state: UnitState(record.state),
+        order: Order::Idle,
+    }
+}
+
+/// A player's command as the simulation takes it.
+///
+/// # Errors
+/// When its shape is wrong; a decoded message's never is.
+pub fn command(command: &WireCommand) -> Result<Command, Invalid> {
+    let units = UnitIds::new(command.units.clone())?;
+    Ok(match command.order {
+        WireOrder::MoveFleet { target } => Command::Move { units, target: self::target(target) },
+        WireOrder::Stop {} => Command::Stop { units },
+        WireOrder::Hold {} => Command::Hold { units },
+    })
+}
+
+/// Where and when the first unit of a command stands.
+pub fn effect(accepted: &Accepted) -> (Point, Arrival) {
+    let Accepted { position, arrival, steps, .. } = *accepted;
+    (position.into(), Arrival { x: arrival.x, y: arrival.y, steps })
+}
+
+/// The answer to a command that a rule forbids.
+pub fn refusal(refused: &Refused) -> Answer {
+    Answer::refused(refused.rule.code())
+}
+
+/// The answer to a command of the wrong shape.
+pub fn invalid(invalid: &Invalid) -> Answer {
+    Answer::invalid(invalid.field, invalid.expected)
+}
+
+/// Counts of units by type.
+pub fn counts(counts: &[(u16, u32)]) -> Vec<TypeCount> {
+    counts.iter().map(|&(type_id, count)| TypeCount { type_id, count }).collect()
+}
+
+fn target(target: WireTarget) -> Target {
+    let WireTarget::Position(place) = target;
+    Target {
+        sector: SectorId::from(place.sector),
+        position: CompressedPosition { x: place.x, y: place.y },
+    }
+}
