@@ -9,8 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 
+use super::envelope::{self, EnvelopeError, Kind, Logic};
+
 /// The longest value of a put, in bytes; longer things are written in chunks.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The longest record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// The longest commit, in bytes as [`Commit::weight`] counts them.
+pub const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most groups of a commit: the indices of all of them fit into a row.
+pub const GROUPS_MAX: usize = 16 * 1024;
 
 /// One durable write: all of it is refused if the node's row does not match
 /// (another incarnation, or a number that is not the next), else its groups
@@ -35,7 +43,15 @@ pub struct Commit {
     pub groups: Vec<Group>,
 }
 
-/// Changes that happen together or not at all.
+impl Commit {
+    /// About the bytes that this commit takes in a journal; at most
+    /// [`COMMIT_BYTES_MAX`].
+    pub fn weight(&self) -> usize {
+        self.groups.iter().fold(256, |sum, group| sum.saturating_add(group.weight()))
+    }
+}
+
+/// Changes that happen together or not at all: the append, then the puts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// All must hold, or the group is refused; they see the groups before
@@ -45,7 +61,20 @@ pub struct Group {
     pub append: Option<Append>,
 }
 
-/// A condition on one key.
+impl Group {
+    /// About the bytes that this group takes in a journal, checks and their
+    /// keys included.
+    pub fn weight(&self) -> usize {
+        const OVERHEAD: usize = 64;
+        let checks = self.checks.iter().map(|check| check.key.len());
+        let puts =
+            self.puts.iter().map(|put| put.key.len() + put.value.as_ref().map_or(0, Vec::len));
+        let append = self.append.iter().map(|append| append.bytes.len());
+        checks.chain(puts).chain(append).fold(0, |sum, bytes| sum + OVERHEAD + bytes)
+    }
+}
+
+/// A condition on one key, not a snapshot chunk's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub key: Vec<u8>,
@@ -59,7 +88,8 @@ pub enum Expect {
     Absent,
     /// There is one, last put by the commit with this version.
     Version(u64),
-    /// There is none, or the big-endian u64 in its first 8 bytes is less.
+    /// There is none, or the big-endian u64 in its first 8 bytes is less; a
+    /// shorter value is not.
     NumberBelow(u64),
 }
 
@@ -94,6 +124,39 @@ pub struct NodeRow {
     /// Indices of the groups refused in the last commit, ascending.
     pub refused: Vec<u32>,
     pub audit_root: [u8; 32],
+}
+
+impl NodeRow {
+    /// The row in its envelope.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(96);
+        let at = envelope::start(Kind::NodeRow, Logic::default(), &mut out);
+        // Postcard cannot fail to append integers and byte strings to a Vec;
+        // if it ever did, the row would be one that no one can read.
+        let mut out = postcard::to_extend(self, out).unwrap_or_default();
+        if out.len() >= at + envelope::HEADER {
+            envelope::finish(at, &mut out);
+        }
+        out
+    }
+
+    /// The inverse of [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// When `bytes` is no row in an envelope that this build reads.
+    pub fn from_bytes(bytes: &[u8]) -> Result<NodeRow, RowError> {
+        let (_, payload) = envelope::open(Kind::NodeRow, bytes)?;
+        postcard::from_bytes(payload).map_err(|_| RowError::Payload(payload.len()))
+    }
+}
+
+/// Bytes that are not a node's row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    #[error("not a node's row: {0}")]
+    Envelope(#[from] EnvelopeError),
+    #[error("not a node's row: {0} bytes that do not decode")]
+    Payload(usize),
 }
 
 /// A commit that is durable.

@@ -13,6 +13,7 @@ pub enum Kind {
     SnapshotHead = 3,
     Account = 4,
     Galaxy = 5,
+    NodeRow = 6,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -18,6 +18,9 @@ pub const DUE: &[u8] = b"due/";
 /// The first id no block holds yet, big endian.
 pub const NEXT_ID: &[u8] = b"ids/next";
 
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 512;
+
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
@@ -55,8 +58,9 @@ pub fn parked(entity: EntityKey) -> Vec<u8> {
 
 /// The snapshot an entity is restored from: the big-endian u64 sequence of the
 /// last record in it, then an enveloped
-/// `SnapshotHead`. Putting it trims the
-/// entity's journal up to that sequence.
+/// `SnapshotHead`. Putting it trims the entity's journal up to that sequence
+/// and removes the chunks of all snapshots before it. Deleting it makes the
+/// store forget the entity: journal, chunks and sequence.
 pub fn head(entity: EntityKey) -> Vec<u8> {
     join(&[HEAD, &entity.to_bytes()])
 }
@@ -70,4 +74,48 @@ pub fn snapshot(entity: EntityKey, sequence: u64) -> Vec<u8> {
 /// [`VALUE_BYTES_MAX`](super::commit::VALUE_BYTES_MAX) bytes.
 pub fn chunk(entity: EntityKey, sequence: u64, index: u32) -> Vec<u8> {
     join(&[&snapshot(entity, sequence), &index.to_be_bytes()])
+}
+
+/// The node whose [`row`] this key names.
+pub fn parse_row(key: &[u8]) -> Option<NodeId> {
+    let id = key.strip_prefix(ROW)?.try_into().ok()?;
+    Some(NodeId(u32::from_be_bytes(id)))
+}
+
+/// The entity whose [`head`] this key names.
+pub fn parse_head(key: &[u8]) -> Option<EntityKey> {
+    EntityKey::from_bytes(key.strip_prefix(HEAD)?).ok()
+}
+
+/// Entity, sequence and index of the [`chunk`] this key names.
+pub fn parse_chunk(key: &[u8]) -> Option<(EntityKey, u64, u32)> {
+    let rest = key.strip_prefix(SNAPSHOT)?;
+    let (rest, index) = rest.split_last_chunk::<4>()?;
+    let (entity, sequence) = rest.split_last_chunk::<8>()?;
+    let entity = EntityKey::from_bytes(entity).ok()?;
+    Some((entity, u64::from_be_bytes(*sequence), u32::from_be_bytes(*index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SectorId;
+
+    #[test]
+    fn parses_back_the_names_it_gives() {
+        let battle = EntityKey::Battle { host: SectorId::tactical(-3, 9), n: 7 };
+        for entity in [EntityKey::Ledger(5), EntityKey::Sector(SectorId::tactical(1, 2)), battle] {
+            assert_eq!(parse_head(&head(entity)), Some(entity));
+            assert_eq!(parse_chunk(&chunk(entity, 1 << 40, 3)), Some((entity, 1 << 40, 3)));
+        }
+        assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
+    }
+
+    #[test]
+    fn parses_no_other_key() {
+        assert_eq!(parse_row(b"row/123"), None);
+        assert_eq!(parse_head(b"head/"), None);
+        assert_eq!(parse_chunk(b"snapshot/short"), None);
+        assert_eq!(parse_chunk(&head(EntityKey::Ledger(5))), None);
+    }
 }
