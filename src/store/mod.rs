@@ -3,6 +3,15 @@
 //! the node's store thread (`commit`) and its readers. Invariant: what
 //! `commit` answered is there after any crash, exactly once, in order.
 
+pub mod changes;
+pub mod conformance;
+pub mod decide;
+pub mod journal;
+pub mod memory;
+mod shape;
+
+use std::sync::Arc;
+
 use crate::base::{EntityKey, Millis};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
@@ -64,6 +73,10 @@ pub enum ReadError {
     /// What is there is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A newer snapshot took away what a page of a load asked for: load from
+    /// the beginning.
+    #[error("the snapshot was replaced while it was read")]
+    Replaced,
 }
 
 /// A durable store. All calls block; `commit` is called by one thread of a
@@ -83,7 +96,8 @@ pub trait Store: Send + Sync {
 
     /// Up to `limit` keys that begin with `prefix` and are greater than
     /// `after`, ascending, with their values. Node rows and snapshot heads are
-    /// among them, snapshot chunks are not.
+    /// among them; snapshot chunks are not, only [`load`](Self::load) reads
+    /// them.
     ///
     /// # Errors
     /// When the store is away or damaged.
@@ -95,7 +109,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<(Vec<u8>, Versioned)>, ReadError>;
 
     /// What of the keys that begin with [`ACCOUNT`](crate::entity::keys::ACCOUNT)
-    /// changed after version `since`, at most `limit` changes.
+    /// changed after version `since`: about `limit` changes, those of one
+    /// version never divided.
     ///
     /// # Errors
     /// When the store is away or damaged.
@@ -106,7 +121,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store is away or damaged, or the snapshot was replaced
-    /// meanwhile (`Away`: start again).
+    /// meanwhile.
     fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError>;
 
     /// The store's clock.
@@ -119,5 +134,51 @@ pub trait Store: Send + Sync {
     /// where the engine cannot know.
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// The entities that keep the oldest part of an overlong journal alive: a
+    /// new snapshot of each lets it be deleted. Empty while the journal is
+    /// short enough, or where the engine has no such parts.
+    fn pins(&self) -> Vec<EntityKey> {
+        Vec::new()
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn commit(&self, commit: &Commit) -> Result<CommitAnswer, CommitError> {
+        (**self).commit(commit)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, ReadError> {
+        (**self).get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, ReadError> {
+        (**self).scan(prefix, after, limit)
+    }
+
+    fn changes(&self, since: u64, limit: usize) -> Result<Changes, ReadError> {
+        (**self).changes(since, limit)
+    }
+
+    fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError> {
+        (**self).load(entity, from)
+    }
+
+    fn time(&self) -> Result<Millis, ReadError> {
+        (**self).time()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        (**self).free_bytes()
+    }
+
+    fn pins(&self) -> Vec<EntityKey> {
+        (**self).pins()
     }
 }

@@ -1,0 +1,119 @@
+//! Cases about a node's row: who may commit, and what a repeated commit says.
+
+use super::*;
+
+pub(super) const CASES: &[Case] = &[
+    ("a node begins with incarnation 1, commit 0", begins_with_one),
+    ("beginning again keeps the tick and writes the ended incarnation", keeps_the_tick),
+    ("a repeated beginning is answered, a second process is fenced", one_process_begins),
+    ("a number already there is answered from the row", repeats_are_answered),
+    ("another number or incarnation is refused in whole", others_are_fenced),
+    ("a node declared dead commits nothing more", dead_nodes_are_fenced),
+    ("a tick before the row's is malformed", ticks_do_not_go_back),
+    ("a node does not put its own row, nobody deletes one", rows_are_kept),
+];
+
+fn begins_with_one(store: &dyn Store) {
+    let fenced = Process::restarted(1, 2).commit(store, vec![]);
+    assert_eq!(fenced, Err(CommitError::Fenced { row: None }));
+    let mut late = Process { number: 1, ..Process::new(1) };
+    assert_eq!(late.commit(store, vec![]), Err(CommitError::Fenced { row: None }));
+    assert_eq!(Process::new(1).must(store, vec![]).version, 1);
+    let row = row(store, 1);
+    assert_eq!((row.incarnation, row.number, row.tick), (Incarnation(1), 0, Tick(0)));
+}
+
+fn keeps_the_tick(store: &dyn Store) {
+    let mut first = Process::begun(store, 1);
+    first.tick = Tick(77);
+    first.must(store, vec![]);
+    let mut second = Process { tick: Tick(5), ..Process::restarted(1, 2) };
+    second.must(store, vec![put(b"x", b"begun")]);
+    let row = row(store, 1);
+    assert_eq!((row.incarnation, row.number, row.tick), (Incarnation(2), 0, Tick(77)));
+    let ended = keys::ended_incarnation(NodeId(1), Incarnation(1));
+    assert_eq!(value(store, &ended), Some(77_u64.to_be_bytes().to_vec()));
+    assert_eq!(value(store, b"x"), Some(b"begun".to_vec()));
+}
+
+fn one_process_begins(store: &dyn Store) {
+    let begin = Process::new(1).next(vec![]);
+    let answer = store.commit(&begin);
+    assert!(answer.is_ok());
+    assert_eq!(store.commit(&begin), answer);
+    let other = Commit { nonce: begin.nonce + 1, ..begin };
+    assert!(matches!(store.commit(&other), Err(CommitError::Fenced { row: Some(_) })));
+}
+
+fn repeats_are_answered(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    let groups = vec![put(b"x", b"1"), when(b"x", Expect::Absent, put(b"y", b"2"))];
+    let commit = process.next(groups);
+    let answer = store.commit(&commit).expect("in order");
+    assert_eq!(answer.refused, [1]);
+    Process::begun(store, 2).must(store, vec![put(b"y", b"3")]);
+    let again = store.commit(&commit).expect("repeated");
+    assert_eq!((again.version, again.refused), (answer.version, vec![1]));
+    assert_eq!(value(store, b"y"), Some(b"3".to_vec()));
+    assert_eq!(row(store, 1).refused, [1]);
+}
+
+fn others_are_fenced(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    let first = process.next(vec![]);
+    store.commit(&first).expect("in order");
+    process.must(store, vec![]);
+    let write = vec![put(b"x", b"1"), append(EntityKey::Ledger(1), 1, b"r")];
+    let mut ahead = Process { number: 4, ..process.clone() };
+    let mut older = Process { number: 1, ..process.clone() };
+    let mut other = Process { incarnation: Incarnation(2), ..process.clone() };
+    let mut twin = Process { nonce: 1, ..process.clone() };
+    for wrong in [&mut ahead, &mut older, &mut other, &mut twin] {
+        let answer = wrong.commit(store, write.clone());
+        assert!(matches!(answer, Err(CommitError::Fenced { row: Some(_) })), "{answer:?}");
+    }
+    assert_eq!(value(store, b"x"), None);
+    assert_eq!(load(store, EntityKey::Ledger(1)).records, []);
+    assert_eq!(process.must(store, vec![]).version, 4);
+}
+
+fn dead_nodes_are_fenced(store: &dyn Store) {
+    let mut victim = Process::begun(store, 1);
+    let mut declarer = Process::begun(store, 2);
+    let key = keys::row(NodeId(1));
+    let seen = store.get(&key).expect("the store answers").expect("the victim has begun");
+    victim.must(store, vec![]);
+    let dead = NodeRow { incarnation: Incarnation(2), ..row(store, 1) };
+    let declare = |version| when(&key, Expect::Version(version), put(&key, &dead.to_bytes()));
+    let stale = declarer.must(store, vec![declare(seen.version)]);
+    assert_eq!(stale.refused, [0], "its row moved meanwhile");
+    let seen = store.get(&key).expect("the store answers").expect("still there");
+    assert_eq!(declarer.must(store, vec![declare(seen.version)]).refused, []);
+    let answer = victim.commit(store, vec![]);
+    assert_eq!(answer, Err(CommitError::Fenced { row: Some(dead) }));
+    assert!(Process::restarted(1, 2).commit(store, vec![]).is_err());
+    Process::restarted(1, 3).must(store, vec![]);
+}
+
+fn ticks_do_not_go_back(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    process.tick = Tick(9);
+    process.must(store, vec![]);
+    let mut back = Process { tick: Tick(8), ..process.clone() };
+    assert!(matches!(back.commit(store, vec![]), Err(CommitError::Malformed(_))));
+    assert_eq!(row(store, 1).tick, Tick(9));
+    process.must(store, vec![]);
+}
+
+fn rows_are_kept(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    Process::begun(store, 2);
+    let own = put(&keys::row(NodeId(1)), &row(store, 1).to_bytes());
+    let garbage = put(&keys::row(NodeId(2)), b"garbage");
+    for group in [own, garbage, delete(&keys::row(NodeId(2)))] {
+        let mut process = process.clone();
+        let answer = process.commit(store, vec![group]);
+        assert!(matches!(answer, Err(CommitError::Malformed(_))), "{answer:?}");
+    }
+    process.must(store, vec![]);
+}
