@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod conformance;
 pub mod decide;
+pub mod faults;
 pub mod journal;
 pub mod memory;
 mod shape;
