@@ -73,7 +73,7 @@ fn others_are_fenced(store: &dyn Store) {
         assert!(matches!(answer, Err(CommitError::Fenced { row: Some(_) })), "{answer:?}");
     }
     assert_eq!(value(store, b"x"), None);
-    assert_eq!(load(store, EntityKey::Ledger(1)).records, []);
+    assert!(load(store, EntityKey::Ledger(1)).records.is_empty());
     assert_eq!(process.must(store, vec![]).version, 4);
 }
 
@@ -88,7 +88,7 @@ fn dead_nodes_are_fenced(store: &dyn Store) {
     let stale = declarer.must(store, vec![declare(seen.version)]);
     assert_eq!(stale.refused, [0], "its row moved meanwhile");
     let seen = store.get(&key).expect("the store answers").expect("still there");
-    assert_eq!(declarer.must(store, vec![declare(seen.version)]).refused, []);
+    assert!(declarer.must(store, vec![declare(seen.version)]).refused.is_empty());
     let answer = victim.commit(store, vec![]);
     assert_eq!(answer, Err(CommitError::Fenced { row: Some(dead) }));
     assert!(Process::restarted(1, 2).commit(store, vec![]).is_err());

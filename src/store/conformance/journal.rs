@@ -33,7 +33,7 @@ fn appended(store: &dyn Store, n: u64) -> Process {
     let mut process = Process::begun(store, 1);
     for sequence in 1..=n {
         let answer = process.must(store, vec![append(ENTITY, sequence, b"record")]);
-        assert_eq!(answer.refused, []);
+        assert!(answer.refused.is_empty());
     }
     process
 }
@@ -67,7 +67,7 @@ fn entities_are_apart(store: &dyn Store) {
     let near = EntityKey::Sector(SectorId::tactical(0, 0));
     let battle = EntityKey::Battle { host: SectorId::tactical(0, 0), n: 0 };
     for entity in [near, battle, EntityKey::Ledger(2)] {
-        assert_eq!(process.must(store, vec![append(entity, 1, b"other")]).refused, []);
+        assert!(process.must(store, vec![append(entity, 1, b"other")]).refused.is_empty());
         assert_eq!(load(store, entity).records, [(1, b"other".to_vec())]);
     }
     assert_eq!(records(store), [1, 2]);
@@ -116,7 +116,7 @@ fn heads_ahead(store: &dyn Store) {
     assert_eq!(process.must(store, vec![head(ENTITY, 3)]).refused, [0]);
     let imported = EntityKey::Ledger(2);
     let import = [chunk(imported, 40, 0, b"c"), head(imported, 40), append(imported, 41, b"r")];
-    assert_eq!(process.must(store, import.to_vec()).refused, []);
+    assert!(process.must(store, import.to_vec()).refused.is_empty());
     assert_eq!(load(store, imported).records, [(41, b"r".to_vec())]);
 }
 
@@ -145,11 +145,11 @@ fn forgets(store: &dyn Store) {
         .must(store, vec![delete(&key), when(&key, Expect::Absent, append(ENTITY, 3, b"r"))]);
     assert_eq!(answer.refused, [1]);
     assert_eq!(load(store, ENTITY), Loaded { pages: 1, ..Loaded::default() });
-    assert_eq!(process.must(store, vec![append(ENTITY, 1, b"anew")]).refused, []);
+    assert!(process.must(store, vec![append(ENTITY, 1, b"anew")]).refused.is_empty());
     assert_eq!(load(store, ENTITY).records, [(1, b"anew".to_vec())]);
     let mut last = append(ENTITY, 2, b"last");
     last.puts = delete(&key).puts;
-    assert_eq!(process.must(store, vec![last]).refused, []);
+    assert!(process.must(store, vec![last]).refused.is_empty());
     assert_eq!(records(store), [0; 0]);
 }
 
@@ -159,7 +159,9 @@ fn snapshot_in_one_group(store: &dyn Store) {
     group.puts.extend(chunk(ENTITY, 3, 0, b"c").puts);
     group.puts.extend(head(ENTITY, 3).puts);
     let key = keys::head(ENTITY);
-    assert_eq!(process.must(store, vec![when(&key, Expect::NumberBelow(3), group)]).refused, []);
+    assert!(
+        process.must(store, vec![when(&key, Expect::NumberBelow(3), group)]).refused.is_empty()
+    );
     let all = load(store, ENTITY);
     assert_eq!((all.chunks, all.records), (vec![b"c".to_vec()], vec![]));
 }
