@@ -13,7 +13,7 @@ mod values;
 pub use layers::{ConfigError, Origin, Override, load};
 pub use network::Network;
 pub use sections::{
-    Config, Engine, EngineKind, Galaxy, Http, Limits, LogFormat, NodeSettings, Players, Role,
+    Config, Engine, EngineKind, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader, Role,
     Sessions, StoreSettings, Telemetry,
 };
 pub use values::{Bounded, NodeName};

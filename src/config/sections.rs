@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Network;
 use super::values::{Bounded, NodeName, optional_path, parsed, path};
+use crate::telemetry::logging::{LogFormat, LogLevel};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +52,7 @@ pub struct Http {
     pub listen: SocketAddr,
     pub behind_proxy: bool,
     pub trusted_proxies: Vec<Network>,
+    pub proxy_header: ProxyHeader,
     #[serde(deserialize_with = "optional_path")]
     pub tls_certificate: Option<PathBuf>,
     #[serde(deserialize_with = "optional_path")]
@@ -59,6 +61,14 @@ pub struct Http {
     pub connections_max: Bounded<16, 1_000_000>,
     pub request_timeout_s: Bounded<1, 300>,
     pub shutdown_timeout_s: Bounded<1, 300>,
+}
+
+/// The header in which trusted proxies name the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 fn listen_address<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::Error> {
@@ -180,12 +190,10 @@ pub struct Engine {
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     pub log_format: LogFormat,
-    pub log_level: String,
+    #[serde(deserialize_with = "log_level")]
+    pub log_level: LogLevel,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Text,
-    Json,
+fn log_level<'de, D: Deserializer<'de>>(input: D) -> Result<LogLevel, D::Error> {
+    parsed(input, "a level such as info, or levels per module: info,starmesh::store=debug")
 }

@@ -1,0 +1,66 @@
+//! Owns the log: lines for people, or JSON objects for machines, on standard
+//! error, so that standard output stays a command's own. Never logs a secret:
+//! passwords and tokens have types without a readable `Debug`.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// Who reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is logged: a level such as `info`, or levels per module such as
+/// `info,starmesh::store=debug`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLevel(String);
+
+impl FromStr for LogLevel {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::builder().parse(text)?;
+        Ok(LogLevel(text.to_string()))
+    }
+}
+
+/// The log is set up already.
+#[derive(Debug, thiserror::Error)]
+#[error("the log of this process is set up already")]
+pub struct SetUpTwice;
+
+/// Sets up the log of this process; call it once.
+///
+/// # Errors
+/// When a log is set up already.
+pub fn init(format: LogFormat, level: &LogLevel) -> Result<(), SetUpTwice> {
+    let filter = EnvFilter::new(&level.0);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+    .map_err(|_| SetUpTwice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_levels_and_levels_per_module() {
+        "info".parse::<LogLevel>().unwrap();
+        "warn,starmesh::store=debug".parse::<LogLevel>().unwrap();
+    }
+
+    #[test]
+    fn refuses_what_is_no_level() {
+        assert!("starmesh=loud".parse::<LogLevel>().is_err());
+    }
+}

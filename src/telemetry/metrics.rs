@@ -1,0 +1,258 @@
+//! Owns the list of all metrics: name, kind, labels, meaning. A name is
+//! `starmesh_<what>_<unit>`; counters end in `_total`. Labels have few values:
+//! never a player, a unit or an address.
+
+use metrics::{Counter, Gauge, Histogram, Label};
+
+/// What a metric does over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// What every metric has: the list is a list of these.
+pub trait Metric: Sync {
+    fn name(&self) -> &'static str;
+    fn kind(&self) -> Kind;
+    fn labels(&self) -> &'static [&'static str];
+    fn help(&self) -> &'static str;
+
+    /// Tells the installed recorder what the metric means.
+    fn describe(&self) {
+        match self.kind() {
+            Kind::Counter => metrics::describe_counter!(self.name(), self.help()),
+            Kind::Gauge => metrics::describe_gauge!(self.name(), self.help()),
+            Kind::Histogram => metrics::describe_histogram!(self.name(), self.help()),
+        }
+    }
+}
+
+/// The values of a metric's labels, in the order in which it declares them.
+fn with_values(names: &[&'static str], values: &[&'static str]) -> Vec<Label> {
+    debug_assert_eq!(names.len(), values.len(), "one value per label");
+    names.iter().zip(values).map(|(&name, &value)| Label::from_static_parts(name, value)).collect()
+}
+
+macro_rules! metric_type {
+    ($(#[$doc:meta])* $name:ident, $handle:ident, $macro:ident) => {
+        $(#[$doc])*
+        pub struct $name {
+            name: &'static str,
+            labels: &'static [&'static str],
+            help: &'static str,
+        }
+
+        impl $name {
+            /// The handle for these label values. Hot paths keep it: finding
+            /// it costs a hash of name and labels.
+            pub fn with(&self, values: &[&'static str]) -> $handle {
+                metrics::$macro!(self.name, with_values(self.labels, values))
+            }
+        }
+
+        impl Metric for $name {
+            fn name(&self) -> &'static str {
+                self.name
+            }
+            fn kind(&self) -> Kind {
+                Kind::$handle
+            }
+            fn labels(&self) -> &'static [&'static str] {
+                self.labels
+            }
+            fn help(&self) -> &'static str {
+                self.help
+            }
+        }
+    };
+}
+
+metric_type!(
+    /// A metric that only grows.
+    CounterMetric, Counter, counter
+);
+metric_type!(
+    /// A metric that goes up and down.
+    GaugeMetric, Gauge, gauge
+);
+metric_type!(
+    /// A metric that is a distribution.
+    HistogramMetric, Histogram, histogram
+);
+
+impl CounterMetric {
+    /// Adds `n` to a counter without labels.
+    pub fn increment(&self, n: u64) {
+        self.with(&[]).increment(n);
+    }
+}
+
+impl GaugeMetric {
+    /// Sets a gauge without labels.
+    pub fn set(&self, value: f64) {
+        self.with(&[]).set(value);
+    }
+}
+
+impl HistogramMetric {
+    /// Records a value in a histogram without labels.
+    pub fn record(&self, value: f64) {
+        self.with(&[]).record(value);
+    }
+}
+
+macro_rules! metrics_list {
+    ($($id:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: $kind = $kind { name: $name, labels: &[$($label),*], help: $help };
+        )*
+
+        /// Every metric there is.
+        pub const ALL: &[&dyn Metric] = &[$(&$id),*];
+    };
+}
+
+metrics_list! {
+    // Store and commits
+    COMMITS: CounterMetric = "starmesh_store_commits_total" []
+        "Commits that became durable.";
+    COMMIT_SECONDS: HistogramMetric = "starmesh_store_commit_seconds" []
+        "Time from handing a commit to the store until it was durable.";
+    COMMIT_GROUPS: HistogramMetric = "starmesh_store_commit_groups_count" []
+        "Groups in one commit.";
+    GROUPS_REFUSED: CounterMetric = "starmesh_store_groups_refused_total" []
+        "Groups whose check or expected sequence failed.";
+    STORE_AWAY: GaugeMetric = "starmesh_store_away_state" []
+        "1 while the store does not answer and time stands still, else 0.";
+    STORE_FREE: GaugeMetric = "starmesh_store_free_bytes" []
+        "Disk space that can still be written before no commands are taken.";
+
+    // Entities and time
+    TICK: GaugeMetric = "starmesh_node_tick_count" []
+        "The node's tick.";
+    TICK_LAG: HistogramMetric = "starmesh_node_tick_lag_seconds" []
+        "How much later than due a tick began.";
+    ENTITIES: GaugeMetric = "starmesh_entity_owned_count" ["kind"]
+        "Entities this node owns, by kind.";
+    STEPS: CounterMetric = "starmesh_entity_steps_total" []
+        "Steps of entities.";
+    STEP_SECONDS: HistogramMetric = "starmesh_entity_step_seconds" []
+        "Time of one step of one entity.";
+    RECORDS: CounterMetric = "starmesh_entity_records_total" []
+        "Records appended to journals.";
+    ENTITY_RESTARTS: CounterMetric = "starmesh_entity_restarts_total" []
+        "Entities that panicked and were loaded again from their journal.";
+    UNITS: GaugeMetric = "starmesh_sector_units_count" []
+        "Units in the sectors of this node.";
+    INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]
+        "Run-time checks that failed, by number of the invariant. Anything but 0 is a fault of ours: report it.";
+
+    // Sessions
+    SESSIONS: GaugeMetric = "starmesh_session_open_count" []
+        "Players' sessions open at this gateway.";
+    SESSIONS_OPENED: CounterMetric = "starmesh_session_opened_total" []
+        "Sessions opened or resumed.";
+    SESSIONS_CLOSED: CounterMetric = "starmesh_session_closed_total" ["reason"]
+        "Sessions closed, by reason.";
+    COMMANDS: CounterMetric = "starmesh_session_commands_total" ["outcome"]
+        "Commands answered, by outcome.";
+    COMMAND_SECONDS: HistogramMetric = "starmesh_session_command_seconds" []
+        "Time from a command's arrival to its acknowledgement in the session's queue.";
+    MESSAGES_DROPPED: CounterMetric = "starmesh_session_dropped_total" ["class"]
+        "Messages dropped because a client reads too slowly, by class.";
+    BYTES_IN: CounterMetric = "starmesh_session_in_bytes_total" []
+        "Bytes of messages from clients.";
+    BYTES_OUT: CounterMetric = "starmesh_session_out_bytes_total" []
+        "Bytes of messages to clients.";
+
+    // HTTP and accounts
+    HTTP_REQUESTS: CounterMetric = "starmesh_http_requests_total" ["route", "status"]
+        "Requests answered, by route and status class.";
+    HTTP_LIMITED: CounterMetric = "starmesh_http_limited_total" ["limit"]
+        "Requests and connections refused by a limit per address, by limit.";
+    REGISTRATIONS: CounterMetric = "starmesh_account_registrations_total" []
+        "Accounts made.";
+    LOGINS: CounterMetric = "starmesh_account_logins_total" ["outcome"]
+        "Log-ins, by outcome: accepted or refused.";
+    REFRESH_REUSED: CounterMetric = "starmesh_account_refresh_reused_total" []
+        "Refresh tokens that came a second time, which revoked their family.";
+    HASH_SECONDS: HistogramMetric = "starmesh_account_hash_seconds" []
+        "Time to hash one password, without waiting.";
+    GENERATIONS_RAISED: CounterMetric = "starmesh_account_generations_raised_total" []
+        "Generations seen to rise: each closes a player's older sessions.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The rows of the tables in docs/metrics.md: name to kind, labels, help.
+    fn documented() -> BTreeMap<String, String> {
+        let text = std::fs::read_to_string("docs/metrics.md").unwrap();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `starmesh_"));
+        rows.map(|row| {
+            let (name, rest) = row.split_once("` | ").unwrap();
+            (format!("starmesh_{name}"), rest.trim_end_matches(" |").to_string())
+        })
+        .collect()
+    }
+
+    fn row(metric: &dyn Metric) -> String {
+        let labels: Vec<_> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
+        let kind = format!("{:?}", metric.kind()).to_lowercase();
+        format!("{kind} | {} | {}", labels.join(", "), metric.help())
+    }
+
+    #[test]
+    fn document_and_code_name_the_same_metrics() {
+        let declared: BTreeMap<_, _> =
+            ALL.iter().map(|metric| (metric.name().to_string(), row(*metric))).collect();
+        assert_eq!(declared.len(), ALL.len(), "a name is declared twice");
+        for (name, row) in &declared {
+            assert_eq!(
+                documented().get(name),
+                Some(row),
+                "write in docs/metrics.md: | `{name}` | {row} |"
+            );
+        }
+        for name in documented().keys() {
+            assert!(
+                declared.contains_key(name),
+                "docs/metrics.md names {name}, which does not exist"
+            );
+        }
+    }
+
+    #[test]
+    fn names_follow_the_pattern() {
+        for metric in ALL {
+            let name = metric.name();
+            assert!(name.starts_with("starmesh_"), "{name}");
+            assert_eq!(metric.kind() == Kind::Counter, name.ends_with("_total"), "{name}");
+            let units = ["_total", "_seconds", "_bytes", "_count", "_state"];
+            assert!(units.iter().any(|unit| name.ends_with(unit)), "{name} has no unit");
+        }
+    }
+
+    #[test]
+    fn renders_what_was_recorded() {
+        let recorder = crate::telemetry::Recorder::install().unwrap();
+        COMMITS.increment(3);
+        COMMIT_SECONDS.record(0.002);
+        ENTITIES.with(&["sector"]).set(7.0);
+        recorder.upkeep();
+        let text = recorder.render();
+        assert!(text.contains("starmesh_store_commits_total 3"), "{text}");
+        assert!(text.contains("starmesh_store_commit_seconds_bucket{le=\"0.0025\"} 1"), "{text}");
+        assert!(text.contains("starmesh_entity_owned_count{kind=\"sector\"} 7"), "{text}");
+        assert!(text.contains("# HELP starmesh_store_commits_total Commits that became durable."));
+    }
+}
