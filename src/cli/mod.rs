@@ -7,11 +7,14 @@
 mod demo;
 mod node;
 mod replay;
+mod settings;
 mod swarm;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
 
 /// Server mesh for persistent real-time strategy worlds.
 #[derive(Debug, Parser)]
@@ -66,7 +69,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<UsageError>())
+    error.chain().any(|cause| cause.is::<UsageError>() || cause.is::<ConfigError>())
 }
 
 #[cfg(test)]

@@ -1,1 +1,3 @@
+//! Real processes: what only the binary itself can show.
 
+mod command_line;

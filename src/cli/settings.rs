@@ -1,0 +1,28 @@
+//! Reads the settings of a subcommand: its file, the environment, its flags.
+
+use std::fs;
+use std::path::Path;
+
+use super::UsageError;
+use crate::config::{self, Config, Override};
+
+/// The settings from the defaults, then `file`, then the environment, then
+/// `flags`.
+///
+/// # Errors
+/// A file that cannot be read or a wrong setting; both end with exit code 2.
+pub fn load(file: Option<&Path>, flags: Vec<Override>) -> anyhow::Result<Config> {
+    let text = file.map(read).transpose()?;
+    let named = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    let mut overrides = Override::from_env(std::env::vars());
+    overrides.extend(flags);
+    Ok(config::load(named, &overrides)?)
+}
+
+fn read(file: &Path) -> Result<(String, String), UsageError> {
+    let name = file.display().to_string();
+    match fs::read_to_string(file) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(UsageError(format!("{name}: cannot be read: {error}"))),
+    }
+}
