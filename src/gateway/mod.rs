@@ -1,1 +1,5 @@
-//! Not written yet.
+//! Owns what players connect to: sessions, HTTP, limits. Never decides about
+//! the world; called by `cli`. Without the feature `server` only what decides
+//! without I/O remains.
+
+pub mod limits;
