@@ -14,6 +14,8 @@ pub enum Kind {
     Account = 4,
     Galaxy = 5,
     NodeRow = 6,
+    RefreshFamily = 7,
+    SigningKeys = 8,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -1,9 +1,9 @@
 //! Owns the names of the store's keys. Never reads or writes them. A stored
 //! format: a name that was ever written keeps its meaning.
 
-use crate::base::{EntityKey, Incarnation, Millis, NodeId};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
-/// Accounts, names, e-mails and sessions of players: `changes` follows them.
+/// Accounts, their names and e-mails: `changes` follows them.
 pub const ACCOUNT: &[u8] = b"account/";
 /// What only a galaxy's first start writes: seed, logic, shards, format.
 pub const GALAXY: &[u8] = b"galaxy/";
@@ -15,7 +15,9 @@ pub const SNAPSHOT: &[u8] = b"snapshot/";
 pub const HEAD: &[u8] = b"head/";
 /// All timers of hibernating entities.
 pub const DUE: &[u8] = b"due/";
-/// The first id no block holds yet, big endian.
+/// The keys that sign access tokens, encrypted with the cluster secret.
+pub const SIGNING: &[u8] = b"signing/keys";
+/// The first id no block holds yet, big endian; without it, 1.
 pub const NEXT_ID: &[u8] = b"ids/next";
 
 /// The longest key, in bytes.
@@ -23,6 +25,38 @@ pub const KEY_BYTES_MAX: usize = 512;
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
+}
+
+/// The account of `player`.
+pub fn account(player: PlayerId) -> Vec<u8> {
+    join(&[b"account/id/", &player.0.to_be_bytes()])
+}
+
+/// The player that a key of [`account`] names, `None` for other keys.
+pub fn account_player(key: &[u8]) -> Option<PlayerId> {
+    let id = key.strip_prefix(b"account/id/")?.try_into().ok()?;
+    Some(PlayerId(u64::from_be_bytes(id)))
+}
+
+/// The player id, big endian, of the account with this name in lower case.
+pub fn account_name(name: &str) -> Vec<u8> {
+    join(&[b"account/name/", name.as_bytes()])
+}
+
+/// The player id, big endian, of the account with this e-mail in lower case.
+pub fn account_email(email: &str) -> Vec<u8> {
+    join(&[b"account/email/", email.as_bytes()])
+}
+
+/// All refresh families of `player`. Not under [`ACCOUNT`]: nobody follows
+/// them.
+pub fn refresh_of(player: PlayerId) -> Vec<u8> {
+    join(&[b"refresh/", &player.0.to_be_bytes()])
+}
+
+/// A log-in and the refresh tokens that grew from it.
+pub fn refresh(player: PlayerId, family: [u8; 16]) -> Vec<u8> {
+    join(&[&refresh_of(player), &family])
 }
 
 /// The node's [`NodeRow`](super::commit::NodeRow).

@@ -15,8 +15,24 @@ pub const LOGIN_PATH: &str = "/api/auth/login";
 pub const REFRESH_PATH: &str = "/api/auth/refresh";
 /// POST [`Logout`], answered 204.
 pub const LOGOUT_PATH: &str = "/api/auth/logout";
+/// POST [`Password`] with a bearer token, answered 200 with new [`Tokens`];
+/// all others of the account end.
+pub const PASSWORD_PATH: &str = "/api/auth/password";
+/// GET with a bearer token, answered 200 with [`Me`].
+pub const ME_PATH: &str = "/api/auth/me";
 /// The media type of [`Problem`].
 pub const PROBLEM_TYPE: &str = "application/problem+json";
+
+/// A password or token: its text is on the wire, never in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,8 +41,8 @@ pub struct Register {
     pub name: String,
     /// At most 255 bytes; unique.
     pub email: String,
-    /// 8 to 256 bytes.
-    pub password: String,
+    /// 8 to 256 characters.
+    pub password: Secret,
     #[serde(default)]
     pub display_name: Option<String>,
     #[serde(default)]
@@ -36,20 +52,21 @@ pub struct Register {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Login {
+    /// The account's name or its e-mail, in any case.
     pub name: String,
-    pub password: String,
+    pub password: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
-    pub refresh_token: String,
+    pub refresh_token: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Logout {
-    pub refresh_token: String,
+    pub refresh_token: Secret,
     /// End all sessions of the account, not only this token.
     #[serde(default)]
     pub everywhere: bool,
@@ -61,11 +78,34 @@ pub struct Logout {
 pub struct Tokens {
     pub player: PlayerId,
     /// For Connect, and as `Authorization: Bearer`.
-    pub access_token: String,
+    pub access_token: Secret,
     /// Seconds until the access token ends.
     pub expires_in: u64,
     /// For one refresh.
-    pub refresh_token: String,
+    pub refresh_token: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Password {
+    pub current: Secret,
+    /// 8 to 256 characters.
+    pub new: Secret,
+}
+
+/// The account that a bearer token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Me {
+    pub player: PlayerId,
+    pub name: String,
+    pub email: String,
+    pub display_name: Option<String>,
+    pub faction: Option<String>,
+    pub roles: Vec<String>,
+    /// Milliseconds since the Unix epoch.
+    pub created: u64,
+    pub last_login: u64,
 }
 
 /// RFC 9457: what went wrong with a call.
@@ -81,4 +121,19 @@ pub struct Problem {
     /// Which field of the body, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What that field, header or method may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What became of the state.
+    pub changed: Changed,
+}
+
+/// What a call that failed changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Changed {
+    /// Nothing, now and later.
+    Nothing,
+    /// All or nothing of what was asked; ask what is there, then decide.
+    Unknown,
 }
