@@ -3,6 +3,10 @@
 //! changes once made. Called by everything that applies a rule. Invariant:
 //! `Rules` that exist are in range; their hash names them in every record.
 
+#[cfg(feature = "server")]
+pub mod file;
+pub mod sample;
+
 use serde::{Deserialize, Serialize};
 
 use super::Speed;
@@ -227,4 +231,74 @@ fn once<K: PartialEq>(
         return Err(OutOfRange { field, expected: "each at most once".into() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> (Vec<UnitType>, Vec<Multiplier>, Vec<(UnitTypeId, u32)>) {
+        let rules = sample::rules().unwrap();
+        (rules.types, rules.multipliers, rules.start)
+    }
+
+    #[test]
+    fn hash_ignores_the_order_of_the_parts() {
+        let (mut types, multipliers, mut start) = parts();
+        types.reverse();
+        start.reverse();
+        let turned = Rules::new(types, multipliers, start).unwrap();
+        assert_eq!(turned.hash(), sample::rules().unwrap().hash());
+    }
+
+    #[test]
+    fn hash_changes_with_any_value() {
+        let (mut types, multipliers, start) = parts();
+        types[0].defence += 1;
+        let other = Rules::new(types, multipliers, start).unwrap();
+        assert_ne!(other.hash(), sample::rules().unwrap().hash());
+    }
+
+    #[test]
+    fn hash_of_the_sample_stays_the_same() {
+        // Journals name it: what changes it changes what can be replayed.
+        assert_eq!(format!("{:016x}", sample::rules().unwrap().hash()), "26ce5e81975c51f2");
+    }
+
+    #[test]
+    fn hulls_that_are_not_named_are_neutral() {
+        let rules = sample::rules().unwrap();
+        assert_eq!(rules.multiplier(HullClass::Structure, HullClass::Fighter), 1500);
+        assert_eq!(rules.multiplier(HullClass::Fighter, HullClass::Structure), NEUTRAL);
+    }
+
+    #[test]
+    fn refuses_two_types_with_one_id() {
+        let (mut types, multipliers, start) = parts();
+        types.push(types[0].clone());
+        assert_eq!(Rules::new(types, multipliers, start).unwrap_err().field, "id");
+    }
+
+    #[test]
+    fn refuses_a_start_without_units_or_with_too_many() {
+        for count in [0, START_UNITS_MAX + 1, u32::MAX] {
+            let (types, multipliers, _) = parts();
+            let start = vec![(sample::FIGHTER, count)];
+            assert_eq!(Rules::new(types, multipliers, start).unwrap_err().field, "start");
+        }
+    }
+
+    #[test]
+    fn refuses_a_start_with_an_unknown_type() {
+        let (types, multipliers, _) = parts();
+        let start = vec![(UnitTypeId(99), 1)];
+        assert_eq!(Rules::new(types, multipliers, start).unwrap_err().field, "start");
+    }
+
+    #[test]
+    fn refuses_sensors_beyond_the_neighbouring_sectors() {
+        let (mut types, multipliers, start) = parts();
+        types[1].sensor = SENSOR_METRES_MAX + 1;
+        assert_eq!(Rules::new(types, multipliers, start).unwrap_err().field, "sensor");
+    }
 }
