@@ -13,3 +13,29 @@ pub fn draw(seed: u64, purpose: &str, numbers: &[u64]) -> u64 {
     hasher.finalize_xof().fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::draw;
+
+    #[test]
+    fn draws_stay_the_same_for_ever() {
+        // Galaxies that exist were drawn with them.
+        assert_eq!(draw(42, "starmesh test", &[1, 2]), 5_545_075_448_748_183_427);
+    }
+
+    #[test]
+    fn draws_differ_by_seed_purpose_and_numbers() {
+        let mut draws = vec![
+            draw(1, "a", &[1]),
+            draw(2, "a", &[1]),
+            draw(1, "b", &[1]),
+            draw(1, "a", &[2]),
+            draw(1, "a", &[]),
+            draw(1, "a", &[1, 0]),
+        ];
+        draws.sort_unstable();
+        draws.dedup();
+        assert_eq!(draws.len(), 6);
+    }
+}

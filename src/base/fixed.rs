@@ -129,3 +129,104 @@ impl std::fmt::Display for Thousandths {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn length_is_the_root_between_two_squares(x: i64, y: i64) {
+            let square = |v: u64| u128::from(v) * u128::from(v);
+            let sum = square(x.unsigned_abs()) + square(y.unsigned_abs());
+            let (down, up) = (length(x, y), length_ceil(x, y));
+            prop_assert!(square(down) <= sum && sum <= square(up));
+            prop_assert!(up - down == u64::from(square(down) != sum));
+        }
+
+        /// The only place where the simulation is compared with floats.
+        #[test]
+        #[allow(clippy::float_arithmetic)]
+        fn heading_is_within_one_unit_of_the_angle(x: i32, y: i32) {
+            if let Some(heading) = heading(x, y) {
+                let turns = f64::from(y).atan2(f64::from(x)) / std::f64::consts::TAU;
+                let off = (f64::from(heading) - turns * 65_536.0).rem_euclid(65_536.0);
+                prop_assert!(off.min(65_536.0 - off) < 1.0, "{x},{y}: {heading}, off by {off}");
+            }
+        }
+
+        #[test]
+        fn heading_turns_with_the_vector(x in -i32::MAX..i32::MAX, y in -i32::MAX..i32::MAX) {
+            let turned = heading(x, y).map(|heading| heading.wrapping_add(0x4000));
+            prop_assert_eq!(heading(-y, x), turned);
+        }
+
+        #[test]
+        fn division_is_off_by_at_most_half(n in -1_000_000_i64..1_000_000, d in 1_i64..5000) {
+            let off = n - divide_rounded(n, d) * d;
+            prop_assert!(off.abs() * 2 <= d);
+            prop_assert_eq!(divide_rounded(-n, d), -divide_rounded(n, d));
+        }
+
+        #[test]
+        fn division_never_panics(n: i64, d: i64) {
+            divide_rounded(n, d);
+        }
+
+        #[test]
+        fn decimals_are_read_as_they_are_written(value in -(1_i64 << 52)..(1 << 52)) {
+            let value = Thousandths(value);
+            prop_assert_eq!(value.to_string().parse(), Ok(value));
+        }
+
+        #[test]
+        fn any_text_is_a_decimal_or_refused(text in ".{0,40}") {
+            let _ = text.parse::<Thousandths>();
+        }
+    }
+
+    #[test]
+    fn headings_along_axes_and_diagonals_are_exact() {
+        let cases = [
+            ((1, 0), 0),
+            ((5, 5), 0x2000),
+            ((0, 9), 0x4000),
+            ((-7, 7), 0x6000),
+            ((i32::MIN, 0), 0x8000),
+            ((-3, -3), 0xA000),
+            ((0, i32::MIN), 0xC000),
+            ((i32::MAX, -i32::MAX), 0xE000),
+        ];
+        for ((x, y), expected) in cases {
+            assert_eq!(heading(x, y), Some(expected), "{x},{y}");
+        }
+        assert_eq!(heading(0, 0), None);
+        // Just below the +x axis rounds up to the full turn, which is 0.
+        assert_eq!(heading(i32::MAX, -1), Some(0));
+    }
+
+    #[test]
+    fn headings_stay_the_same_for_ever() {
+        let sum = (-300..300).fold(0_u64, |sum, i: i32| {
+            let turned = heading(i.wrapping_mul(7_919_777), i.wrapping_mul(i).wrapping_sub(40_000));
+            sum.wrapping_mul(31).wrapping_add(u64::from(turned.unwrap_or(0)))
+        });
+        assert_eq!(sum, 8_114_659_445_892_665_728);
+    }
+
+    #[test]
+    fn reads_decimals_exactly() {
+        let read = |text: &str| text.parse::<Thousandths>().map(|t| t.0).ok();
+        assert_eq!(read("1.25"), Some(1250));
+        assert_eq!(read("-0.001"), Some(-1));
+        assert_eq!(read("60"), Some(60_000));
+        assert_eq!(read("0.10"), Some(100));
+        for wrong in ["", "-", ".", "1.", ".5", "1.2345", "1e3", "+1", "--1", "1,5", " 1", "1.-5"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(read("9223372036854775.807"), Some(i64::MAX));
+        assert_eq!(read("9223372036854775.808"), None);
+    }
+}

@@ -146,3 +146,125 @@ fn gather(code: u128) -> u64 {
     let even = code & 0x5555_5555_5555_5555_5555_5555_5555_5555;
     MASKS.iter().fold(even, |v, (shift, mask)| (v | (v >> shift)) & mask) as u64
 }
+
+#[cfg(test)]
+pub(crate) mod strategies {
+    use proptest::prelude::*;
+
+    use super::SectorId;
+
+    /// Coordinates, with the ends of `i64` and the middle far more often than
+    /// chance would have them.
+    pub(crate) fn coordinate() -> impl Strategy<Value = i64> {
+        let edge =
+            prop::sample::select(vec![i64::MIN, i64::MIN / 2, -1, 0, 1, i64::MAX / 2, i64::MAX]);
+        prop_oneof![any::<i64>(), -40_i64..40, edge]
+    }
+
+    pub(crate) fn scale() -> impl Strategy<Value = u8> {
+        prop_oneof![any::<u8>(), 0_u8..6, prop::sample::select(vec![0, 1, 62, 63, 64, 254, 255])]
+    }
+
+    pub(crate) fn sector() -> impl Strategy<Value = SectorId> {
+        (coordinate(), coordinate(), scale()).prop_map(|(x, y, scale)| SectorId { x, y, scale })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::strategies::{coordinate, scale, sector};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_parent_of_every_child_is_the_sector(sector in sector()) {
+            for child in sector.children() {
+                prop_assert_eq!(child.parent(), Some(sector));
+                prop_assert!(sector.contains(child));
+            }
+        }
+
+        #[test]
+        fn a_sector_is_one_of_its_parents_children(sector in sector()) {
+            match sector.parent() {
+                Some(parent) => prop_assert!(parent.children().any(|child| child == sector)),
+                None => prop_assert_eq!(sector.scale, 255),
+            }
+        }
+
+        #[test]
+        fn an_ancestor_is_so_many_parents_up(sector in sector(), scale in scale()) {
+            let mut expected = Some(sector);
+            while let Some(up) = expected.filter(|up| up.scale < scale) {
+                expected = up.parent();
+            }
+            prop_assert_eq!(sector.ancestor(scale), expected.filter(|up| up.scale == scale));
+        }
+
+        #[test]
+        fn a_morton_code_names_its_sector(sector in sector()) {
+            prop_assert_eq!(SectorId::from_morton(sector.scale, sector.morton()), sector);
+        }
+
+        #[test]
+        fn morton_codes_order_like_the_numbers_along_an_axis(
+            a in coordinate(), b in coordinate(), other in coordinate(),
+        ) {
+            let code = |x, y| SectorId::tactical(x, y).morton();
+            prop_assert_eq!(code(a, other).cmp(&code(b, other)), a.cmp(&b));
+            prop_assert_eq!(code(other, a).cmp(&code(other, b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn children_come_in_the_order_of_their_codes(sector in sector()) {
+            let children: Vec<SectorId> = sector.children().collect();
+            prop_assert!(children.is_sorted());
+        }
+
+        #[test]
+        fn text_names_its_sector(sector in sector()) {
+            prop_assert_eq!(sector.to_string().parse(), Ok(sector));
+        }
+
+        #[test]
+        fn any_text_is_parsed_or_refused(text in ".{0,60}") {
+            let _ = text.parse::<SectorId>();
+        }
+
+        #[test]
+        fn a_neighbours_neighbour_is_the_sector(
+            sector in sector(), dx in -1_i64..=1, dy in -1_i64..=1,
+        ) {
+            if let Some(neighbour) = sector.neighbour(dx, dy) {
+                prop_assert_eq!(neighbour.neighbour(-dx, -dy), Some(sector));
+            }
+        }
+    }
+
+    #[test]
+    fn children_are_listed_x_first() {
+        let parent = SectorId { x: -1, y: 3, scale: 1 };
+        let children: Vec<_> = parent.children().map(|c| (c.x, c.y, c.scale)).collect();
+        assert_eq!(children, [(-2, 6, 0), (-1, 6, 0), (-2, 7, 0), (-1, 7, 0)]);
+    }
+
+    #[test]
+    fn children_that_cannot_be_named_do_not_exist() {
+        let count = |x, y, scale| SectorId { x, y, scale }.children().count();
+        assert_eq!(count(0, 0, 0), 0);
+        assert_eq!(count(i64::MAX, 0, 1), 0);
+        assert_eq!(count(0, i64::MIN, 255), 0);
+        assert_eq!(count(i64::MIN / 2, i64::MAX / 2, 255), 4);
+    }
+
+    #[test]
+    fn refuses_text_that_is_no_sector() {
+        for text in ["", "1", "1,", "1,2,3,4", "1,2,256", "1,2,-1", "a,b", "9223372036854775808,0"]
+        {
+            assert!(text.parse::<SectorId>().is_err(), "{text}");
+        }
+        assert_eq!(" 1, -2 ".parse(), Ok(SectorId::tactical(1, -2)));
+    }
+}

@@ -104,3 +104,92 @@ impl std::fmt::Display for EntityKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::geometry::strategies::sector;
+
+    fn key() -> impl Strategy<Value = EntityKey> {
+        prop_oneof![
+            sector().prop_map(EntityKey::Sector),
+            any::<u64>().prop_map(EntityKey::Ledger),
+            any::<u64>().prop_map(EntityKey::Market),
+            any::<u64>().prop_map(EntityKey::Alliance),
+            any::<u64>().prop_map(EntityKey::Board),
+            (sector(), any::<u64>()).prop_map(|(host, n)| EntityKey::Battle { host, n }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_name_their_entity(key in key()) {
+            prop_assert_eq!(EntityKey::from_bytes(&key.to_bytes()), Ok(key));
+        }
+
+        #[test]
+        fn bytes_order_like_the_keys(a in key(), b in key()) {
+            prop_assert_eq!(a.to_bytes().cmp(&b.to_bytes()), a.cmp(&b));
+        }
+
+        #[test]
+        fn no_key_is_a_prefix_of_another(a in key(), b in key()) {
+            prop_assert!(a == b || !b.to_bytes().starts_with(&a.to_bytes()));
+        }
+
+        #[test]
+        fn any_bytes_are_a_key_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            if let Ok(key) = EntityKey::from_bytes(&bytes) {
+                prop_assert_eq!(key.to_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn bytes_of_another_length_are_refused(key in key(), cut in 1_usize..9, more: u8) {
+            let mut bytes = key.to_bytes();
+            bytes.push(more);
+            prop_assert!(EntityKey::from_bytes(&bytes).is_err());
+            bytes.truncate(bytes.len() - 1 - cut);
+            prop_assert!(EntityKey::from_bytes(&bytes).is_err());
+        }
+
+        /// At each scale, what a sector contains is exactly a range of keys.
+        #[test]
+        fn a_subtree_is_a_range_at_each_scale(
+            region in sector(), other in sector(), up in 0_u8..4,
+        ) {
+            let scale = region.scale.saturating_sub(up);
+            let Some((first, last)) = corners(region, scale) else { return Ok(()) };
+            let other = SectorId { scale, ..other };
+            let bytes = |sector| EntityKey::Sector(sector).to_bytes();
+            let in_range = (bytes(first)..=bytes(last)).contains(&bytes(other));
+            prop_assert_eq!(in_range, region.contains(other));
+        }
+    }
+
+    /// The first and last descendant of `region` at `scale`, if all exist.
+    fn corners(region: SectorId, scale: u8) -> Option<(SectorId, SectorId)> {
+        let mut corners = (region, region);
+        while corners.0.scale > scale {
+            corners = (corners.0.children().next()?, corners.1.children().nth(3)?);
+        }
+        Some(corners)
+    }
+
+    #[test]
+    fn keys_stay_the_same_for_ever() {
+        let hex = |key: EntityKey| -> String {
+            key.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let sector = SectorId { x: 1, y: -1, scale: 3 };
+        let morton = "6aaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
+        assert_eq!(hex(EntityKey::Sector(sector)), format!("0103{morton}"));
+        assert_eq!(hex(EntityKey::Ledger(7)), "020000000000000007");
+        assert_eq!(
+            hex(EntityKey::Battle { host: sector, n: 258 }),
+            format!("0603{morton}0000000000000102")
+        );
+    }
+}

@@ -49,3 +49,66 @@ fn locate_axis(sector: i64, fraction: u32, scale: u8) -> Option<(i64, i32)> {
     // The mask leaves 20 bits.
     Some((i64::try_from(column).ok()?, (steps & 0xF_FFFF) as i32))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::geometry::{SECTOR_STEPS, strategies::sector};
+
+    proptest! {
+        #[test]
+        fn a_place_in_a_tactical_sector_comes_back_exactly(
+            x in 0..SECTOR_STEPS, y in 0..SECTOR_STEPS, sx: i64, sy: i64,
+        ) {
+            let (sector, position) = (SectorId::tactical(sx, sy), Position { x, y });
+            let compressed = CompressedPosition::of(position, 0);
+            prop_assert_eq!(compressed.locate(sector), Some((sector, position)));
+        }
+
+        /// Up to scale 10, where units live, no step is lost.
+        #[test]
+        fn a_place_in_a_large_sector_is_located_in_its_child(
+            x in 0..i32::MAX, y in 0..i32::MAX, sx in -1000_i64..1000, sy in -1000_i64..1000,
+            scale in 0_u8..=10,
+        ) {
+            let side = SECTOR_STEPS << scale;
+            let (x, y) = (x % side, y % side);
+            let compressed = CompressedPosition::of(Position { x, y }, scale);
+            let child = SectorId::tactical(
+                (sx << scale) + i64::from(x >> 20),
+                (sy << scale) + i64::from(y >> 20),
+            );
+            let inside = Position { x: x % SECTOR_STEPS, y: y % SECTOR_STEPS };
+            let located = compressed.locate(SectorId { x: sx, y: sy, scale });
+            prop_assert_eq!(located, Some((child, inside)));
+        }
+
+        #[test]
+        fn what_is_located_lies_in_the_sector(sector in sector(), x: u32, y: u32) {
+            if let Some((child, position)) = (CompressedPosition { x, y }).locate(sector) {
+                prop_assert!(sector.contains(child));
+                prop_assert!((0..SECTOR_STEPS).contains(&position.x));
+                prop_assert!((0..SECTOR_STEPS).contains(&position.y));
+            }
+        }
+
+        #[test]
+        fn a_place_outside_is_clamped_to_the_sector(x: i32, y: i32, scale: u8) {
+            let compressed = CompressedPosition::of(Position { x, y }, scale);
+            prop_assert!(x >= 0 || compressed.x == 0);
+            prop_assert!(scale > 0 || y < SECTOR_STEPS || compressed.y == u32::MAX);
+        }
+    }
+
+    #[test]
+    fn a_step_is_a_fraction_of_the_side() {
+        let at = |x, scale| CompressedPosition::of(Position { x, y: 0 }, scale).x;
+        assert_eq!(at(1, 0), 1 << 12);
+        assert_eq!(at(SECTOR_STEPS / 2, 0), 1 << 31);
+        assert_eq!(at(1, 12), 1);
+        assert_eq!(at(1 << 30, 14), 1 << 28);
+        assert_eq!(at(i32::MAX, 255), 0);
+    }
+}
