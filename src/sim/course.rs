@@ -131,3 +131,143 @@ fn axis(from: i32, target: i32, delta: i64, steps: i64) -> i32 {
     // No faster than `Speed::MAX`, so it fits.
     i32::try_from(if leaves { other } else { nearest }).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::fixed::length;
+
+    /// Half a metre, in grid steps.
+    const HALF_METRE: u64 = 524;
+
+    fn inside() -> impl Strategy<Value = Position> {
+        let near_border = prop_oneof![0..800, SECTOR_STEPS - 800..SECTOR_STEPS];
+        let axis = prop_oneof![3 => 0..SECTOR_STEPS, 1 => near_border].boxed();
+        (axis.clone(), axis).prop_map(|(x, y)| Position { x, y })
+    }
+
+    /// At most 4 m outside the sector.
+    fn about() -> impl Strategy<Value = Position> {
+        let axis = -4_194..SECTOR_STEPS + 4_194;
+        (axis.clone(), axis).prop_map(|(x, y)| Position { x, y })
+    }
+
+    fn speed() -> impl Strategy<Value = Speed> {
+        prop_oneof![Just(Speed::MIN.0), Speed::MIN.0..20_000, Speed::MIN.0..=Speed::MAX.0]
+            .prop_map(|steps| Speed::try_from(steps).unwrap())
+    }
+
+    fn distance(a: Position, b: Position) -> u64 {
+        length(i64::from(a.x) - i64::from(b.x), i64::from(a.y) - i64::from(b.y))
+    }
+
+    fn velocity(course: Course) -> u64 {
+        crate::base::fixed::length_ceil(course.velocity.0.into(), course.velocity.1.into())
+    }
+
+    fn is_inside(p: Position) -> bool {
+        (0..SECTOR_STEPS).contains(&p.x) && (0..SECTOR_STEPS).contains(&p.y)
+    }
+
+    proptest! {
+        #[test]
+        fn never_exceeds_the_speed(from in about(), target in about(), speed in speed()) {
+            let course = Course::to(from, target, speed);
+            prop_assert!(velocity(course) <= u64::from(speed.steps()));
+        }
+
+        #[test]
+        fn takes_the_time_that_speed_and_distance_say(
+            from in about(), target in about(), speed in speed(),
+        ) {
+            let course = Course::to(from, target, speed);
+            let expected = distance(from, target) / u64::from(speed.steps() - 2);
+            prop_assert!((expected..=expected + 1).contains(&course.remaining.into()));
+            prop_assert!(course.remaining <= 714);
+        }
+
+        #[test]
+        fn stands_within_half_a_metre_of_its_target(
+            from in about(), target in about(), speed in speed(),
+        ) {
+            let margin = 800;
+            let clear = |v: i32| (margin..SECTOR_STEPS - margin).contains(&v);
+            prop_assume!(clear(target.x) && clear(target.y));
+            let arrival = Course::to(from, target, speed).arrival(from);
+            prop_assert!(distance(arrival, target) <= HALF_METRE);
+        }
+
+        #[test]
+        fn stands_within_a_metre_of_a_target_at_the_border(
+            from in inside(), target in inside(), speed in speed(),
+        ) {
+            let arrival = Course::to(from, target, speed).arrival(from);
+            prop_assert!(distance(arrival, target) <= 2 * HALF_METRE);
+        }
+
+        #[test]
+        fn never_leaves_the_sector_when_the_target_is_inside(
+            from in inside(), target in inside(), speed in speed(),
+        ) {
+            let course = Course::to(from, target, speed);
+            for steps in 0..=u64::from(course.remaining) {
+                prop_assert!(is_inside(course.after(from, steps).0));
+            }
+        }
+
+        #[test]
+        fn goes_back_into_the_sector(from in about(), target in inside(), speed in speed()) {
+            prop_assert!(is_inside(Course::to(from, target, speed).arrival(from)));
+        }
+
+        #[test]
+        fn many_steps_are_as_many_single_ones(
+            from in about(), target in about(), speed in speed(), steps in 0_u64..800,
+        ) {
+            let course = Course::to(from, target, speed);
+            let single = (0..steps).fold((from, course), |(p, course), _| course.after(p, 1));
+            prop_assert_eq!(course.after(from, steps), single);
+        }
+
+        #[test]
+        fn any_course_from_outside_moves_alike_in_one_go_and_in_two(
+            x: i32, y: i32, vx: i32, vy: i32, remaining: u16, first: u16, then: u16,
+        ) {
+            let (from, course) = (Position { x, y }, Course { velocity: (vx, vy), remaining });
+            let (there, rest) = course.after(from, first.into());
+            let twice = rest.after(there, then.into());
+            prop_assert_eq!(course.after(from, u64::from(first) + u64::from(then)), twice);
+        }
+
+        #[test]
+        fn any_two_places_have_a_course(
+            a: i32, b: i32, c: i32, d: i32, speed in speed(),
+        ) {
+            let course = Course::to(Position { x: a, y: b }, Position { x: c, y: d }, speed);
+            prop_assert!(velocity(course) <= u64::from(speed.steps()));
+        }
+    }
+
+    #[test]
+    fn speeds_are_rounded_down_to_grid_steps() {
+        let steps =
+            |thousandths| Speed::from_metres_per_second(Thousandths(thousandths)).map(Speed::steps);
+        assert_eq!(steps(10_000), Some(Speed::MIN.steps()));
+        assert_eq!(steps(60_000), Some(12_582));
+        assert_eq!(steps(1_000_000), Some(Speed::MAX.steps()));
+        for out_of_range in [i64::MIN, -1, 0, 9_999, 1_000_005, i64::MAX] {
+            assert_eq!(steps(out_of_range), None, "{out_of_range}");
+        }
+    }
+
+    #[test]
+    fn a_target_within_one_step_is_reached_exactly() {
+        let (from, target) = (Position { x: 100, y: 100 }, Position { x: 105, y: 90 });
+        let course = Course::to(from, target, Speed::MIN);
+        assert_eq!(course, Course { velocity: (5, -10), remaining: 1 });
+        assert_eq!(course.arrival(from), target);
+        assert_eq!(Course::to(from, from, Speed::MIN), Course::STANDING);
+    }
+}

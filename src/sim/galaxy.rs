@@ -148,3 +148,95 @@ fn spiral(n: u64) -> (i64, i64) {
         _ => (step - k, -k),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn default_galaxy() -> Galaxy {
+        Galaxy::new(2026, Galaxy::SIDE).unwrap()
+    }
+
+    /// Whether all of the sector is 25 % to 50 % of the radius from the centre.
+    fn is_in_mid_rim(galaxy: Galaxy, sector: SectorId) -> bool {
+        let side = i64::from(galaxy.side());
+        // Twice the distance in km of each corner; the radius is side / 2.
+        let corners = [(0, 0), (1, 0), (0, 1), (1, 1)]
+            .map(|(dx, dy)| (2 * (sector.x + dx) - side, 2 * (sector.y + dy) - side));
+        corners.into_iter().all(|(x, y)| {
+            let squared = x * x + y * y;
+            (side * side..=4 * side * side).contains(&(16 * squared))
+        })
+    }
+
+    #[test]
+    fn start_places_are_different_and_in_the_mid_rim() {
+        let galaxy = default_galaxy();
+        let places: BTreeSet<SectorId> = (0..100_000).map(|n| galaxy.start_place(n)).collect();
+        assert_eq!(places.len(), 100_000);
+        assert!(places.iter().all(|place| is_in_mid_rim(galaxy, *place)));
+    }
+
+    #[test]
+    fn start_places_of_the_smallest_galaxy_are_all_different_until_it_is_full() {
+        let galaxy = Galaxy::new(7, Galaxy::SIDE_MIN).unwrap();
+        let count = galaxy.start_places();
+        let places: BTreeSet<SectorId> = (0..count).map(|n| galaxy.start_place(n)).collect();
+        assert_eq!(places.len() as u64, count);
+        assert!(places.iter().all(|place| is_in_mid_rim(galaxy, *place)));
+        assert_eq!(galaxy.start_place(count), galaxy.start_place(0));
+    }
+
+    #[test]
+    fn the_default_galaxy_has_six_million_start_places() {
+        assert_eq!(default_galaxy().squares(), 380_016);
+        assert_eq!(default_galaxy().start_places(), 6_080_256);
+    }
+
+    #[test]
+    fn start_places_stay_the_same_for_ever() {
+        let places = [0, 1, 2, 380_015, 380_016].map(|n| {
+            let place = default_galaxy().start_place(n);
+            (place.x, place.y)
+        });
+        let expected = [(6259, 3740), (6258, 3744), (6257, 3750), (6753, 3240), (6256, 3741)];
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn the_root_is_the_smallest_sector_that_contains_the_galaxy() {
+        let root = |side| Galaxy::new(0, side).unwrap().root().scale;
+        assert_eq!([root(512), root(513), root(10_000), root(1 << 20)], [9, 10, 14, 20]);
+    }
+
+    #[test]
+    fn a_galaxy_that_is_too_small_or_too_large_cannot_be_read() {
+        assert!(serde_json::from_str::<Galaxy>(r#"{"seed":1,"side":511}"#).is_err());
+        assert!(serde_json::from_str::<Galaxy>(r#"{"seed":1,"side":1048577}"#).is_err());
+        assert_eq!(
+            serde_json::from_str(r#"{"seed":1,"side":10000}"#).ok(),
+            Galaxy::new(1, 10_000).ok()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_start_place_of_every_galaxy_is_in_the_mid_rim(
+            seed: u64, side in Galaxy::SIDE_MIN..=Galaxy::SIDE_MAX, n: u64,
+        ) {
+            let galaxy = Galaxy::new(seed, side).unwrap();
+            let place = galaxy.start_place(n);
+            prop_assert!(galaxy.contains(place));
+            prop_assert!(is_in_mid_rim(galaxy, place));
+        }
+
+        #[test]
+        fn neighbours_on_the_spiral_are_different_squares(n in 0_u64..1 << 30, m in 1_u64..1000) {
+            prop_assert_ne!(spiral(n), spiral(n + m));
+        }
+    }
+}

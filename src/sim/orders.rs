@@ -174,3 +174,55 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: impl IntoIterator<Item = u64>) -> Result<UnitIds, Invalid> {
+        UnitIds::new(ids.into_iter().map(UnitId).collect())
+    }
+
+    #[test]
+    fn keeps_the_clients_order_of_units() {
+        let units = ids([9, 3, 7]).unwrap();
+        assert_eq!(units.first(), UnitId(9));
+        assert_eq!(units.iter().collect::<Vec<_>>(), [UnitId(9), UnitId(3), UnitId(7)]);
+    }
+
+    #[test]
+    fn refuses_no_units_too_many_foreign_ids_and_repetitions() {
+        let expected = |wrong: Result<UnitIds, Invalid>| wrong.unwrap_err().expected;
+        assert_eq!(expected(ids([])), "1 to 256 unit ids");
+        assert_eq!(expected(ids(1..=257)), "1 to 256 unit ids");
+        assert_eq!(expected(ids([0])), "unit ids from 1 to 2^53 - 1");
+        assert_eq!(expected(ids([ID_END])), "unit ids from 1 to 2^53 - 1");
+        assert_eq!(expected(ids([1, 2, 1])), "each unit once");
+        assert!(ids(1..=256).is_ok());
+    }
+
+    #[test]
+    fn a_command_that_is_not_well_formed_cannot_be_read() {
+        let none: Vec<UnitId> = Vec::new();
+        let bytes = postcard::to_stdvec(&none).unwrap();
+        assert!(postcard::from_bytes::<UnitIds>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_target_is_located_in_the_galaxy_at_any_scale() {
+        let galaxy = Galaxy::new(1, Galaxy::SIDE).unwrap();
+        let centre = CompressedPosition { x: 1 << 31, y: 1 << 31 };
+        let target = |x, y, scale| Target { sector: SectorId { x, y, scale }, position: centre };
+        let half = Position { x: 1 << 19, y: 1 << 19 };
+        assert_eq!(target(9_999, 0, 0).locate(&galaxy), Ok((SectorId::tactical(9_999, 0), half)));
+        let origin = Position { x: 0, y: 0 };
+        assert_eq!(
+            target(0, 0, 14).locate(&galaxy),
+            Ok((SectorId::tactical(8_192, 8_192), origin))
+        );
+        for outside in [(10_000, 0, 0), (-1, 0, 0), (1, 0, 14), (0, 0, 64), (i64::MAX, 0, 9)] {
+            let target = target(outside.0, outside.1, outside.2);
+            assert_eq!(target.locate(&galaxy), Err(Refusal::OutsideGalaxy));
+        }
+    }
+}

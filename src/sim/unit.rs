@@ -93,3 +93,52 @@ impl Unit {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Speed;
+
+    fn under_way() -> Unit {
+        let target = Position { x: 0, y: 9_000 };
+        let mut unit = Unit {
+            id: UnitId(1),
+            type_id: UnitTypeId(1),
+            owner: PlayerId(1),
+            hops: 0,
+            position: Position { x: 0, y: 0 },
+            course: Course::STANDING,
+            heading: 0,
+            health: u16::MAX,
+            state: UnitState::default(),
+            order: Order::Move { target },
+        };
+        unit.steer(Course::to(unit.position, target, Speed::MIN));
+        unit
+    }
+
+    #[test]
+    fn turns_at_once_and_says_that_it_moves() {
+        let unit = under_way();
+        assert_eq!(unit.heading, 0x4000);
+        assert!(unit.state.has(UnitState::MOVING));
+    }
+
+    #[test]
+    fn stands_without_an_order_and_keeps_its_heading_when_it_arrives() {
+        let mut unit = under_way();
+        assert!(!unit.advance(4));
+        assert!(unit.advance(1));
+        assert_eq!(unit.course, Course::STANDING);
+        assert_eq!((unit.order, unit.state, unit.heading), (Order::Idle, UnitState(0), 0x4000));
+        assert!(!unit.advance(1));
+    }
+
+    #[test]
+    fn other_state_bits_stay_when_it_arrives() {
+        let mut unit = under_way();
+        unit.state = unit.state.set(UnitState::CLOAKED, true);
+        assert!(unit.advance(u64::MAX));
+        assert_eq!(unit.state, UnitState::CLOAKED);
+    }
+}

@@ -73,3 +73,79 @@ fn spot_of(position: Position) -> (i32, i32) {
     };
     (nearest(position.x), nearest(position.y))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenes::{ANNA, BEN, HERE};
+    use super::*;
+    use crate::sim::rules::sample::{FIGHTER, TURRET};
+
+    fn found(sector: &mut SectorState, player: PlayerId, count: u32) -> Changes {
+        let mut last = sector.units().last().map_or(0, |unit| unit.id.0);
+        let next_id = || {
+            last += 1;
+            UnitId(last)
+        };
+        let mut changes = Changes::default();
+        sector.found(player, &[(FIGHTER, count), (TURRET, 1)], next_id, &mut changes);
+        changes
+    }
+
+    fn places(sector: &SectorState) -> BTreeSet<(i32, i32)> {
+        sector.units().iter().map(|unit| (unit.position.x, unit.position.y)).collect()
+    }
+
+    #[test]
+    fn places_whole_units_without_orders_and_tells_of_them() {
+        let mut sector = SectorState::new(HERE);
+        let changes = found(&mut sector, ANNA, 2);
+        assert_eq!(changes.appeared.len(), 3);
+        let unit = sector.unit(UnitId(1)).unwrap();
+        assert_eq!((unit.owner, unit.health, unit.hops), (ANNA, u16::MAX, 0));
+        assert_eq!((unit.order, unit.state), (Order::Idle, UnitState::default()));
+        assert_eq!(sector.unit(UnitId(3)).unwrap().type_id, TURRET);
+    }
+
+    #[test]
+    fn gives_every_unit_a_spot_of_its_own_around_the_middle() {
+        let mut sector = SectorState::new(HERE);
+        found(&mut sector, ANNA, 20);
+        found(&mut sector, BEN, 20);
+        assert_eq!(places(&sector).len(), 42);
+        let near = 4 * SPOT_STEPS;
+        let middle = SECTOR_STEPS / 2;
+        for (x, y) in places(&sector) {
+            assert!((x - middle).abs() < near && (y - middle).abs() < near);
+        }
+    }
+
+    #[test]
+    fn a_unit_anywhere_on_a_spot_takes_it() {
+        let mut sector = SectorState::new(HERE);
+        let mut stray = new_unit(UnitId(1), FIGHTER, BEN, place_of((0, 0)));
+        stray.position.x -= SPOT_STEPS / 2;
+        sector.insert(stray, &mut Changes::default());
+        found(&mut sector, ANNA, 0);
+        assert_ne!(sector.unit(UnitId(2)).unwrap().position, place_of((0, 0)));
+    }
+
+    #[test]
+    fn a_full_sector_takes_more_units_in_its_middle() {
+        let mut sector = SectorState::new(HERE);
+        let spots = u32::try_from((2 * RINGS + 1).pow(2)).unwrap();
+        found(&mut sector, ANNA, spots + 4);
+        assert_eq!(sector.units().len(), 3969 + 5);
+        assert_eq!(places(&sector).len(), 3969);
+        let side = 0..SECTOR_STEPS;
+        assert!(places(&sector).iter().all(|(x, y)| side.contains(x) && side.contains(y)));
+    }
+
+    #[test]
+    fn units_far_outside_do_not_matter() {
+        let mut sector = SectorState::new(HERE);
+        let far = Position { x: i32::MAX, y: i32::MIN };
+        sector.insert(new_unit(UnitId(1), FIGHTER, BEN, far), &mut Changes::default());
+        found(&mut sector, ANNA, 1);
+        assert_eq!(sector.unit(UnitId(2)).unwrap().position, place_of((0, 0)));
+    }
+}

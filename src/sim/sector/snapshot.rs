@@ -182,3 +182,105 @@ fn check(unit: &Unit, before: Option<&Unit>, index: usize) -> Result<(), Snapsho
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::scenes::{ANNA, HERE, Happening, apply, bytes, go, happenings, two_players};
+    use super::*;
+    use crate::base::StateHash;
+    use crate::sim::Changes;
+
+    fn under_way() -> SectorState {
+        let mut sector = two_players();
+        apply(&mut sector, ANNA, &go(&[1, 4], 3, 4)).unwrap();
+        sector.step(&mut Changes::default());
+        sector
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_was_written(happenings in happenings()) {
+            let mut sector = two_players();
+            for happening in happenings {
+                match happening {
+                    Happening::Command(player, command) => {
+                        let _ = apply(&mut sector, player, &command);
+                    }
+                    Happening::Advance(n) => sector.advance(n, &mut Changes::default()),
+                }
+                prop_assert_eq!(SectorState::read(&bytes(&sector)), Ok(sector.clone()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_canonical(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..300), count in 0_u8..5,
+        ) {
+            if let Some(low) = bytes.get_mut(17..21) {
+                low.copy_from_slice(&[count, 0, 0, 0]);
+            }
+            if let Ok(sector) = SectorState::read(&bytes) {
+                prop_assert_eq!(super::super::scenes::bytes(&sector), bytes);
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_is_refused_or_shows(at in 0_usize..10_000, bit in 0_u32..8) {
+            let sector = under_way();
+            let good = bytes(&sector);
+            let mut bad = good.clone();
+            let at = at % bad.len();
+            bad[at] ^= 1 << bit;
+            if let Ok(read) = SectorState::read(&bad) {
+                prop_assert_ne!(&read, &sector);
+                prop_assert_eq!(bytes(&read), bad);
+            }
+        }
+
+        #[test]
+        fn a_cut_or_longer_snapshot_is_refused(keep in 0_usize..400, more in 1_usize..9) {
+            let good = bytes(&under_way());
+            let cut = &good[..keep % good.len()];
+            prop_assert!(SectorState::read(cut).is_err());
+            let longer = [&good[..], &vec![0; more]].concat();
+            let got = longer.len();
+            let error = SnapshotError::Length { expected: good.len(), got };
+            prop_assert_eq!(SectorState::read(&longer), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_count_beyond_the_bytes_is_refused_before_memory_is_taken() {
+        let mut bytes = bytes(&SectorState::new(HERE));
+        bytes[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(SectorState::read(&bytes), Err(SnapshotError::Length { .. })));
+    }
+
+    #[test]
+    fn bytes_of_a_sector_stay_the_same_for_ever() {
+        let bytes = bytes(&under_way());
+        assert_eq!(bytes.len(), HEADER + 7 * UNIT + 2 * TARGET);
+        assert_eq!(StateHash::of(&bytes).to_string(), "1f07d9ea166d730a738c61c1944a59a3");
+        let empty = super::super::scenes::bytes(&SectorState::new(HERE));
+        assert_eq!(empty, [&[7, 0, 0, 0, 0, 0, 0, 0, 0xFD][..], &[0xFF; 7], &[0; 5]].concat());
+    }
+
+    #[test]
+    fn what_no_state_has_is_refused_by_name() {
+        let column = |change: fn(&mut SectorState)| {
+            let mut sector = under_way();
+            change(&mut sector);
+            match SectorState::read(&bytes(&sector)) {
+                Err(SnapshotError::Value { column, index }) => (column, index),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(column(|s| s.units[2].id = UnitId(2)), ("id", 2));
+        assert_eq!(column(|s| s.units[0].id = UnitId(0)), ("id", 0));
+        assert_eq!(column(|s| s.units[6].id = UnitId(ID_END)), ("id", 6));
+        assert_eq!(column(|s| s.units[1].course.remaining = 1), ("course", 1));
+        assert_eq!(column(|s| s.units[0].state = UnitState::default()), ("state", 0));
+    }
+}
