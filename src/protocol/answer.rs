@@ -51,9 +51,6 @@ pub enum EndReason {
     Violation,
     /// The socket took nothing for 15 seconds.
     TooSlow,
-    /// The session to resume is not the newest, or ended more than five
-    /// minutes ago.
-    NotResumable,
 }
 
 impl Answer {

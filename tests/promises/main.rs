@@ -1,1 +1,2 @@
+mod protocol_client;
 mod store_conformance;

@@ -1,0 +1,89 @@
+//! Owns what the client's state machine wants done and what it has to tell:
+//! two closed lists. Never does anything itself.
+
+use super::commands::{GiveUp, Issued};
+use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::protocol::server::{Ack, Error, Notice, PresenceEntry};
+use crate::protocol::{Answer, ClientFrame};
+use crate::view::Difference;
+
+/// One thing for the shell to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Open a connection, then say `handle_opened` or `handle_closed`.
+    Open,
+    Send(ClientFrame),
+    /// Close the connection; nothing more is said of it.
+    Close,
+    /// For whoever uses the library.
+    Tell(Event),
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The session is open. What was unanswered goes on when it was resumed,
+    /// and was given up when not.
+    Connected {
+        session: SessionId,
+        player: PlayerId,
+        resumed: bool,
+        fingerprint: String,
+        presence: Vec<PresenceEntry>,
+    },
+    /// The connection is gone; another is opened after so long.
+    Disconnected {
+        reason: String,
+        retry_in_ms: u64,
+    },
+    /// The end: no further connection is opened.
+    Ended {
+        reason: String,
+        answer: Option<Answer>,
+    },
+    /// The one answer to a command.
+    Answered {
+        command: Issued,
+        ack: Ack,
+        waited_ms: u64,
+    },
+    /// A command's outcome is not known, and nothing more is tried.
+    GaveUp {
+        command: Issued,
+        why: GiveUp,
+    },
+    /// A place is watched; its first keyframe comes next.
+    Subscribed {
+        place: EntityKey,
+    },
+    Unsubscribed {
+        place: EntityKey,
+    },
+    /// A place's view is at this tick now.
+    Updated {
+        place: EntityKey,
+        tick: u64,
+        keyframe: bool,
+    },
+    /// A message of the place is missing; a keyframe has been asked for.
+    Gap {
+        place: EntityKey,
+    },
+    /// A keyframe differs from what its predecessors said. A fault, here or
+    /// at the server; the view is the keyframe's now.
+    Desync {
+        place: EntityKey,
+        tick: u64,
+        differences: Vec<Difference>,
+    },
+    Presence {
+        changed: Vec<PresenceEntry>,
+    },
+    Notice(Notice),
+    /// The answer to something else than a command.
+    Refused(Error),
+    /// From a Ping to its Pong.
+    RoundTrip {
+        ms: u64,
+    },
+}
