@@ -1,6 +1,27 @@
 //! Owns durable entities: what they are, how they talk, what is written of
 //! them. Never does I/O and never decides who owns what (`cluster::core` does).
 
+pub mod channel;
+pub mod commands;
 pub mod commit;
+pub mod context;
+pub mod effect;
 pub mod envelope;
+pub mod input;
 pub mod keys;
+pub mod kinds;
+pub mod machine;
+pub mod message;
+pub mod record;
+pub mod replay;
+pub mod world;
+
+pub use machine::Entity;
+pub use world::World;
+
+/// Appends the canonical (postcard) bytes of `value` to `out`.
+fn append<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
+    // Writing to a `Vec` cannot fail, and postcard refuses only sequences of
+    // unknown length, which no state, record or head contains.
+    *out = postcard::to_extend(value, std::mem::take(out)).expect("state serializes");
+}

@@ -25,6 +25,14 @@ impl Changes {
         self.appeared.is_empty() && self.changed.is_empty() && self.left.is_empty()
     }
 
+    /// Adds what happened after.
+    pub fn merge(&mut self, later: Changes) {
+        self.appeared.extend(later.appeared);
+        self.changed.extend(later.changed);
+        self.arrived.extend(later.arrived);
+        self.left.extend(later.left);
+    }
+
     /// Takes out what was collected.
     pub fn drain(&mut self) -> Changes {
         std::mem::take(self)

@@ -1,1 +1,14 @@
-//! Not written yet.
+//! Owns every decision of a node that is not an entity's: what is committed
+//! when, what may be seen, who owns what. Never does I/O, reads no clock, has
+//! no thread: events and the time go in, effects come out. Called by the
+//! actors, and by the simulator.
+
+pub mod cell;
+pub mod clock;
+pub mod ids;
+pub mod loading;
+pub mod message;
+pub mod node;
+pub mod pipeline;
+pub mod snapshots;
+pub mod table;

@@ -1,0 +1,196 @@
+//! Owns one entity while it runs on a node: its state, the inputs submitted
+//! for it and not yet durable, who watches it. Never sends anything; the table
+//! asks it. Invariant: inputs are applied in the order they were submitted,
+//! each once, and only when durable.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
+use crate::entity::Entity;
+use crate::entity::channel::{ChannelMessage, Verdict};
+use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_MAX};
+use crate::entity::input::Input;
+use crate::sim::Changes;
+use crate::view::observer::Observer;
+
+/// Inputs that may wait for a commit; beyond it players are told `busy`.
+pub const INPUTS_MAX: usize = 4096;
+/// Observers of one entity; beyond it subscriptions are told `busy`.
+pub const OBSERVERS_MAX: usize = 4096;
+/// A journal shorter than this needs no snapshot.
+const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
+
+/// An entity while it runs.
+#[derive(Debug)]
+pub struct Cell {
+    pub entity: Entity,
+    /// Submitted, not yet durable; oldest first.
+    pending: VecDeque<Input>,
+    /// Of the pending messages: per sender the channel's opening and the
+    /// highest number.
+    pending_messages: BTreeMap<EntityKey, (u64, u64)>,
+    /// Of the pending commands: per session the highest sequence and how many.
+    pending_commands: BTreeMap<(PlayerId, SessionId), (u32, usize)>,
+    pub observers: BTreeMap<u64, Observer>,
+    /// When observers were last sent something.
+    pub shown: Tick,
+    /// When its waiting messages were last carried.
+    pub carried: Tick,
+    /// What observers have not been shown yet.
+    pub changes: Changes,
+    journal_bytes: u64,
+    snapshot_bytes: u64,
+    /// The sequence of a snapshot on its way, and the journal's size then.
+    snapshot: Option<(u64, u64)>,
+    due: Option<Millis>,
+}
+
+/// What becomes of a command at the door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// It waits for its commit; the answer comes then.
+    Admitted,
+    /// It is pending already; the answer comes with that one.
+    Pending,
+    /// It was applied before: this is its answer.
+    Answered(CommandAnswer),
+    /// Too much waits here: nothing was taken, try again later.
+    Busy,
+}
+
+impl Cell {
+    pub fn new(entity: Entity, snapshot_bytes: u64, journal_bytes: u64, at: Tick) -> Cell {
+        Cell {
+            entity,
+            pending: VecDeque::new(),
+            pending_messages: BTreeMap::new(),
+            pending_commands: BTreeMap::new(),
+            observers: BTreeMap::new(),
+            shown: at,
+            carried: at,
+            changes: Changes::default(),
+            journal_bytes,
+            snapshot_bytes,
+            snapshot: None,
+            due: None,
+        }
+    }
+
+    /// The entity's tick when the node's is `node_tick`; its own while no
+    /// claim holds.
+    pub fn tick_at(&self, node_tick: Tick) -> Tick {
+        let head = self.entity.head();
+        head.claim.map_or(head.tick, |claim| claim.tick_at(node_tick))
+    }
+
+    /// Whether every tick must step it.
+    pub fn is_active(&self) -> bool {
+        !self.entity.is_idle() && self.entity.head().claim.is_some()
+    }
+
+    /// Takes a command in, or says why not. What is admitted is to be submitted.
+    pub fn admit_command(&mut self, command: &PlayerCommand) -> Door {
+        if let Admission::Answer(answer) = self.entity.judge_command(command) {
+            return Door::Answered(answer);
+        }
+        let session = (command.player, command.session);
+        let (last, count) = self.pending_commands.get(&session).copied().unwrap_or_default();
+        if count > 0 && command.sequence <= last {
+            return Door::Pending;
+        }
+        if count >= RESULTS_MAX || self.pending.len() >= INPUTS_MAX {
+            return Door::Busy;
+        }
+        self.pending_commands.insert(session, (command.sequence, count + 1));
+        Door::Admitted
+    }
+
+    /// What to do with a message, counting those that are pending as applied.
+    pub fn judge_message(&self, message: &ChannelMessage) -> Verdict {
+        let channel = message.channel;
+        match self.pending_messages.get(&channel.sender) {
+            Some((opened, last)) if *opened == channel.opened => {
+                if message.number == last + 1 {
+                    Verdict::Apply
+                } else {
+                    Verdict::Ignore
+                }
+            }
+            _ => self.entity.head().inbox.judge(channel, message.number),
+        }
+    }
+
+    /// Notes that `input` was submitted.
+    pub fn push(&mut self, input: Input) {
+        if let Input::Message(message) = &input {
+            let channel = message.channel;
+            self.pending_messages.insert(channel.sender, (channel.opened, message.number));
+        }
+        self.pending.push_back(input);
+    }
+
+    /// The oldest `count` submitted inputs, which are durable now.
+    pub fn pop(&mut self, count: u32) -> Vec<Input> {
+        let count = (count as usize).min(self.pending.len());
+        let inputs: Vec<Input> = self.pending.drain(..count).collect();
+        inputs.iter().for_each(|input| self.forget_pending(input));
+        inputs
+    }
+
+    fn forget_pending(&mut self, input: &Input) {
+        match input {
+            Input::Message(message) => {
+                let last = (message.channel.opened, message.number);
+                if self.pending_messages.get(&message.channel.sender) == Some(&last) {
+                    self.pending_messages.remove(&message.channel.sender);
+                }
+            }
+            Input::Command(command) => {
+                let session = (command.player, command.session);
+                if let Some((_, count)) = self.pending_commands.get_mut(&session) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.pending_commands.remove(&session);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether any input waits for its commit.
+    pub fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Counts a record; true when a snapshot is due now: the journal behind
+    /// the last one is twice its size, and worth it.
+    pub fn note_record(&mut self, bytes: u64) -> bool {
+        self.journal_bytes += bytes;
+        let limit = JOURNAL_BYTES_MIN.max(self.snapshot_bytes.saturating_mul(2));
+        self.snapshot.is_none() && self.journal_bytes > limit
+    }
+
+    /// Notes that a snapshot after `sequence` is on its way.
+    pub fn note_snapshot_begun(&mut self, sequence: u64) {
+        self.snapshot = Some((sequence, self.journal_bytes));
+    }
+
+    /// Notes that it is durable.
+    pub fn note_snapshot_done(&mut self, sequence: u64, bytes: u64) {
+        if let Some((_, journal)) = self.snapshot.take_if(|(begun, _)| *begun == sequence) {
+            self.journal_bytes -= journal;
+            self.snapshot_bytes = bytes;
+        }
+    }
+
+    /// The timer that is noted for it.
+    pub fn due(&self) -> Option<Millis> {
+        self.due
+    }
+
+    /// Notes when the entity wants a record for time alone.
+    pub fn set_due(&mut self, due: Option<Millis>) {
+        self.due = due;
+    }
+}

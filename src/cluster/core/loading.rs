@@ -1,0 +1,127 @@
+//! Owns which entities are being brought back and what waits for them. Never
+//! reads a store. Called by [`NodeCore`](super::node). Invariant: an entity is
+//! loaded once at a time, and what waits for it is bounded.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::message::ToTable;
+use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::entity::Entity;
+use crate::entity::replay::{Mismatch, ReplayError, Replayed};
+
+/// Entities loaded at a time.
+pub const LOADS_MAX: usize = 64;
+/// What may wait for one entity; more is dropped: messages come again, and
+/// whoever connects tries again.
+pub const WAITING_MAX: usize = 1024;
+
+/// An entity brought back to the last durable tick of its last owner.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub entity: Entity,
+    pub snapshot_bytes: u64,
+    pub journal_bytes: u64,
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// Why an entity cannot be claimed. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The last claim is open and its incarnation is not known to have ended.
+    #[error("node {node} owns it, incarnation {incarnation}")]
+    Owned { node: NodeId, incarnation: Incarnation },
+    #[error("the store: {0}")]
+    Store(String),
+}
+
+/// Brings a replayed entity to where its last owner left it. `ended` is the
+/// last durable tick of the incarnation that has the open claim, if that ended.
+///
+/// # Errors
+/// When the claim is open and its incarnation has not ended.
+pub fn recover(
+    mut replayed: Replayed,
+    ended: Option<Tick>,
+    world: &crate::entity::World,
+) -> Result<Loaded, LoadError> {
+    if let Some(open) = replayed.entity.head().claim {
+        let owner = open.claim;
+        let Some(ended) = ended else {
+            let (node, incarnation) = (owner.node, owner.incarnation);
+            return Err(LoadError::Owned { node, incarnation });
+        };
+        // What these steps want done is found again by whoever runs it next.
+        replayed.entity.run_to(open.tick_at(ended), world, &mut Vec::new());
+    }
+    Ok(Loaded {
+        entity: replayed.entity,
+        snapshot_bytes: replayed.snapshot_bytes,
+        journal_bytes: replayed.journal_bytes,
+        mismatches: replayed.mismatches,
+    })
+}
+
+/// Entities on their way to run here.
+#[derive(Debug, Default)]
+pub struct Loading {
+    queue: VecDeque<EntityKey>,
+    under_way: BTreeSet<EntityKey>,
+    waiting: BTreeMap<EntityKey, Vec<ToTable>>,
+    /// Could not be loaded; tried again only after a restart.
+    unloadable: BTreeSet<EntityKey>,
+}
+
+impl Loading {
+    /// Whether everything asked for is loaded.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Asks for `entity`, once.
+    pub fn want(&mut self, entity: EntityKey) {
+        if !self.unloadable.contains(&entity) && !self.waiting.contains_key(&entity) {
+            self.waiting.insert(entity, Vec::new());
+            self.queue.push_back(entity);
+        }
+    }
+
+    /// Keeps `message` for when `entity` runs. Returns false when it is
+    /// dropped: too much waits, or the entity cannot be loaded.
+    pub fn keep(&mut self, entity: EntityKey, message: ToTable) -> bool {
+        self.want(entity);
+        match self.waiting.get_mut(&entity) {
+            Some(waiting) if waiting.len() < WAITING_MAX => {
+                waiting.push(message);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next entity to load, if one more may be.
+    pub fn begin_next(&mut self) -> Option<EntityKey> {
+        if self.under_way.len() >= LOADS_MAX {
+            return None;
+        }
+        let entity = self.queue.pop_front()?;
+        self.under_way.insert(entity);
+        Some(entity)
+    }
+
+    /// `entity` is loaded; what waited for it.
+    pub fn finish(&mut self, entity: EntityKey) -> Vec<ToTable> {
+        self.under_way.remove(&entity);
+        self.waiting.remove(&entity).unwrap_or_default()
+    }
+
+    /// `entity` cannot be loaded, now (`for_ever` false) or before somebody
+    /// looked.
+    pub fn fail(&mut self, entity: EntityKey, for_ever: bool) {
+        self.finish(entity);
+        if for_ever {
+            self.unloadable.insert(entity);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Owns what a node's core and its tables of entities say to each other.
+//! The core's messages to one table arrive in the order they were sent; that
+//! order is what makes a table deterministic.
+
+use crate::base::{EntityKey, Millis, Tick};
+use crate::entity::Entity;
+use crate::entity::channel::{Acknowledgement, ChannelMessage};
+use crate::entity::input::{Claim, Input};
+use crate::entity::record::RecordHeader;
+
+/// From the core to a table.
+#[derive(Clone, Debug)]
+pub enum ToTable {
+    /// Run this entity: it was loaded, and its claim is being committed.
+    Install(Box<Installed>),
+    /// Records of a commit that is durable; apply them, in this order.
+    Committed(Vec<Committed>),
+    /// The node's tick is now this: step.
+    Tick { tick: Tick, now: Millis },
+    /// The node's row says at least this: outputs of ticks up to it may leave.
+    Durable(Tick),
+    /// The store does not answer (true): take no commands. Or does again.
+    Away(bool),
+    /// A message from another entity.
+    Deliver(ChannelMessage),
+    /// What one of the entities here sent was applied.
+    Acknowledge(Acknowledgement),
+    /// An input the core has for an entity.
+    Propose { entity: EntityKey, input: Input },
+    /// A snapshot is durable; what is in it counts no longer as journal.
+    SnapshotDone { entity: EntityKey, sequence: u64, bytes: u64 },
+    /// The entity is not this node's any more: forget it, publish nothing.
+    Drop(EntityKey),
+}
+
+/// An entity brought back, ready to run.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    pub entity: Entity,
+    pub snapshot_bytes: u64,
+    pub journal_bytes: u64,
+}
+
+/// One entity's record in a durable commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub entity: EntityKey,
+    pub header: RecordHeader,
+    /// The claim that comes first in the record, if it holds one.
+    pub claim: Option<Claim>,
+    /// How many of the inputs submitted for the entity are in it, oldest first.
+    pub inputs: u32,
+    /// Size of the record.
+    pub bytes: u64,
+}
+
+/// From a table to the core.
+#[derive(Clone, Debug)]
+pub enum FromTable {
+    /// Make this input of the entity durable, behind those submitted before.
+    Submit { entity: EntityKey, bytes: Vec<u8> },
+    /// Carry this to its receiver.
+    Carry(ChannelMessage),
+    /// Carry this to the channel's sender.
+    Acknowledge(Acknowledgement),
+    /// The entity used up its ids.
+    NeedIds(EntityKey),
+    /// There are outputs of this tick; they wait for the row to say it.
+    Waiting(Tick),
+    /// The entity's state after `sequence`, to be its snapshot.
+    Snapshot { entity: EntityKey, sequence: u64, bytes: Vec<u8> },
+}

@@ -1,0 +1,498 @@
+//! Owns the entities of one arbiter: admits inputs for them, applies records
+//! that became durable, steps them, and holds outputs back until the node's
+//! row says their tick. Never decides what is committed or when time passes;
+//! the node's core tells it, and the order of its messages is the order of
+//! everything here. Called by the arbiter's ticker and handlers, and by the
+//! simulator.
+//!
+//! Invariant: nothing of tick T is released before the row says at least T
+//! and the inputs that caused it are durable.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::cell::{Cell, Door, OBSERVERS_MAX};
+use super::message::{Committed, FromTable, Installed, ToTable};
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, StateHash, Tick};
+use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
+use crate::entity::commands::PlayerCommand;
+use crate::entity::effect::{Effect, PlayerEffect};
+use crate::entity::input::Input;
+use crate::entity::kinds::Kind;
+use crate::entity::kinds::sector::TICKS_PER_STEP;
+use crate::entity::record::{Record, encode_input};
+use crate::entity::{Entity, World};
+use crate::view::observer::{Observer, Update};
+
+/// Observers are sent something at least this often, in ticks.
+const HEARTBEAT_TICKS: u64 = 10;
+/// Messages are carried again after this many ticks without acknowledgement.
+const CARRY_AGAIN_TICKS: u64 = 20;
+/// The state is hashed every so many ticks of the entity's.
+const HASH_TICKS: u64 = 100;
+
+/// What may leave the node now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Release {
+    /// To a player's session, wherever it is.
+    Player(PlayerEffect),
+    /// To one observer.
+    Update { observer: u64, entity: EntityKey, update: Arc<Update> },
+    /// To one observer: the entity runs here no more; subscribe anew.
+    Gone { observer: u64, entity: EntityKey },
+}
+
+/// Why something for an entity was not taken. Nothing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("it does not run here")]
+    NotHere,
+    #[error("too much waits for it already")]
+    Busy,
+    #[error("the store does not answer; time stands still")]
+    StoreAway,
+}
+
+/// What a table counts; each is also a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableCounts {
+    /// Entities running.
+    pub entities: u64,
+    /// Entities that step at every tick.
+    pub active: u64,
+    /// Units in them.
+    pub units: u64,
+    /// Entity steps since the start.
+    pub steps: u64,
+    /// Inputs applied since the start.
+    pub inputs: u64,
+    /// Records that did not fit their entity; stays 0.
+    pub misfits: u64,
+}
+
+/// The entities of one arbiter.
+#[derive(Debug)]
+pub struct Table {
+    world: Arc<World>,
+    tick: Tick,
+    now: Millis,
+    durable: Tick,
+    away: bool,
+    cells: BTreeMap<EntityKey, Cell>,
+    /// Entities that a tick changes.
+    active: BTreeSet<EntityKey>,
+    observed: BTreeSet<EntityKey>,
+    unhashed: BTreeSet<EntityKey>,
+    unsettled: BTreeSet<EntityKey>,
+    timers: BTreeSet<(Millis, EntityKey)>,
+    to_core: Vec<FromTable>,
+    held: VecDeque<(Tick, Vec<Release>)>,
+    released: Vec<Release>,
+    counts: TableCounts,
+}
+
+impl Table {
+    pub fn new(world: Arc<World>) -> Table {
+        Table {
+            world,
+            tick: Tick(0),
+            now: Millis(0),
+            durable: Tick(0),
+            away: false,
+            cells: BTreeMap::new(),
+            active: BTreeSet::new(),
+            observed: BTreeSet::new(),
+            unhashed: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            to_core: Vec::new(),
+            held: VecDeque::new(),
+            released: Vec::new(),
+            counts: TableCounts::default(),
+        }
+    }
+
+    /// The entity as it is now, which may be ahead of what is durable.
+    pub fn entity(&self, key: EntityKey) -> Option<&Entity> {
+        self.cells.get(&key).map(|cell| &cell.entity)
+    }
+
+    /// Keys of the entities here, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = EntityKey> + '_ {
+        self.cells.keys().copied()
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> TableCounts {
+        let units = |cell: &Cell| match cell.entity.kind() {
+            Kind::Sector(sector) => sector.state().units().len() as u64,
+            Kind::Ledger(_) => 0,
+        };
+        TableCounts {
+            entities: self.cells.len() as u64,
+            active: self.active.len() as u64,
+            units: self.cells.values().map(units).sum(),
+            ..self.counts
+        }
+    }
+
+    /// Takes what the node's core says.
+    pub fn handle(&mut self, message: ToTable) {
+        match message {
+            ToTable::Install(installed) => self.install(*installed),
+            ToTable::Committed(records) => {
+                records.into_iter().for_each(|record| self.commit(record));
+            }
+            ToTable::Tick { tick, now } => self.step(tick, now),
+            ToTable::Durable(tick) => self.release(tick),
+            ToTable::Away(away) => self.away = away,
+            ToTable::Deliver(message) => self.deliver(message),
+            ToTable::Acknowledge(ack) => self.acknowledge(ack),
+            ToTable::Propose { entity, input } => self.submit(entity, input),
+            ToTable::SnapshotDone { entity, sequence, bytes } => {
+                if let Some(cell) = self.cells.get_mut(&entity) {
+                    cell.note_snapshot_done(sequence, bytes);
+                }
+            }
+            ToTable::Drop(entity) => self.drop_entity(entity),
+        }
+    }
+
+    /// What the core is to be told, in order.
+    pub fn drain_core(&mut self) -> Vec<FromTable> {
+        std::mem::take(&mut self.to_core)
+    }
+
+    /// What may leave the node now, in order.
+    pub fn drain_released(&mut self) -> Vec<Release> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Takes a player's command in. The answer comes as a [`Release`], also
+    /// to one that was applied before.
+    ///
+    /// # Errors
+    /// When the entity is not here, has too much waiting, or time stands still.
+    pub fn admit(&mut self, entity: EntityKey, command: PlayerCommand) -> Result<(), Unavailable> {
+        if self.away {
+            return Err(Unavailable::StoreAway);
+        }
+        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        match cell.admit_command(&command) {
+            Door::Admitted => self.submit(entity, Input::Command(command)),
+            Door::Pending => {}
+            Door::Answered(answer) => {
+                self.hold(Release::Player(PlayerEffect::Answered(answer)));
+            }
+            Door::Busy => return Err(Unavailable::Busy),
+        }
+        Ok(())
+    }
+
+    /// The last sequence applied here for a session, 0 for none; `None` when
+    /// a newer session of the player has sent commands.
+    ///
+    /// # Errors
+    /// When the entity is not here.
+    pub fn attach(
+        &self,
+        entity: EntityKey,
+        player: PlayerId,
+        session: SessionId,
+    ) -> Result<Option<u32>, Unavailable> {
+        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
+        Ok(cell.entity.head().commands.last_applied(player, session))
+    }
+
+    /// Lets `observer` (a number of the caller's) see `entity` as `player`
+    /// sees it: a keyframe with the next even tick, then what changes. Asked
+    /// again by the same observer it gives a new keyframe.
+    ///
+    /// # Errors
+    /// When the entity is not here or has too many observers.
+    pub fn observe(
+        &mut self,
+        entity: EntityKey,
+        observer: u64,
+        player: PlayerId,
+    ) -> Result<(), Unavailable> {
+        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        if cell.observers.len() >= OBSERVERS_MAX && !cell.observers.contains_key(&observer) {
+            return Err(Unavailable::Busy);
+        }
+        cell.observers.insert(observer, Observer::new(player));
+        self.observed.insert(entity);
+        Ok(())
+    }
+
+    /// Ends what [`observe`](Self::observe) began.
+    pub fn unobserve(&mut self, entity: EntityKey, observer: u64) {
+        let Some(cell) = self.cells.get_mut(&entity) else { return };
+        cell.observers.remove(&observer);
+        if cell.observers.is_empty() {
+            self.observed.remove(&entity);
+        }
+    }
+
+    fn install(&mut self, installed: Installed) {
+        let Installed { entity, snapshot_bytes, journal_bytes } = installed;
+        let key = entity.key();
+        let mut effects = Vec::new();
+        entity.unfinished(&mut effects);
+        self.cells.insert(key, Cell::new(entity, snapshot_bytes, journal_bytes, self.tick));
+        self.run_effects(key, effects);
+    }
+
+    fn drop_entity(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.remove(&key) else { return };
+        for set in [&mut self.active, &mut self.observed, &mut self.unhashed, &mut self.unsettled] {
+            set.remove(&key);
+        }
+        if let Some(due) = cell.due() {
+            self.timers.remove(&(due, key));
+        }
+        for observer in cell.observers.into_keys() {
+            self.hold(Release::Gone { observer, entity: key });
+        }
+    }
+
+    /// Applies a durable record.
+    fn commit(&mut self, committed: Committed) {
+        let key = committed.entity;
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let mut inputs: Vec<Input> = committed.claim.map(Input::Claim).into_iter().collect();
+        inputs.extend(cell.pop(committed.inputs));
+        let changes_state =
+            inputs.iter().any(|input| !matches!(input, Input::Hash { .. } | Input::Time));
+        let record = Record { header: committed.header, inputs };
+        let mut effects = Vec::new();
+        if cell.entity.apply(&record, &self.world, &mut effects).is_err() {
+            // The core numbers the records, so this is a fault of ours; the
+            // journal is right and the state here is not.
+            self.counts.misfits += 1;
+            self.drop_entity(key);
+            return;
+        }
+        self.counts.inputs += record.inputs.len() as u64;
+        let wants_snapshot = cell.note_record(committed.bytes);
+        if changes_state {
+            self.unhashed.insert(key);
+        }
+        if wants_snapshot {
+            self.snapshot(key);
+        }
+        self.run_effects(key, effects);
+        self.note_state(key);
+    }
+
+    fn snapshot(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let sequence = cell.entity.head().sequence;
+        cell.note_snapshot_begun(sequence);
+        let bytes = cell.entity.snapshot(&self.world);
+        self.to_core.push(FromTable::Snapshot { entity: key, sequence, bytes });
+    }
+
+    /// The node's tick is now `tick`.
+    fn step(&mut self, tick: Tick, now: Millis) {
+        self.tick = tick;
+        self.now = now;
+        let active: Vec<EntityKey> = self.active.iter().copied().collect();
+        for key in active {
+            self.step_entity(key);
+        }
+        self.hash_states();
+        self.show_observers();
+        self.fire_timers();
+        self.carry_again();
+    }
+
+    fn step_entity(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let mut effects = Vec::new();
+        cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
+        self.counts.steps += 1;
+        self.unhashed.insert(key);
+        self.run_effects(key, effects);
+        self.note_state(key);
+    }
+
+    /// Journals the hash of every state that changed since its last one and
+    /// whose turn it is; spread over entities by their number.
+    fn hash_states(&mut self) {
+        let due: Vec<EntityKey> = self
+            .unhashed
+            .iter()
+            .copied()
+            .filter(|key| self.cells.get(key).is_some_and(|cell| is_hash_turn(cell, self.tick)))
+            .collect();
+        for key in due {
+            let Some(cell) = self.cells.get_mut(&key) else { continue };
+            let tick = cell.tick_at(self.tick);
+            cell.entity.run_to(tick, &self.world, &mut Vec::new());
+            let hash: StateHash = cell.entity.state_hash(&self.world);
+            self.unhashed.remove(&key);
+            self.submit(key, Input::Hash { tick, hash });
+        }
+    }
+
+    /// At even ticks of theirs, entities show observers what there is to show.
+    fn show_observers(&mut self) {
+        let observed: Vec<EntityKey> = self.observed.iter().copied().collect();
+        for key in observed {
+            let Some(cell) = self.cells.get_mut(&key) else { continue };
+            let at = cell.tick_at(self.tick);
+            let Kind::Sector(_) = cell.entity.kind() else { continue };
+            if !at.0.is_multiple_of(TICKS_PER_STEP) || cell.entity.head().claim.is_none() {
+                continue;
+            }
+            cell.entity.run_to(at, &self.world, &mut Vec::new());
+            let changes = std::mem::take(&mut cell.changes);
+            let beat = self.tick.since(cell.shown) >= HEARTBEAT_TICKS;
+            let Kind::Sector(sector) = cell.entity.kind() else { continue };
+            let mut updates = Vec::new();
+            for (observer, view) in &mut cell.observers {
+                if let Some(update) =
+                    view.observe(sector.state(), &self.world.rules, at, &changes, beat)
+                {
+                    let update = Arc::new(update);
+                    updates.push(Release::Update { observer: *observer, entity: key, update });
+                }
+            }
+            if beat || !changes.is_predictable() {
+                cell.shown = self.tick;
+            }
+            updates.into_iter().for_each(|update| self.hold(update));
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((due, key)) = self.timers.first().copied() {
+            if due > self.now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(cell) = self.cells.get_mut(&key) {
+                cell.set_due(None);
+                self.submit(key, Input::Time);
+            }
+        }
+    }
+
+    /// Carries again what was not acknowledged for a while: whoever had it
+    /// may have lost it.
+    fn carry_again(&mut self) {
+        let mut messages = Vec::new();
+        for key in &self.unsettled {
+            let Some(cell) = self.cells.get_mut(key) else { continue };
+            if self.tick.since(cell.carried) >= CARRY_AGAIN_TICKS {
+                cell.carried = self.tick;
+                messages.extend(cell.entity.head().outbox.waiting(*key));
+            }
+        }
+        self.to_core.extend(messages.into_iter().map(FromTable::Carry));
+    }
+
+    fn deliver(&mut self, message: ChannelMessage) {
+        let key = message.channel.receiver;
+        let Some(cell) = self.cells.get(&key) else { return };
+        match cell.judge_message(&message) {
+            Verdict::Apply => self.submit(key, Input::Message(message)),
+            Verdict::Repeat(ack) => self.to_core.push(FromTable::Acknowledge(ack)),
+            Verdict::Ignore => {}
+        }
+    }
+
+    fn acknowledge(&mut self, ack: Acknowledgement) {
+        let key = ack.channel.sender;
+        let expected =
+            self.cells.get(&key).is_some_and(|cell| cell.entity.head().outbox.expects(&ack));
+        if expected {
+            self.submit(key, Input::Acknowledged(ack));
+        }
+    }
+
+    fn submit(&mut self, entity: EntityKey, input: Input) {
+        let Some(cell) = self.cells.get_mut(&entity) else { return };
+        let mut bytes = Vec::new();
+        encode_input(&input, &mut bytes);
+        cell.push(input);
+        self.to_core.push(FromTable::Submit { entity, bytes });
+    }
+
+    fn run_effects(&mut self, key: EntityKey, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Carry(message) => self.to_core.push(FromTable::Carry(message)),
+                Effect::Acknowledge(ack) => self.to_core.push(FromTable::Acknowledge(ack)),
+                Effect::NeedIds => self.to_core.push(FromTable::NeedIds(key)),
+                Effect::Player(effect) => self.hold(Release::Player(effect)),
+                Effect::Changed(changes) => {
+                    let cell = self.cells.get_mut(&key);
+                    if let Some(cell) = cell.filter(|cell| !cell.observers.is_empty()) {
+                        cell.changes.merge(changes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps the sets of keys true to what the entity is now.
+    fn note_state(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        if cell.is_active() {
+            self.active.insert(key);
+        } else {
+            self.active.remove(&key);
+        }
+        if cell.entity.head().outbox.is_settled() {
+            self.unsettled.remove(&key);
+        } else if self.unsettled.insert(key) {
+            cell.carried = self.tick;
+        }
+        if let (None, Some(due)) = (cell.due(), cell.entity.next_due()) {
+            cell.set_due(Some(due));
+            self.timers.insert((due, key));
+        }
+    }
+
+    /// Keeps an output until the row says the tick.
+    fn hold(&mut self, release: Release) {
+        if self.tick <= self.durable {
+            self.released.push(release);
+            return;
+        }
+        match self.held.back_mut() {
+            Some((tick, releases)) if *tick == self.tick => releases.push(release),
+            _ => {
+                self.held.push_back((self.tick, vec![release]));
+                self.to_core.push(FromTable::Waiting(self.tick));
+            }
+        }
+    }
+
+    fn release(&mut self, durable: Tick) {
+        self.durable = self.durable.max(durable);
+        while let Some((tick, releases)) = self.held.pop_front() {
+            if tick > self.durable {
+                self.held.push_front((tick, releases));
+                return;
+            }
+            self.released.extend(releases);
+        }
+    }
+}
+
+/// Whether an entity's state is hashed at this tick: (tick + 2 × number) mod 100 = 0.
+fn is_hash_turn(cell: &Cell, node_tick: Tick) -> bool {
+    let number = match cell.entity.key() {
+        EntityKey::Sector(sector) => (sector.morton() % u128::from(HASH_TICKS)) as u64,
+        EntityKey::Ledger(n)
+        | EntityKey::Market(n)
+        | EntityKey::Alliance(n)
+        | EntityKey::Board(n)
+        | EntityKey::Battle { n, .. } => n % HASH_TICKS,
+    };
+    let claimed = cell.entity.head().claim.is_some();
+    claimed && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
+}

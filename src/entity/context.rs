@@ -1,0 +1,164 @@
+//! Owns what every kind of entity has: place in its journal, clock, claim,
+//! channels, remembered commands, ids. Kinds use it through [`Context`] and
+//! touch nothing else. Invariant: a kind can neither send outside a channel
+//! nor read a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Inbox, Outbox};
+use super::commands::CommandRows;
+use super::effect::{Effect, PlayerEffect};
+use super::input::Claim;
+use super::message::{Answer, Body, Notice, Request};
+use super::world::World;
+use crate::base::ids::ID_BLOCK;
+use crate::base::{EntityKey, Millis, Tick};
+
+/// The journalled state that all kinds share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Of the last record applied.
+    pub sequence: u64,
+    pub tick: Tick,
+    /// The last record's; the entity's only clock.
+    pub time: Millis,
+    pub claim: Option<OpenClaim>,
+    pub outbox: Outbox,
+    pub inbox: Inbox,
+    pub commands: CommandRows,
+    /// Requests without an answer yet, and whom they were sent to.
+    pub open_requests: BTreeMap<u64, EntityKey>,
+    pub last_request: u64,
+    /// What found its channel full, in order.
+    pub backlog: VecDeque<(EntityKey, Body)>,
+    ids: Ids,
+}
+
+/// The claim in force, and the entity's tick at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenClaim {
+    pub claim: Claim,
+    pub tick: Tick,
+}
+
+impl Head {
+    /// Whether ids were asked for and have not come.
+    pub fn waits_for_ids(&self) -> bool {
+        self.ids.asked
+    }
+}
+
+impl OpenClaim {
+    /// The entity's tick when its node's is `node_tick`.
+    pub fn tick_at(&self, node_tick: Tick) -> Tick {
+        self.tick.after(node_tick.since(self.claim.node_tick))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ids {
+    next: u64,
+    end: u64,
+    /// Whether a new block is on its way.
+    asked: bool,
+}
+
+/// What a kind sees while something happens to it.
+pub struct Context<'a> {
+    pub key: EntityKey,
+    pub world: &'a World,
+    pub(super) head: &'a mut Head,
+    pub(super) effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    /// The entity's clock.
+    pub fn now(&self) -> Millis {
+        self.head.time
+    }
+
+    /// The entity's tick.
+    pub fn tick(&self) -> Tick {
+        self.head.tick
+    }
+
+    /// Asks `to`; exactly one answer with the returned id will come.
+    pub fn request(&mut self, to: EntityKey, request: Request) -> u64 {
+        self.head.last_request += 1;
+        let id = self.head.last_request;
+        self.head.open_requests.insert(id, to);
+        self.send(to, Body::Request { id, request });
+        id
+    }
+
+    /// Answers request `id` of `to`.
+    pub fn answer(&mut self, to: EntityKey, id: u64, answer: Answer) {
+        self.send(to, Body::Answer { id, answer });
+    }
+
+    /// Tells `to`.
+    pub fn notify(&mut self, to: EntityKey, notice: Notice) {
+        self.send(to, Body::Notice(notice));
+    }
+
+    /// Whether something sent to `to` now would travel at once. Who can wait
+    /// and say it all in one later asks this first.
+    pub fn has_room(&self, to: EntityKey) -> bool {
+        self.head.backlog.is_empty() && self.head.outbox.has_room(to)
+    }
+
+    /// Tells a player's session.
+    pub fn tell(&mut self, effect: PlayerEffect) {
+        self.effects.push(Effect::Player(effect));
+    }
+
+    /// Tells observers.
+    pub fn show(&mut self, changes: crate::sim::Changes) {
+        self.effects.push(Effect::Changed(changes));
+    }
+
+    /// `count` new ids, the first of them; `None` when the block is used up,
+    /// and then a new one is on its way: try when ids arrive.
+    pub fn take_ids(&mut self, count: u64) -> Option<u64> {
+        let Ids { next, end, asked } = self.head.ids;
+        match next.checked_add(count) {
+            Some(after) if after <= end => {
+                self.head.ids.next = after;
+                Some(next)
+            }
+            _ => {
+                if !asked {
+                    self.head.ids.asked = true;
+                    self.effects.push(Effect::NeedIds);
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn add_ids(&mut self, start: u64) {
+        self.head.ids = Ids { next: start, end: start.saturating_add(ID_BLOCK), asked: false };
+    }
+
+    pub(super) fn send(&mut self, to: EntityKey, body: Body) {
+        self.head.backlog.push_back((to, body));
+        self.flush_backlog();
+    }
+
+    /// Sends what waited for room, in order; stops at the first that still
+    /// finds none, so that nothing overtakes.
+    pub(super) fn flush_backlog(&mut self) {
+        while let Some((to, body)) = self.head.backlog.pop_front() {
+            let (sequence, now) = (self.head.sequence, self.head.time);
+            match self.head.outbox.send(self.key, to, sequence, now, body.clone()) {
+                Ok(message) => self.effects.push(Effect::Carry(message)),
+                Err(_) => {
+                    self.head.backlog.push_front((to, body));
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Owns everything that can happen to an entity from outside: the closed list
+//! of inputs a record may hold. Never what follows from them. A stored format:
+//! variants are appended, never reordered or changed.
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Acknowledgement, ChannelMessage};
+use super::commands::PlayerCommand;
+use crate::base::{Incarnation, NodeId, PlayerId, SessionId, StateHash, Tick};
+
+/// One journalled input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A node makes itself the owner. Written by `cluster::core` only.
+    Claim(Claim),
+    /// The owner lets go: whoever comes next may claim at once.
+    Close,
+    /// A block of ids for what this entity makes, from `start` on.
+    Ids { start: u64 },
+    /// A message another entity put into its outbox.
+    Message(ChannelMessage),
+    /// Another entity applied what this one sent.
+    Acknowledged(Acknowledgement),
+    /// A player's command.
+    Command(PlayerCommand),
+    /// A gateway asks a ledger for a player's session.
+    Connect(Connect),
+    /// A gateway lost a player's connection.
+    Left { player: PlayerId, session: SessionId },
+    /// The hash of the state directly after the step to `tick`, before any
+    /// record of that tick; replay must find the same.
+    Hash { tick: Tick, hash: StateHash },
+    /// Only time passes: the record's milliseconds let a timer fall due.
+    Time,
+}
+
+/// Who owns the entity from here on, and how its ticks follow from the
+/// node's: tick of the entity = tick of the record that holds the claim +
+/// (tick of the node − `node_tick`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    /// The node's tick when the record with this claim was committed.
+    pub node_tick: Tick,
+}
+
+/// A gateway's request for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    pub player: PlayerId,
+    /// The gateway's own number for this connection; comes back in the answer.
+    pub connection: u64,
+    /// The session to go on with, if it is still the newest.
+    pub resume: Option<SessionId>,
+}

@@ -1,0 +1,130 @@
+//! Owns the kinds of entity: what each does with what happens to it. A kind
+//! sees its own state and a [`Context`], nothing else.
+
+pub mod ledger;
+pub mod sector;
+
+use super::commands::{CommandResult, PlayerCommand};
+use super::context::Context;
+use super::input::Connect;
+use super::message::{Answer, Notice, Request};
+use super::world::World;
+use crate::base::{EntityKey, PlayerId, SessionId};
+use ledger::Ledger;
+use sector::Sector;
+
+/// An entity's own state, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    Ledger(Ledger),
+    Sector(Sector),
+}
+
+impl Kind {
+    /// The state before any record; `None` for kinds this build does not have.
+    pub(super) fn genesis(key: EntityKey, world: &World) -> Option<Kind> {
+        match key {
+            EntityKey::Ledger(shard) => {
+                (shard < world.ledger_shards).then(|| Kind::Ledger(Ledger::default()))
+            }
+            EntityKey::Sector(id) => Sector::genesis(id, world).map(Kind::Sector),
+            _ => None,
+        }
+    }
+
+    /// Whether a step would change nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Kind::Ledger(_) => true,
+            Kind::Sector(sector) => sector.is_idle(),
+        }
+    }
+
+    pub(super) fn claimed(&mut self, ctx: &mut Context<'_>) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.claimed(ctx);
+        }
+    }
+
+    pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
+        if let Kind::Sector(sector) = self {
+            sector.step(ctx);
+        }
+    }
+
+    pub(super) fn command(
+        &mut self,
+        ctx: &mut Context<'_>,
+        command: &PlayerCommand,
+    ) -> CommandResult {
+        match self {
+            Kind::Sector(sector) => sector.command(ctx, command),
+            Kind::Ledger(_) => CommandResult::NotHere,
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: EntityKey,
+        id: u64,
+        request: &Request,
+    ) {
+        match (self, request) {
+            (Kind::Sector(sector), Request::Found { player, units }) => {
+                sector.found(ctx, from, id, *player, units);
+            }
+            (Kind::Ledger(_), Request::Found { .. }) => {
+                let why = format!("{} does not do this", ctx.key);
+                ctx.answer(from, id, Answer::Refused(why));
+            }
+        }
+    }
+
+    pub(super) fn answered(&mut self, ctx: &mut Context<'_>, id: u64, answer: &Answer) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.answered(ctx, id, answer);
+        }
+    }
+
+    pub(super) fn notified(&mut self, ctx: &mut Context<'_>, notice: &Notice) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.notified(ctx, notice);
+        }
+    }
+
+    pub(super) fn connect(&mut self, ctx: &mut Context<'_>, connect: &Connect) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.connect(ctx, connect);
+        }
+    }
+
+    pub(super) fn left(&mut self, ctx: &mut Context<'_>, player: PlayerId, session: SessionId) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.left(ctx, player, session);
+        }
+    }
+
+    pub(super) fn handle_ids(&mut self, ctx: &mut Context<'_>) {
+        if let Kind::Sector(sector) = self {
+            sector.handle_ids(ctx);
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Kind::Ledger(ledger) => super::append(ledger, out),
+            Kind::Sector(sector) => sector.write(out),
+        }
+    }
+
+    pub(super) fn read(key: EntityKey, bytes: &[u8]) -> Result<Kind, String> {
+        match key {
+            EntityKey::Ledger(_) => {
+                postcard::from_bytes(bytes).map(Kind::Ledger).map_err(|e| e.to_string())
+            }
+            EntityKey::Sector(_) => Sector::read(bytes).map(Kind::Sector),
+            _ => Err("this build does not have the kind".into()),
+        }
+    }
+}

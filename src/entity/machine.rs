@@ -1,0 +1,286 @@
+//! Owns the durable entity: a deterministic state machine of a key, a head
+//! that all kinds share, and a kind. Never does I/O, reads no clock, owns
+//! nothing outside itself. `cluster::core::table` runs it live, `replay` from
+//! its journal; both give the same bits.
+//!
+//! Invariant: the state is a function of the snapshot it began from, the
+//! records applied since, and the tick.
+
+use super::channel::Verdict;
+use super::commands::{Admission, CommandAnswer, PlayerCommand};
+use super::context::{Context, Head, OpenClaim};
+use super::effect::{Effect, PlayerEffect};
+use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind};
+use super::input::{Claim, Input};
+use super::kinds::Kind;
+use super::message::Body;
+use super::record::{Record, RecordHeader};
+use super::world::World;
+use crate::base::{EntityKey, Millis, StateHash, Tick};
+
+/// A durable entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entity {
+    key: EntityKey,
+    head: Head,
+    kind: Kind,
+}
+
+/// A record that is not this entity's next; nothing was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error("record {got} where {expected} was expected")]
+    Sequence { expected: u64, got: u64 },
+    #[error("a record of tick {got:?}, but the entity is at {at:?}")]
+    Past { at: Tick, got: Tick },
+}
+
+/// Why bytes are not a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("not a snapshot of {key}: {why}")]
+    Payload { key: EntityKey, why: String },
+}
+
+impl Entity {
+    /// The state that the galaxy's seed gives for `key`, before any record.
+    /// `None` for kinds this build does not have.
+    pub fn genesis(key: EntityKey, world: &World) -> Option<Entity> {
+        Some(Entity { key, head: Head::default(), kind: Kind::genesis(key, world)? })
+    }
+
+    pub fn key(&self) -> EntityKey {
+        self.key
+    }
+
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    pub fn tick(&self) -> Tick {
+        self.head.tick
+    }
+
+    /// Whether steps change nothing but the tick.
+    pub fn is_idle(&self) -> bool {
+        self.kind.is_idle()
+    }
+
+    /// Applies a record: first the steps up to its tick, then its inputs.
+    ///
+    /// # Errors
+    /// When it is not the next record; nothing was changed.
+    pub fn apply(
+        &mut self,
+        record: &Record,
+        world: &World,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ApplyError> {
+        let RecordHeader { sequence, tick, time } = record.header;
+        let expected = self.head.sequence + 1;
+        if sequence != expected {
+            return Err(ApplyError::Sequence { expected, got: sequence });
+        }
+        if tick < self.head.tick {
+            return Err(ApplyError::Past { at: self.head.tick, got: tick });
+        }
+        self.run_to(tick, world, effects);
+        self.head.sequence = sequence;
+        self.head.time = self.head.time.max(time);
+        if !matches!(record.inputs.first(), Some(Input::Claim(_))) {
+            self.expire(world, effects);
+        }
+        for input in &record.inputs {
+            self.apply_input(input, world, effects);
+        }
+        Ok(())
+    }
+
+    /// Steps until the entity's tick is `tick`; does nothing if it is already.
+    pub fn run_to(&mut self, tick: Tick, world: &World, effects: &mut Vec<Effect>) {
+        while self.head.tick < tick {
+            if self.is_idle() {
+                self.head.tick = tick;
+                return;
+            }
+            self.step(world, effects);
+        }
+    }
+
+    /// One tick of 100 ms.
+    pub fn step(&mut self, world: &World, effects: &mut Vec<Effect>) {
+        self.head.tick = self.head.tick.after(1);
+        self.with_kind(world, effects, |kind, ctx| kind.step(ctx));
+    }
+
+    /// What is to be done with a command, seen from the state as it is.
+    pub fn judge_command(&self, command: &PlayerCommand) -> Admission {
+        self.head.commands.judge(self.key, command)
+    }
+
+    /// What must be asked for or sent again after a load, because whoever was
+    /// to do it may be gone.
+    pub fn unfinished(&self, effects: &mut Vec<Effect>) {
+        effects.extend(self.head.outbox.waiting(self.key).map(Effect::Carry));
+        if self.head.waits_for_ids() {
+            effects.push(Effect::NeedIds);
+        }
+    }
+
+    /// When a record for time alone is due, if nothing else comes.
+    pub fn next_due(&self) -> Option<Millis> {
+        let head = &self.head;
+        let due = [head.outbox.next_due(), head.inbox.next_due(), head.commands.next_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// The canonical bytes of the whole state, enveloped.
+    pub fn snapshot(&self, world: &World) -> Vec<u8> {
+        let mut out = Vec::new();
+        let at = envelope::start(EnvelopeKind::Snapshot, world.logic(), &mut out);
+        super::append(&(self.key, &self.head), &mut out);
+        self.kind.write(&mut out);
+        envelope::finish(at, &mut out);
+        out
+    }
+
+    /// The inverse of [`snapshot`](Self::snapshot).
+    ///
+    /// # Errors
+    /// When `bytes` is no snapshot of `key` in a format this build reads.
+    pub fn restore(key: EntityKey, bytes: &[u8]) -> Result<Entity, SnapshotError> {
+        let wrong = |why: String| SnapshotError::Payload { key, why };
+        let (_, payload) = envelope::open(EnvelopeKind::Snapshot, bytes)?;
+        let ((found, head), rest) = postcard::take_from_bytes::<(EntityKey, Head)>(payload)
+            .map_err(|e| wrong(e.to_string()))?;
+        if found != key {
+            return Err(wrong(format!("it is of {found}")));
+        }
+        let kind = Kind::read(key, rest).map_err(wrong)?;
+        Ok(Entity { key, head, kind })
+    }
+
+    /// The hash of the canonical state.
+    pub fn state_hash(&self, world: &World) -> StateHash {
+        StateHash::of(&self.snapshot(world))
+    }
+
+    fn apply_input(&mut self, input: &Input, world: &World, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Claim(claim) => self.claim(*claim, world, effects),
+            Input::Close => self.head.claim = None,
+            Input::Command(command) => self.apply_command(command, world, effects),
+            Input::Message(message) => {
+                let verdict = self.head.inbox.judge(message.channel, message.number);
+                match verdict {
+                    Verdict::Apply => self.apply_message(message, world, effects),
+                    Verdict::Repeat(ack) => effects.push(Effect::Acknowledge(ack)),
+                    Verdict::Ignore => {}
+                }
+            }
+            Input::Acknowledged(ack) => {
+                if self.head.outbox.handle_acknowledgement(*ack, self.head.time) {
+                    self.with_kind(world, effects, |_, ctx| ctx.flush_backlog());
+                }
+            }
+            Input::Ids { start } => self.with_kind(world, effects, |kind, ctx| {
+                ctx.add_ids(*start);
+                kind.handle_ids(ctx);
+            }),
+            Input::Connect(connect) => {
+                self.with_kind(world, effects, |kind, ctx| kind.connect(ctx, connect));
+            }
+            Input::Left { player, session } => {
+                self.with_kind(world, effects, |kind, ctx| kind.left(ctx, *player, *session));
+            }
+            // The hash is for replay, which looks at it; time has passed above.
+            Input::Hash { .. } | Input::Time => {}
+        }
+    }
+
+    /// Downtime does not count: what is remembered for minutes is remembered
+    /// for as long from here on, so that a retry after it is still a retry.
+    fn claim(&mut self, claim: Claim, world: &World, effects: &mut Vec<Effect>) {
+        self.head.claim = Some(OpenClaim { claim, tick: self.head.tick });
+        self.head.commands.note_claimed(self.head.time);
+        self.with_kind(world, effects, |kind, ctx| kind.claimed(ctx));
+    }
+
+    fn apply_command(&mut self, command: &PlayerCommand, world: &World, effects: &mut Vec<Effect>) {
+        let answer = match self.judge_command(command) {
+            Admission::Answer(answer) => answer,
+            Admission::Apply => {
+                let result = self.with_kind(world, effects, |kind, ctx| kind.command(ctx, command));
+                let answer = CommandAnswer {
+                    entity: self.key,
+                    player: command.player,
+                    session: command.session,
+                    sequence: command.sequence,
+                    result,
+                    tick: self.head.tick,
+                    record: self.head.sequence,
+                };
+                self.head.commands.note_applied(&answer, self.head.time);
+                answer
+            }
+        };
+        effects.push(Effect::Player(PlayerEffect::Answered(answer)));
+    }
+
+    fn apply_message(
+        &mut self,
+        message: &super::channel::ChannelMessage,
+        world: &World,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_close = message.body == Body::Close;
+        let (channel, now) = (message.channel, self.head.time);
+        let ack = self.head.inbox.note_applied(channel, message.number, is_close, now);
+        effects.push(Effect::Acknowledge(ack));
+        let from = channel.sender;
+        match &message.body {
+            Body::Request { id, request } => {
+                self.with_kind(world, effects, |kind, ctx| kind.request(ctx, from, *id, request));
+            }
+            Body::Answer { id, answer } => {
+                // An answer to what was not asked is dropped: it can change nothing.
+                if self.head.open_requests.remove(id).is_some() {
+                    self.with_kind(world, effects, |kind, ctx| {
+                        kind.answered(ctx, *id, answer);
+                    });
+                }
+            }
+            Body::Notice(notice) => {
+                self.with_kind(world, effects, |kind, ctx| kind.notified(ctx, notice));
+            }
+            Body::Close => {}
+        }
+    }
+
+    /// What the passing of time ends, at every record.
+    fn expire(&mut self, world: &World, effects: &mut Vec<Effect>) {
+        let now = self.head.time;
+        self.head.inbox.expire(now);
+        self.head.commands.expire(now);
+        let idle = self.head.outbox.expire(now);
+        self.with_kind(world, effects, |_, ctx| {
+            idle.into_iter().for_each(|receiver| ctx.send(receiver, Body::Close));
+        });
+    }
+
+    fn with_kind<T>(
+        &mut self,
+        world: &World,
+        effects: &mut Vec<Effect>,
+        f: impl FnOnce(&mut Kind, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut ctx = Context { key: self.key, world, head: &mut self.head, effects };
+        f(&mut self.kind, &mut ctx)
+    }
+}
