@@ -1,2 +1,3 @@
+mod golden_sector;
 mod protocol_client;
 mod store_conformance;
