@@ -4,6 +4,7 @@
 //! code. Invariant: a client's rebuilt state equals the server's, bit for bit.
 
 pub mod convert;
+pub mod fog;
 pub mod observer;
 pub mod place;
 
