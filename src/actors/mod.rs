@@ -2,4 +2,6 @@
 //! pure cores and effects into messages. Never decides; called by `gateway`
 //! and `cli`.
 
+pub mod entities;
+pub mod ports;
 pub mod rows;
