@@ -34,7 +34,7 @@ pub struct TargetError(String);
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("{} ({}): {}", .0.title, .0.status, .0.detail)]
-    Refused(Problem),
+    Refused(Box<Problem>),
     /// Wait so long; nothing was done.
     #[error("too many calls, again in {after_seconds} s")]
     Limited { after_seconds: u64 },
