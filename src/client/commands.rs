@@ -17,6 +17,15 @@ pub const REPEATS_MAX: u32 = 3;
 /// After `busy`: so long, doubled each time.
 const BUSY_MS: u64 = 250;
 
+/// What a player wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub units: Vec<UnitId>,
+    pub order: Order,
+    /// Where the client believes the first unit to be.
+    pub predicted: Option<Point>,
+}
+
 /// A command as the player gave it, with the name it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
@@ -88,9 +97,7 @@ impl CommandBook {
         &mut self,
         now: u64,
         place: Place,
-        units: Vec<UnitId>,
-        order: Order,
-        predicted: Option<Point>,
+        Wanted { units, order, predicted }: Wanted,
     ) -> Option<Issued> {
         if self.unanswered_at(place.key()) >= UNANSWERED_MAX {
             return None;

@@ -8,14 +8,14 @@ mod handle;
 
 use std::collections::VecDeque;
 
-use super::commands::{CommandBook, GiveUp, Issued};
+use super::commands::{CommandBook, GiveUp, Issued, Wanted};
 use super::effect::{Effect, Event};
 use super::places::Places;
 use crate::base::draw::draw;
-use crate::base::{EntityKey, SectorId, SessionId, UnitId};
+use crate::base::{EntityKey, SectorId, SessionId};
 use crate::protocol::client::{Area, ClientMessage, Empty, Subscribe};
-use crate::protocol::command::{Addressee, Order};
-use crate::protocol::{Answer, ClientFrame, Place, Point};
+use crate::protocol::command::{Addressee, BatchCommand};
+use crate::protocol::{Answer, ClientFrame, Place, UNANSWERED_MAX};
 use crate::view::PlaceView;
 
 /// Waits between attempts to connect: doubled each time, up to the second.
@@ -179,8 +179,7 @@ impl ClientCore {
         }
     }
 
-    /// Sends a command; its sequence. `predicted` is where the client believes
-    /// the first unit to be.
+    /// Sends a command; its sequence.
     ///
     /// # Errors
     /// When it cannot be sent now; nothing was kept then.
@@ -188,18 +187,50 @@ impl ClientCore {
         &mut self,
         now: u64,
         place: EntityKey,
-        units: Vec<UnitId>,
-        order: Order,
-        predicted: Option<Point>,
+        wanted: Wanted,
     ) -> Result<u32, CommandError> {
+        let issued = self.issue(now, place, wanted)?;
+        self.send_command(&issued);
+        Ok(issued.command.sequence)
+    }
+
+    /// Sends up to 32 commands to one place in one message; their sequences.
+    ///
+    /// # Errors
+    /// When not all of them can be sent now. Those named before the one that
+    /// cannot are sent.
+    pub fn batch(
+        &mut self,
+        now: u64,
+        place: EntityKey,
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<u32>, CommandError> {
+        let mut issued = Vec::new();
+        let mut failed = None;
+        for wanted in wanted.into_iter().take(UNANSWERED_MAX) {
+            match self.issue(now, place, wanted) {
+                Ok(command) => issued.push(command),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        self.send_batch(now, &issued);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(issued.iter().map(|issued| issued.command.sequence).collect()),
+        }
+    }
+
+    fn issue(
+        &mut self,
+        now: u64,
+        place: EntityKey,
+        wanted: Wanted,
+    ) -> Result<Issued, CommandError> {
         if self.status != Status::Open {
             return Err(CommandError::NotConnected);
         }
         let place = Place::of(place).ok_or(CommandError::NoPlace)?;
-        let issued = self.commands.issue(now, place, units, order, predicted);
-        let issued = issued.ok_or(CommandError::Full)?;
-        self.send_command(&issued);
-        Ok(issued.command.sequence)
+        self.commands.issue(now, place, wanted).ok_or(CommandError::Full)
     }
 
     fn open(&mut self, now: u64) {
@@ -245,13 +276,23 @@ impl ClientCore {
         self.effects.push_back(Effect::Send(ClientFrame::new(handle, 0, message)));
     }
 
-    /// By handle where this connection has one, else by the place's key.
     fn send_command(&mut self, issued: &Issued) {
         let mut command = issued.command.clone();
-        if let Some(handle) = self.places.handle(issued.place) {
-            command.to = Addressee::Handle(handle);
-        }
+        command.to = self.addressee(issued);
         self.effects.push_back(Effect::Send(command.frame()));
+    }
+
+    fn send_batch(&mut self, time: u64, issued: &[Issued]) {
+        let Some(first) = issued.first() else { return };
+        let (handle, place) = self.addressee(first).split();
+        let commands = issued.iter().map(|issued| issued.command.clone().into()).collect();
+        let batch = BatchCommand { time, place, commands };
+        self.send(handle, ClientMessage::BatchCommand(batch));
+    }
+
+    /// By handle where this connection has one, else by the place's key.
+    fn addressee(&self, issued: &Issued) -> Addressee {
+        self.places.handle(issued.place).map_or(issued.command.to, Addressee::Handle)
     }
 
     fn send_subscribe(&mut self, sectors: &[SectorId]) {

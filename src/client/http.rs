@@ -147,7 +147,8 @@ fn read_answer<A: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<A, Call
     match status {
         204 => serde_json::from_slice(b"null").map_err(unreadable),
         200..300 => serde_json::from_slice(bytes).map_err(unreadable),
-        _ => Err(serde_json::from_slice(bytes).map_or_else(unreadable, CallError::Refused)),
+        _ => Err(serde_json::from_slice(bytes)
+            .map_or_else(unreadable, |problem| CallError::Refused(Box::new(problem)))),
     }
 }
 

@@ -21,7 +21,7 @@ pub mod connection;
 pub mod http;
 
 pub use self::core::{ClientCore, CommandError, Options, Status};
-pub use commands::{GiveUp, Issued};
+pub use commands::{GiveUp, Issued, Wanted};
 pub use effect::{Effect, Event};
 
 #[cfg(feature = "server")]

@@ -127,7 +127,8 @@ impl Addressee {
         }
     }
 
-    fn split(self) -> (u32, Option<Place>) {
+    /// The header's handle and the body's place that say so.
+    pub fn split(self) -> (u32, Option<Place>) {
         match self {
             Addressee::Handle(handle) => (handle, None),
             Addressee::Place(place) => (0, Some(place)),
@@ -218,6 +219,14 @@ impl Command {
             Order::Hold {} => ClientMessage::Hold(plain(units)),
         };
         ClientFrame::new(handle, 0, message)
+    }
+}
+
+impl From<Command> for BatchItem {
+    /// Its time and place are said by the batch.
+    fn from(command: Command) -> BatchItem {
+        let Command { sequence, predicted, units, order, .. } = command;
+        BatchItem { sequence, predicted, units, order }
     }
 }
 

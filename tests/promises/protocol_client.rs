@@ -4,7 +4,7 @@
 
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::client::commands::{ANSWER_WITHIN_MS, REPEATS_MAX};
-use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options, Status};
+use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options, Status, Wanted};
 use starmesh::protocol::command::{Addressee, Order};
 use starmesh::protocol::server::{
     Ack, Connected, Error, Keyframe, Notice, Notification, StateDelta, Subscribed,
@@ -103,7 +103,7 @@ impl Script {
     }
 
     fn hold(&mut self) -> u32 {
-        let sequence = self.core.command(self.now, PLACE, vec![UnitId(1)], Order::Hold {}, None);
+        let sequence = self.core.command(self.now, PLACE, wanted(1));
         self.drain();
         sequence.expect("the session is open")
     }
@@ -160,6 +160,10 @@ fn done(sequence: u32) -> ServerMessage {
         entity_sequence: 3,
         ..Ack::failed(sequence, 0, Answer::Busy {})
     })
+}
+
+fn wanted(unit: u64) -> Wanted {
+    Wanted { units: vec![UnitId(unit)], order: Order::Hold {}, predicted: None }
 }
 
 fn flying(x: i32) -> UnitRecord {
@@ -279,8 +283,21 @@ fn refuses_the_33rd_unanswered_command_to_a_place() {
     for _ in 0..32 {
         script.hold();
     }
-    let next = script.core.command(script.now, PLACE, vec![UnitId(1)], Order::Hold {}, None);
+    let next = script.core.command(script.now, PLACE, wanted(1));
     assert_eq!(next, Err(CommandError::Full));
+}
+
+#[test]
+fn a_batch_is_one_message_whose_commands_are_answered_and_repeated_one_by_one() {
+    let mut script = Script::watching(&[]);
+    let sequences = script.core.batch(script.now, PLACE, vec![wanted(1), wanted(2)]);
+    script.drain();
+    assert_eq!(sequences, Ok(vec![1, 2]));
+    assert_eq!((script.sent.len(), script.sequences_sent()), (1, vec![1, 2]));
+    script.receive(0, 0, done(1));
+    script.forget();
+    script.pass(ANSWER_WITHIN_MS);
+    assert_eq!(script.sequences_sent(), [2]);
 }
 
 #[test]
@@ -290,7 +307,7 @@ fn resumes_the_session_and_sends_what_is_unanswered_again_to_the_same_entity() {
     assert!(script.commands_sent().iter().all(|c| c.to == Addressee::Handle(HANDLE)));
     script.receive(0, 0, done(first));
     script.close();
-    let refused = script.core.command(script.now, PLACE, vec![UnitId(1)], Order::Hold {}, None);
+    let refused = script.core.command(script.now, PLACE, wanted(1));
     assert_eq!(refused, Err(CommandError::NotConnected));
     script.forget();
     script.pass(5_000);
