@@ -74,6 +74,19 @@ impl<T> EntityJournal<T> {
         self.chunks.insert((snapshot, index), chunk)
     }
 
+    /// The sequence of the first record held.
+    pub fn first(&self) -> Option<u64> {
+        let held = u64::try_from(self.records.len()).ok().filter(|held| *held > 0)?;
+        Some(self.last.saturating_sub(held).saturating_add(1))
+    }
+
+    /// Takes it that all records up to `last` are trimmed; hands back those
+    /// held. Only a recovery does, that read records which no longer count.
+    pub fn restart_after(&mut self, last: u64) -> Vec<T> {
+        self.last = last;
+        std::mem::take(&mut self.records).into()
+    }
+
     /// Makes `snapshot` the entity's; hands back what it replaces.
     pub fn adopt(&mut self, snapshot: u64, head: T) -> Vec<T> {
         let held = u64::try_from(self.records.len()).unwrap_or(u64::MAX);

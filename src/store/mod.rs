@@ -10,6 +10,8 @@ pub mod faults;
 pub mod journal;
 pub mod memory;
 mod shape;
+#[cfg(feature = "server")]
+pub mod sled;
 
 use std::sync::Arc;
 
