@@ -146,14 +146,14 @@ mod tests {
             prop_assert!(up - down == u64::from(square(down) != sum));
         }
 
-        /// The only place where the simulation is compared with floats.
+        /// Counter-clockwise of another vector, in the same half turn, is more.
         #[test]
-        #[allow(clippy::float_arithmetic)]
-        fn heading_is_within_one_unit_of_the_angle(x: i32, y: i32) {
-            if let Some(heading) = heading(x, y) {
-                let turns = f64::from(y).atan2(f64::from(x)) / std::f64::consts::TAU;
-                let off = (f64::from(heading) - turns * 65_536.0).rem_euclid(65_536.0);
-                prop_assert!(off.min(65_536.0 - off) < 1.0, "{x},{y}: {heading}, off by {off}");
+        fn heading_grows_with_the_angle(
+            ax: i32, ay in 0..=i32::MAX, bx: i32, by in 0..=i32::MAX,
+        ) {
+            let cross = i64::from(ax) * i64::from(by) - i64::from(ay) * i64::from(bx);
+            if let (true, Some(a), Some(b)) = (cross > 0, heading(ax, ay), heading(bx, by)) {
+                prop_assert!(a <= b, "{a} {b}");
             }
         }
 
@@ -205,6 +205,30 @@ mod tests {
         assert_eq!(heading(0, 0), None);
         // Just below the +x axis rounds up to the full turn, which is 0.
         assert_eq!(heading(i32::MAX, -1), Some(0));
+    }
+
+    #[test]
+    fn headings_are_the_nearest_unit_to_the_true_angle() {
+        // atan2(y, x) / 2π × 65,536, from another program.
+        let cases = [
+            ((1000, 1), 10),
+            ((1000, 17), 177),
+            ((12582, 7), 6),
+            ((-3, 2), 26635),
+            ((2, -3), 55285),
+            ((5, 12), 12266),
+            ((-2097, 1), 32763),
+            ((-2096, -40), 32967),
+            ((7, -1000), 49225),
+            ((123456, -7890), 64870),
+            ((2147483647, 2147483646), 8192),
+            ((-2147483648, 2147483647), 24576),
+            ((1, -2147483648), 49152),
+            ((100000, 99990), 8191),
+        ];
+        for ((x, y), expected) in cases {
+            assert_eq!(heading(x, y), Some(expected), "{x},{y}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::{Cost, HullClass, Multiplier, OutOfRange, Rules, UnitType, UnitTypeId};
@@ -132,10 +132,7 @@ impl<'a> Tables<'a> {
     fn unit_types(&self) -> Result<Vec<UnitType>, RuleFileError> {
         once(&self.units, "id", |unit| unit.id)?;
         once(&self.units, "name", |unit| unit.name.clone())?;
-        let checked = self.units.iter().map(|(place, unit)| {
-            unit.clone().check().map_err(|error| place.field(error.field).error(error.to_string()))
-        });
-        checked.collect()
+        self.units.iter().map(|(place, unit)| unit.read(*place)).collect()
     }
 
     fn starting_fleet(&self, types: &[UnitType]) -> Result<Vec<(UnitTypeId, u32)>, RuleFileError> {
@@ -181,7 +178,7 @@ struct RawFile {
     start: Vec<Spanned<RawStart>>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStart {
     unit: String,
@@ -189,7 +186,7 @@ struct RawStart {
 }
 
 /// A [`UnitType`] as people write it.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawUnit {
     id: u16,
@@ -200,7 +197,9 @@ struct RawUnit {
     defence: u32,
     range: u32,
     fire_ticks: u16,
-    speed: Decimal,
+    /// Where it stands. The TOML reader would make a float of a decimal number,
+    /// so the number is read from the text itself.
+    speed: Spanned<IgnoredAny>,
     sensor: u32,
     cargo: u32,
     cost: Cost,
@@ -208,17 +207,27 @@ struct RawUnit {
 }
 
 impl RawUnit {
-    fn check(self) -> Result<UnitType, OutOfRange> {
+    /// The unit type that the table at `place` says.
+    fn read(&self, place: Place<'_>) -> Result<UnitType, RuleFileError> {
+        let speed_text = place.source.text.get(self.speed.span()).unwrap_or("");
+        let speed_place = Place { at: self.speed.span().start, ..place };
+        let metres_per_second =
+            speed_text.parse().map_err(|error| speed_place.error(format!("speed: {error}")))?;
+        self.convert(metres_per_second)
+            .map_err(|error| place.field(error.field).error(error.to_string()))
+    }
+
+    fn convert(&self, metres_per_second: Thousandths) -> Result<UnitType, OutOfRange> {
         let unit_type = UnitType {
             id: UnitTypeId(self.id),
-            name: self.name,
+            name: self.name.clone(),
             hull: self.hull,
             hit_points: self.hit_points,
             attack: self.attack,
             defence: self.defence,
             range: self.range,
             fire_ticks: self.fire_ticks,
-            speed: speed(self.speed.0)?,
+            speed: speed(metres_per_second)?,
             sensor: self.sensor,
             cargo: self.cargo,
             cost: self.cost,
@@ -244,39 +253,6 @@ fn build_ms(seconds: u32) -> Result<u32, OutOfRange> {
     let expected = || format!("whole seconds up to 4294967, not {seconds}");
     let error = || OutOfRange { field: "build_s", expected: expected() };
     seconds.checked_mul(1000).ok_or_else(error)
-}
-
-/// A decimal number in a file.
-///
-/// The TOML reader makes a float of one. The shortest text that reads back as
-/// this float is what the file says, as long as that has at most 15 digits, and
-/// three decimals are all that are taken: so the float is turned into text, and
-/// the text into an integer. No arithmetic is done on it.
-#[derive(Clone, Copy)]
-struct Decimal(Thousandths);
-
-impl<'de> Deserialize<'de> for Decimal {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Decimal, D::Error> {
-        struct Number;
-
-        impl Visitor<'_> for Number {
-            type Value = Decimal;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number with at most three decimals")
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Decimal, E> {
-                value.to_string().parse().map(Decimal).map_err(E::custom)
-            }
-
-            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Decimal, E> {
-                value.to_string().parse().map(Decimal).map_err(E::custom)
-            }
-        }
-
-        from.deserialize_any(Number)
-    }
 }
 
 #[cfg(test)]
@@ -344,9 +320,13 @@ build_s = 3
     fn names_file_line_and_what_was_expected() {
         let cases = [
             ("speed = 12.125", "speed = 5", "units.toml:11: speed: expected 0 or metres"),
-            ("speed = 12.125", "speed = 12.1255", "units.toml:11: `12.1255` is not a decimal"),
-            ("speed = 12.125", "speed = nan", "units.toml:11: `NaN` is not a decimal"),
-            ("speed = 12.125", "speed = \"fast\"", "units.toml:11: invalid type: string"),
+            (
+                "speed = 12.125",
+                "speed = 12.1255",
+                "units.toml:11: speed: `12.1255` is not a decimal",
+            ),
+            ("speed = 12.125", "speed = nan", "units.toml:11: speed: `nan` is not a decimal"),
+            ("speed = 12.125", "speed = \"fast\"", "units.toml:11: speed: `\"fast\"` is not"),
             ("sensor = 300", "sensor = 1001", "units.toml:12: sensor: expected a whole number"),
             ("cargo = 0", "cargo = -1", "units.toml:13: invalid value: integer `-1`"),
             ("cargo = 0", "cargo = ", "units.toml:13: "),
