@@ -206,7 +206,8 @@ impl Table {
 
     /// Lets `observer` (a number of the caller's) see `entity` as `player`
     /// sees it: a keyframe with the next even tick, then what changes. Asked
-    /// again by the same observer it gives a new keyframe.
+    /// again by the same observer it gives a new keyframe, behind what changed
+    /// at its tick.
     ///
     /// # Errors
     /// When the entity is not here or has too many observers.
@@ -220,7 +221,10 @@ impl Table {
         if cell.observers.len() >= OBSERVERS_MAX && !cell.observers.contains_key(&observer) {
             return Err(Unavailable::Busy);
         }
-        cell.observers.insert(observer, Observer::new(player));
+        cell.observers
+            .entry(observer)
+            .and_modify(Observer::ask_keyframe)
+            .or_insert_with(|| Observer::new(player));
         self.observed.insert(entity);
         Ok(())
     }
@@ -352,9 +356,8 @@ impl Table {
             let Kind::Sector(sector) = cell.entity.kind() else { continue };
             let mut updates = Vec::new();
             for (observer, view) in &mut cell.observers {
-                if let Some(update) =
-                    view.observe(sector.state(), &self.world.rules, at, &changes, beat)
-                {
+                let shown = view.observe(sector.state(), &self.world.rules, at, &changes, beat);
+                for update in shown {
                     let update = Arc::new(update);
                     updates.push(Release::Update { observer: *observer, entity: key, update });
                 }
