@@ -133,7 +133,8 @@ impl UnitType {
 }
 
 /// The content of the game. Made by [`Rules::new`] only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Rules {
     /// In order of ids, each once.
     types: Vec<UnitType>,
@@ -143,6 +144,22 @@ pub struct Rules {
     start: Vec<(UnitTypeId, u32)>,
     #[serde(skip)]
     hash: u64,
+}
+
+/// [`Rules`] before they are checked.
+#[derive(Deserialize)]
+struct Parts {
+    types: Vec<UnitType>,
+    multipliers: Vec<Multiplier>,
+    start: Vec<(UnitTypeId, u32)>,
+}
+
+impl TryFrom<Parts> for Rules {
+    type Error = OutOfRange;
+
+    fn try_from(parts: Parts) -> Result<Rules, OutOfRange> {
+        Rules::new(parts.types, parts.multipliers, parts.start)
+    }
 }
 
 impl Rules {
@@ -206,18 +223,31 @@ impl Rules {
         }
     }
 
-    /// The name of these rules: the first 8 bytes of blake3 over their
-    /// canonical form, which is their postcard with every list in order.
+    /// The name of these rules: the first 8 bytes of blake3 over
+    /// [`to_bytes`](Self::to_bytes).
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// The canonical form: postcard, every list in order. It is what a galaxy
+    /// keeps in its store.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Writing integers, strings and vectors into memory cannot fail.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// The inverse of [`to_bytes`](Self::to_bytes).
+    ///
+    /// # Errors
+    /// When `bytes` are not rules, or some whose values are out of range.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Rules, postcard::Error> {
+        postcard::from_bytes(bytes)
     }
 }
 
 fn hash(rules: &Rules) -> u64 {
-    // Serialising integers, strings and vectors into memory cannot fail.
-    let bytes = postcard::to_stdvec(rules).unwrap_or_default();
     let mut first = [0; 8];
-    first.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+    first.copy_from_slice(&blake3::hash(&rules.to_bytes()).as_bytes()[..8]);
     u64::from_le_bytes(first)
 }
 
@@ -263,6 +293,18 @@ mod tests {
     fn hash_of_the_sample_stays_the_same() {
         // Journals name it: what changes it changes what can be replayed.
         assert_eq!(format!("{:016x}", sample::rules().unwrap().hash()), "26ce5e81975c51f2");
+    }
+
+    #[test]
+    fn bytes_bring_the_rules_back_or_are_refused() {
+        let rules = sample::rules().unwrap();
+        let bytes = rules.to_bytes();
+        assert_eq!(Rules::from_bytes(&bytes), Ok(rules));
+        for end in 0..bytes.len() {
+            assert!(Rules::from_bytes(&bytes[..end]).is_err());
+        }
+        let without_start = (parts().0, parts().1, Vec::<(UnitTypeId, u32)>::new());
+        assert!(Rules::from_bytes(&postcard::to_stdvec(&without_start).unwrap()).is_err());
     }
 
     #[test]
