@@ -168,11 +168,17 @@ impl Rows {
     /// is left of a block when the process ends is never used.
     ///
     /// # Errors
-    /// When a new block is needed and the store does not answer.
+    /// When a new block is needed and the store does not answer. At worst a
+    /// block is lost.
     pub async fn next_player_id(&self) -> Result<PlayerId, StoreAway> {
-        let mut block = self.player_ids.lock().await;
+        let late = || StoreAway::Unchanged("no new id in time".to_string());
+        let locked = timeout(self.limits.write_timeout, self.player_ids.lock()).await;
+        let mut block = locked.map_err(|_| late())?;
         if block.is_empty() {
-            *block = self.take_id_block().await?;
+            *block = self.take_id_block().await.map_err(|away| match away {
+                StoreAway::Unknown => late(),
+                unchanged @ StoreAway::Unchanged(_) => unchanged,
+            })?;
         }
         let id = block.start;
         block.start += 1;
