@@ -2,4 +2,6 @@
 //! the world; called by `cli`. Without the feature `server` only what decides
 //! without I/O remains.
 
+#[cfg(feature = "server")]
+pub mod accounts;
 pub mod limits;
