@@ -4,4 +4,6 @@
 
 #[cfg(feature = "server")]
 pub mod accounts;
+#[cfg(feature = "server")]
+pub mod http;
 pub mod limits;

@@ -1,0 +1,58 @@
+//! Owns what orchestrators and Prometheus ask: is the process alive, does the
+//! node take players, what do the metrics say.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Json};
+use actix_web::{HttpResponse, Responder};
+use serde_json::json;
+
+use super::HttpState;
+use super::problem::{Kind, ProblemResponse};
+
+/// What must hold for a node to take players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The store answers.
+    pub store: bool,
+    /// The node's tick goes on.
+    pub ticking: bool,
+    /// There is disk space for more commands.
+    pub disk: bool,
+}
+
+/// The node, as far as health is concerned. Answers at once.
+pub trait Health: Send + Sync {
+    fn readiness(&self) -> Readiness;
+}
+
+impl<F: Fn() -> Readiness + Send + Sync> Health for F {
+    fn readiness(&self) -> Readiness {
+        self()
+    }
+}
+
+/// The process answers, which is all this says: restarting it helps nobody
+/// whose store is away.
+pub async fn healthz() -> impl Responder {
+    Json(json!({ "alive": true }))
+}
+
+pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemResponse> {
+    let Readiness { store, ticking, disk } = state.health.readiness();
+    let parts = [
+        (store, "the store does not answer"),
+        (ticking, "the tick stands still"),
+        (disk, "the disk is full"),
+    ];
+    let wrong: Vec<_> = parts.iter().filter(|(well, _)| !well).map(|(_, what)| *what).collect();
+    match wrong.is_empty() {
+        true => Ok(Json(json!({ "ready": true }))),
+        false => Err(ProblemResponse::new(Kind::NotReady, wrong.join("; "))),
+    }
+}
+
+pub async fn metrics(state: Data<HttpState>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(state.recorder.render())
+}

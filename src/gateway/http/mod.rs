@@ -1,0 +1,95 @@
+//! Owns the HTTP side of the gateway: accounts, health, metrics, and the form
+//! of every error (RFC 9457). Never decides about accounts (`accounts` does)
+//! and knows nothing of the WebSocket beside it. Called by the `node`
+//! subcommand. Invariant: every request is limited, in size, in time and per
+//! address, before it costs anything.
+
+mod auth;
+mod guard;
+mod health;
+mod input;
+mod problem;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::{self, ServiceConfig};
+
+pub use health::{Health, Readiness};
+pub use problem::{Kind, ProblemResponse};
+pub use tls::{TlsError, server_config};
+
+use self::guard::{Class, endpoint};
+use super::accounts::Accounts;
+use super::limits::Limits;
+use crate::config;
+use crate::protocol::http::{
+    LOGIN_PATH, LOGOUT_PATH, ME_PATH, PASSWORD_PATH, REFRESH_PATH, REGISTER_PATH,
+};
+use crate::telemetry::Recorder;
+
+/// How often limits forget who is idle.
+const FORGET_PERIOD: Duration = Duration::from_secs(60);
+
+/// What all routes share; cheap to clone.
+#[derive(Clone)]
+pub struct HttpState {
+    pub accounts: Accounts,
+    pub limits: Arc<Limits>,
+    health: Arc<dyn Health>,
+    recorder: Recorder,
+    request_timeout: Duration,
+}
+
+impl HttpState {
+    pub fn new(
+        accounts: Accounts,
+        limits: Arc<Limits>,
+        health: Arc<dyn Health>,
+        recorder: Recorder,
+        settings: &config::Http,
+    ) -> HttpState {
+        let request_timeout = Duration::from_secs(settings.request_timeout_s.u64());
+        HttpState { accounts, limits, health, recorder, request_timeout }
+    }
+
+    /// What this gateway does by time: follows changes of accounts, forgets
+    /// idle addresses, folds metrics. Runs until dropped, once per gateway.
+    pub async fn upkeep(self) {
+        let forget = every(FORGET_PERIOD, || self.limits.forget_idle());
+        let fold = every(Recorder::UPKEEP_PERIOD, || self.recorder.upkeep());
+        tokio::join!(self.accounts.follow(), forget, fold);
+    }
+}
+
+async fn every(period: Duration, mut act: impl FnMut()) {
+    let mut beat = tokio::time::interval(period);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        act();
+    }
+}
+
+/// Adds all routes of this module, and the answer for paths that nothing
+/// serves. Call it after everything else that adds routes.
+pub fn configure(services: &mut ServiceConfig, state: HttpState) {
+    services
+        .app_data(web::Data::new(state))
+        .service(endpoint(REGISTER_PATH, Class::Register, "POST", auth::register))
+        .service(endpoint(LOGIN_PATH, Class::Login, "POST", auth::login))
+        .service(endpoint(REFRESH_PATH, Class::Request, "POST", auth::refresh))
+        .service(endpoint(LOGOUT_PATH, Class::Request, "POST", auth::logout))
+        .service(endpoint(PASSWORD_PATH, Class::Login, "POST", auth::password))
+        .service(endpoint(ME_PATH, Class::Request, "GET", auth::me))
+        .service(endpoint("/healthz", Class::Request, "GET", health::healthz))
+        .service(endpoint("/readyz", Class::Request, "GET", health::readyz))
+        .service(endpoint("/metrics", Class::Request, "GET", health::metrics))
+        .default_service(web::to(not_found));
+}
+
+async fn not_found(request: HttpRequest) -> ProblemResponse {
+    ProblemResponse::new(Kind::NotFound, format!("nothing is served at {}", request.path()))
+}
