@@ -4,26 +4,49 @@
 
 use std::sync::Arc;
 
-use super::ports::Ports;
-use crate::base::{EntityKey, PlayerId, SessionId};
+use actix::Addr;
+use actix::prelude::SendError;
+
+use super::coordinator::{Activate, CoordinatorActor};
+use super::core_thread::CoreStatus;
+use super::meta::Propose;
+use super::ports::{Ports, ToSession};
+use super::registry::Registry;
+use super::sector::{Admit, Attach, Observe, SectorActor, Unobserve};
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
-use crate::entity::input::Connect;
+use crate::entity::input::{Connect, Input};
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
 pub struct Entities {
     pub world: Arc<World>,
     pub ports: Arc<Ports>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) coordinator: Addr<CoordinatorActor>,
+    pub(super) status: Arc<CoreStatus>,
 }
 
 impl Entities {
     /// Sends a player's command to its entity. The answer comes to the
-    /// session's port ([`ToSession::Player`](super::ports::ToSession)), or
-    /// [`Rejected`](super::ports::ToSession::Rejected) to `connection`.
+    /// session's port ([`ToSession::Player`]), or
+    /// [`Rejected`](ToSession::Rejected) to `connection`.
     pub fn command(&self, connection: u64, entity: EntityKey, command: PlayerCommand) {
-        let _ = (connection, entity, command);
+        let sequence = command.sequence;
+        let sent = match self.registry.sector(entity) {
+            Some(sector) => {
+                sector.try_send(Admit { connection, command }).map_err(|error| match error {
+                    SendError::Full(_) => Unavailable::Busy,
+                    SendError::Closed(_) => Unavailable::NotHere,
+                })
+            }
+            None => Err(Unavailable::NotHere),
+        };
+        if let Err(why) = sent {
+            self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+        }
     }
 
     /// The last sequence that `entity` applied for a session, 0 for none;
@@ -37,8 +60,8 @@ impl Entities {
         player: PlayerId,
         session: SessionId,
     ) -> Result<Option<u32>, Unavailable> {
-        let _ = (entity, player, session);
-        Err(Unavailable::NotHere)
+        let asked = self.sector(entity)?.send(Attach { player, session });
+        asked.await.map_err(|_| Unavailable::NotHere)?
     }
 
     /// Lets a connection see `entity` as `player` does: a keyframe, then what
@@ -52,32 +75,56 @@ impl Entities {
         entity: EntityKey,
         player: PlayerId,
     ) -> Result<(), Unavailable> {
-        let _ = (connection, entity, player);
-        Err(Unavailable::NotHere)
+        let asked = self.sector(entity)?.send(Observe { connection, player });
+        asked.await.map_err(|_| Unavailable::NotHere)?
     }
 
     /// Ends what [`observe`](Self::observe) began.
     pub fn unobserve(&self, connection: u64, entity: EntityKey) {
-        let _ = (connection, entity);
+        let Some(sector) = self.registry.sector(entity) else { return };
+        if let Err(SendError::Full(message)) = sector.try_send(Unobserve { connection }) {
+            // It must arrive, or the entity would show things to nobody for
+            // ever; waiting for room is bounded by the arbiter's next turn.
+            actix::spawn(async move {
+                let _ = sector.send(message).await;
+            });
+        }
     }
 
     /// Asks the player's ledger for a session. The answer comes to the port of
     /// `connect.connection` as `Connected`.
     ///
     /// # Errors
-    /// [`Unavailable::StoreAway`] or `Busy` when nothing was asked.
+    /// [`Unavailable::Busy`] when nothing was asked.
     pub fn connect(&self, connect: Connect) -> Result<(), Unavailable> {
-        let _ = connect;
-        Err(Unavailable::NotHere)
+        self.propose(self.world.ledger_of(connect.player), Input::Connect(connect))
     }
 
     /// Tells the ledger that a session's connection is lost.
     pub fn left(&self, player: PlayerId, session: SessionId) {
-        let _ = (player, session);
+        // One that is not told is told by the next claim.
+        let _ = self.propose(self.world.ledger_of(player), Input::Left { player, session });
     }
 
     /// The node's tick and clock, for headers and acknowledgements.
-    pub fn time(&self) -> (crate::base::Tick, crate::base::Millis) {
-        Default::default()
+    pub fn time(&self) -> (Tick, Millis) {
+        self.status.time()
+    }
+
+    fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {
+        self.registry.sector(entity).ok_or(Unavailable::NotHere)
+    }
+
+    fn propose(&self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
+        let full = |is_full: bool| if is_full { Unavailable::Busy } else { Unavailable::NotHere };
+        match self.registry.meta(entity) {
+            Some(meta) => meta
+                .try_send(Propose(input))
+                .map_err(|error| full(matches!(error, SendError::Full(_)))),
+            None => self
+                .coordinator
+                .try_send(Activate { entity, input })
+                .map_err(|error| full(matches!(error, SendError::Full(_)))),
+        }
     }
 }

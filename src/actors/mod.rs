@@ -2,6 +2,15 @@
 //! pure cores and effects into messages. Never decides; called by `gateway`
 //! and `cli`.
 
+pub mod coordinator;
+pub mod core_thread;
 pub mod entities;
+pub mod galaxy;
+pub mod meta;
+pub mod node;
 pub mod ports;
+pub mod registry;
 pub mod rows;
+pub mod sector;
+pub mod store_threads;
+pub mod ticker;

@@ -209,6 +209,11 @@ impl Rules {
         &self.types
     }
 
+    /// What is stronger or weaker than [`NEUTRAL`], in order of (attacker, target).
+    pub fn multipliers(&self) -> &[Multiplier] {
+        &self.multipliers
+    }
+
     /// What a new player gets, in order of types.
     pub fn start(&self) -> &[(UnitTypeId, u32)] {
         &self.start

@@ -98,7 +98,7 @@ impl Cell {
         if count > 0 && command.sequence <= last {
             return Door::Pending;
         }
-        if count >= RESULTS_MAX || self.pending.len() >= INPUTS_MAX {
+        if count >= RESULTS_MAX || self.is_full() {
             return Door::Busy;
         }
         self.pending_commands.insert(session, (command.sequence, count + 1));
@@ -158,9 +158,9 @@ impl Cell {
         }
     }
 
-    /// Whether any input waits for its commit.
-    pub fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// Whether no more inputs from outside are taken before a commit.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() >= INPUTS_MAX
     }
 
     /// Counts a record; true when a snapshot is due now: the journal behind

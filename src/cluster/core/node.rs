@@ -59,6 +59,8 @@ pub enum Event {
     NextId(Option<(u64, u64)>),
     /// An input for an entity that may not run yet.
     Propose(EntityKey, Input),
+    /// The disk has too little room for commands (true), or enough again.
+    DiskFull(bool),
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }
@@ -157,7 +159,12 @@ pub struct NodeCore {
     durable: Tick,
     /// The newest tick at which a table holds outputs back.
     wanted: Tick,
+    /// The outcome of the commit under way is unknown.
     away: bool,
+    /// The disk has too little room.
+    full: bool,
+    /// Commands are not taken.
+    closed: bool,
     pipeline: Pipeline,
 
     owned: BTreeMap<EntityKey, Owned>,
@@ -194,6 +201,8 @@ impl NodeCore {
             durable: tick,
             wanted: tick,
             away: false,
+            full: false,
+            closed: false,
             pipeline: Pipeline::default(),
             owned: BTreeMap::new(),
             claiming: BTreeSet::new(),
@@ -233,9 +242,21 @@ impl NodeCore {
 
     /// Takes an event that happened at `now`, which never goes back.
     pub fn handle(&mut self, event: Event, now: Millis) {
-        if self.phase == Phase::Deposed {
-            return;
+        self.handle_all([event], now);
+    }
+
+    /// Takes events that came together, so that one commit holds them all.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Millis) {
+        for event in events {
+            if self.phase == Phase::Deposed {
+                return;
+            }
+            self.handle_one(event, now);
         }
+        self.advance(now);
+    }
+
+    fn handle_one(&mut self, event: Event, now: Millis) {
         match event {
             Event::Clock => {}
             Event::CommitDone(result) => self.handle_commit_done(result, now),
@@ -250,8 +271,18 @@ impl NodeCore {
                 self.send_to(entity, ToTable::Propose { entity, input });
             }
             Event::Rows { id, group } => self.rows.push_back((id, group)),
+            Event::DiskFull(full) => {
+                self.full = full;
+                self.note_closed();
+            }
         }
-        self.advance(now);
+    }
+
+    /// Whether nothing waits for a commit and none is under way: the process
+    /// can end without anything being answered late.
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Deposed
+            || (self.pipeline.is_idle() && self.order.is_empty() && self.rows.is_empty())
     }
 
     /// What is to be done, in order.
@@ -278,10 +309,18 @@ impl NodeCore {
     }
 
     fn note_away(&mut self, away: bool) {
-        if self.away != away {
-            self.away = away;
-            self.effects.push(NodeEffect::ToTables(ToTable::Away(away)));
-            self.effects.push(NodeEffect::StoreAway(away));
+        self.away = away;
+        self.note_closed();
+    }
+
+    /// Tells tables and sessions when commands are not taken any more, or are
+    /// again.
+    fn note_closed(&mut self) {
+        let closed = self.away || self.full;
+        if self.closed != closed {
+            self.closed = closed;
+            self.effects.push(NodeEffect::ToTables(ToTable::Away(closed)));
+            self.effects.push(NodeEffect::StoreAway(closed));
         }
     }
 

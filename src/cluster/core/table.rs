@@ -158,6 +158,22 @@ impl Table {
         }
     }
 
+    /// Takes an input that is no command: for a ledger, say.
+    ///
+    /// # Errors
+    /// When the entity is not here, or time stands still.
+    pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
+        if self.away {
+            return Err(Unavailable::StoreAway);
+        }
+        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
+        if cell.is_full() {
+            return Err(Unavailable::Busy);
+        }
+        self.submit(entity, input);
+        Ok(())
+    }
+
     /// What the core is to be told, in order.
     pub fn drain_core(&mut self) -> Vec<FromTable> {
         std::mem::take(&mut self.to_core)

@@ -1,0 +1,307 @@
+//! Owns the thread of the node's core: messages become events, effects become
+//! messages. Never decides; `NodeCore` does. The store has threads of its own,
+//! so that nothing here waits for a disk.
+//!
+//! The queue to this thread has no bound of its own: cells, rows and loads
+//! bound what can be in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::ports::{Ports, ToSession};
+use super::rows::{GroupAnswer, GroupRequest, StoreAway};
+use super::store_threads::StoreThreads;
+use super::ticker::TableHandle;
+use crate::base::{EntityKey, Millis, Tick};
+use crate::cluster::core::clock::{Clock, JUMP_MS};
+use crate::cluster::core::message::{Committed, FromTable, ToTable};
+use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
+use crate::telemetry::metrics;
+
+/// Events taken together.
+const BATCH: usize = 4096;
+
+/// What the core's thread is sent.
+pub enum ToCore {
+    Event(Event),
+    FromTable(Vec<FromTable>),
+    /// A group of rows; the permit is given back when its outcome is known.
+    Rows(GroupRequest, OwnedSemaphorePermit),
+    /// Finish what waits, then end and say so.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the core's thread; cheap to clone.
+#[derive(Clone)]
+pub struct CoreHandle(Sender<ToCore>);
+
+impl CoreHandle {
+    /// Sends; nothing happens when the core has ended.
+    pub fn send(&self, message: ToCore) {
+        let _ = self.0.send(message);
+    }
+}
+
+/// What others may read of the core at any time.
+#[derive(Default)]
+pub struct CoreStatus {
+    pub tick: AtomicU64,
+    pub time_ms: AtomicU64,
+    pub ready: AtomicBool,
+    /// The store answers and the disk has room.
+    pub taking_commands: AtomicBool,
+    pub counts: std::sync::Mutex<NodeCounts>,
+}
+
+impl CoreStatus {
+    pub fn time(&self) -> (Tick, Millis) {
+        (Tick(self.tick.load(Ordering::Relaxed)), Millis(self.time_ms.load(Ordering::Relaxed)))
+    }
+}
+
+/// Which of `tables` an entity is in: by hash, the same in every run.
+pub fn table_of(entity: EntityKey, tables: usize) -> usize {
+    crc32fast::hash(&entity.to_bytes()) as usize % tables.max(1)
+}
+
+/// The queue to a core's thread that will be started with [`start`].
+pub fn queue() -> (CoreHandle, Receiver<ToCore>) {
+    let (sender, receiver) = channel();
+    (CoreHandle(sender), receiver)
+}
+
+/// What the core's thread works with.
+pub struct CoreParts {
+    pub core: NodeCore,
+    pub tables: Vec<TableHandle>,
+    pub store: StoreThreads,
+    pub ports: Arc<Ports>,
+    pub status: Arc<CoreStatus>,
+    /// Told once, with what went wrong, when this process owns nothing any
+    /// more and must end.
+    pub deposed: oneshot::Sender<String>,
+}
+
+/// Starts the thread; it ends on [`ToCore::Stop`] or when deposed.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(parts: CoreParts, receiver: Receiver<ToCore>) -> std::io::Result<()> {
+    let thread = CoreThread::new(parts);
+    std::thread::Builder::new().name("core".into()).spawn(move || thread.run(&receiver))?;
+    Ok(())
+}
+
+type RowsAsker = oneshot::Sender<Result<GroupAnswer, StoreAway>>;
+
+struct CoreThread {
+    core: NodeCore,
+    tables: Vec<TableHandle>,
+    store: StoreThreads,
+    ports: Arc<Ports>,
+    status: Arc<CoreStatus>,
+    deposed: Option<oneshot::Sender<String>>,
+    stopping: Option<oneshot::Sender<()>>,
+    ended: bool,
+
+    /// Who waits for which group of rows.
+    rows: BTreeMap<u64, (RowsAsker, OwnedSemaphorePermit)>,
+    last_row: u64,
+    wake_at: Millis,
+    began: Instant,
+    clock: Clock,
+    jumped: bool,
+    counted: NodeCounts,
+    disk_checked: Millis,
+}
+
+impl CoreThread {
+    fn new(parts: CoreParts) -> CoreThread {
+        let CoreParts { core, tables, store, ports, status, deposed } = parts;
+        CoreThread {
+            core,
+            tables,
+            store,
+            ports,
+            status,
+            deposed: Some(deposed),
+            stopping: None,
+            ended: false,
+            rows: BTreeMap::new(),
+            last_row: 0,
+            wake_at: Millis(0),
+            began: Instant::now(),
+            clock: Clock::new(wall(), Millis(0)),
+            jumped: false,
+            counted: NodeCounts::default(),
+            disk_checked: Millis(0),
+        }
+    }
+
+    fn run(mut self, receiver: &Receiver<ToCore>) {
+        self.handle(vec![Event::Clock]);
+        while !self.ended {
+            let now = self.now();
+            let wait = Duration::from_millis(self.wake_at.since(now));
+            let mut events = Vec::new();
+            match receiver.recv_timeout(wait) {
+                Ok(message) => self.take(message, &mut events),
+                Err(RecvTimeoutError::Timeout) => events.push(Event::Clock),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while events.len() < BATCH
+                && let Ok(message) = receiver.try_recv()
+            {
+                self.take(message, &mut events);
+            }
+            self.handle(events);
+        }
+    }
+
+    fn take(&mut self, message: ToCore, events: &mut Vec<Event>) {
+        match message {
+            ToCore::Event(event) => events.push(event),
+            ToCore::FromTable(messages) => {
+                events.extend(messages.into_iter().map(Event::FromTable));
+            }
+            ToCore::Rows(GroupRequest { group, answer }, permit) => {
+                self.last_row += 1;
+                self.rows.insert(self.last_row, (answer, permit));
+                events.push(Event::Rows { id: self.last_row, group });
+            }
+            ToCore::Stop(done) => self.stopping = Some(done),
+        }
+    }
+
+    fn handle(&mut self, mut events: Vec<Event>) {
+        let now = self.now();
+        self.check_disk(now, &mut events);
+        self.core.handle_all(events, now);
+        for effect in self.core.drain_effects() {
+            self.run_effect(effect);
+        }
+        self.report(now);
+        if self.stopping.is_some() && self.core.is_settled() {
+            self.end();
+        }
+    }
+
+    fn run_effect(&mut self, effect: NodeEffect) {
+        match effect {
+            NodeEffect::Commit(commit) => self.store.commit(commit),
+            NodeEffect::ToTable(entity, message) => {
+                self.tables[table_of(entity, self.tables.len())].send(message);
+            }
+            NodeEffect::ToTables(message) => {
+                self.tables.iter().for_each(|table| table.send(message.clone()));
+            }
+            NodeEffect::Committed(records) => self.committed(records),
+            NodeEffect::ScanOwned => self.store.scan_owned(),
+            NodeEffect::Load(entity) => self.store.load(entity),
+            NodeEffect::ReadNextId => self.store.read_next_id(),
+            NodeEffect::RowsDone { id, version } => {
+                let answer = version
+                    .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
+                if let Some((asker, _permit)) = self.rows.remove(&id) {
+                    // An asker that gave up meanwhile needs no answer.
+                    let _ = asker.send(Ok(answer));
+                }
+            }
+            NodeEffect::Ready => self.status.ready.store(true, Ordering::Relaxed),
+            NodeEffect::StoreAway(away) => self.note_away(away),
+            NodeEffect::Unloadable(entity, error) => {
+                tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is");
+            }
+            NodeEffect::Mismatch(entity, found) => {
+                tracing::error!(%entity, ?found, "replay differs from a journalled hash");
+                metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
+            }
+            NodeEffect::WakeAt(at) => self.wake_at = at,
+            NodeEffect::StepDown(error) => {
+                tracing::error!(%error, "this process owns nothing any more and ends");
+                if let Some(deposed) = self.deposed.take() {
+                    let _ = deposed.send(error.to_string());
+                }
+                self.end();
+            }
+        }
+    }
+
+    /// Each table's records, in the order of the commit.
+    fn committed(&self, records: Vec<Committed>) {
+        let mut lists = vec![Vec::new(); self.tables.len()];
+        for record in records {
+            lists[table_of(record.entity, self.tables.len())].push(record);
+        }
+        for (table, list) in self.tables.iter().zip(lists) {
+            if !list.is_empty() {
+                table.send(ToTable::Committed(list));
+            }
+        }
+    }
+
+    fn note_away(&self, away: bool) {
+        if away {
+            tracing::warn!("the store takes nothing: time stands still, nothing is lost");
+        } else {
+            tracing::info!("the store answers again: time goes on");
+        }
+        self.status.taking_commands.store(!away, Ordering::Relaxed);
+        metrics::STORE_AWAY.set(f64::from(u8::from(away)));
+        self.ports.broadcast(&ToSession::StoreAway(away));
+    }
+
+    fn check_disk(&mut self, now: Millis, events: &mut Vec<Event>) {
+        if now.since(self.disk_checked) < 1000 {
+            return;
+        }
+        self.disk_checked = now;
+        if let Some(full) = self.store.is_disk_full() {
+            events.push(Event::DiskFull(full));
+        }
+    }
+
+    fn now(&mut self) -> Millis {
+        let steady = Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (now, off) = self.clock.read(wall(), steady);
+        if off > JUMP_MS && !self.jumped {
+            tracing::warn!(off_ms = off, "the wall clock jumped; the node follows it slowly");
+        }
+        self.jumped = off > JUMP_MS;
+        now
+    }
+
+    fn report(&mut self, now: Millis) {
+        let counts = self.core.counts();
+        self.status.time_ms.store(now.0, Ordering::Relaxed);
+        if counts.tick != self.counted.tick {
+            self.status.tick.store(counts.tick, Ordering::Relaxed);
+            metrics::TICK.set(counts.tick as f64);
+        }
+        metrics::COMMITS.increment(counts.commits - self.counted.commits);
+        metrics::RECORDS.increment(counts.records - self.counted.records);
+        metrics::GROUPS_REFUSED.increment(counts.refused - self.counted.refused);
+        self.counted = counts;
+        if let Ok(mut shared) = self.status.counts.lock() {
+            *shared = counts;
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.status.ready.store(false, Ordering::Relaxed);
+        if let Some(done) = self.stopping.take() {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

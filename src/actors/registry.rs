@@ -1,0 +1,48 @@
+//! Owns where each entity runs on this node: its actor's address. Nobody else
+//! keeps one, so that an entity can change its thread. Written by tickers when
+//! an entity comes or goes, read by whoever has a message for it.
+
+use actix::Addr;
+use dashmap::DashMap;
+
+use super::meta::MetaActor;
+use super::sector::SectorActor;
+use crate::base::EntityKey;
+
+/// The actors of this node.
+#[derive(Default)]
+pub struct Registry {
+    sectors: DashMap<EntityKey, Addr<SectorActor>>,
+    metas: DashMap<EntityKey, Addr<MetaActor>>,
+}
+
+impl Registry {
+    pub fn insert_sector(&self, key: EntityKey, actor: Addr<SectorActor>) {
+        self.sectors.insert(key, actor);
+    }
+
+    pub fn insert_meta(&self, key: EntityKey, actor: Addr<MetaActor>) {
+        self.metas.insert(key, actor);
+    }
+
+    /// The sector's actor, if it runs here.
+    pub fn sector(&self, key: EntityKey) -> Option<Addr<SectorActor>> {
+        self.sectors.get(&key).map(|entry| entry.clone())
+    }
+
+    /// The ledger's, board's, alliance's or market's actor, if it runs here.
+    pub fn meta(&self, key: EntityKey) -> Option<Addr<MetaActor>> {
+        self.metas.get(&key).map(|entry| entry.clone())
+    }
+
+    /// Forgets an entity; its actor ends with its last address.
+    pub fn remove(&self, key: EntityKey) {
+        self.sectors.remove(&key);
+        self.metas.remove(&key);
+    }
+
+    /// Sectors and other entities that run here.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.sectors.len(), self.metas.len())
+    }
+}

@@ -1,0 +1,97 @@
+//! Owns a sector's mailbox. Never holds state: the sector itself is in its
+//! arbiter's table, where its ticker steps it by direct calls. Messages come
+//! from sessions. Invariant: a handler only admits; nothing here takes longer
+//! than looking up a cell.
+
+use actix::{Actor, Context, Handler, Message};
+
+use super::ticker;
+use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::cluster::core::table::Unavailable;
+use crate::entity::commands::PlayerCommand;
+
+/// Messages that may wait for a sector between two turns of its arbiter; a
+/// sender beyond it is told `busy`.
+const MAILBOX: usize = 1024;
+
+/// The actor of one sector.
+pub struct SectorActor {
+    key: EntityKey,
+}
+
+impl SectorActor {
+    pub fn new(key: EntityKey) -> SectorActor {
+        SectorActor { key }
+    }
+}
+
+impl Actor for SectorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// A player's command, from the session of `connection`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    pub connection: u64,
+    pub command: PlayerCommand,
+}
+
+/// Asks for the last sequence applied for a session.
+#[derive(Message)]
+#[rtype(result = "Result<Option<u32>, Unavailable>")]
+pub struct Attach {
+    pub player: PlayerId,
+    pub session: SessionId,
+}
+
+/// Lets a connection see the sector as a player does.
+#[derive(Message)]
+#[rtype(result = "Result<(), Unavailable>")]
+pub struct Observe {
+    pub connection: u64,
+    pub player: PlayerId,
+}
+
+/// Ends what [`Observe`] began.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Unobserve {
+    pub connection: u64,
+}
+
+impl Handler<Admit> for SectorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Admit, _: &mut Self::Context) {
+        ticker::admit(self.key, message.connection, message.command);
+    }
+}
+
+impl Handler<Attach> for SectorActor {
+    type Result = Result<Option<u32>, Unavailable>;
+
+    fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
+        ticker::with_table(|table| table.attach(self.key, message.player, message.session))
+    }
+}
+
+impl Handler<Observe> for SectorActor {
+    type Result = Result<(), Unavailable>;
+
+    fn handle(&mut self, message: Observe, _: &mut Self::Context) -> Self::Result {
+        ticker::with_table(|table| table.observe(self.key, message.connection, message.player))
+    }
+}
+
+impl Handler<Unobserve> for SectorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Unobserve, _: &mut Self::Context) {
+        ticker::with_table(|table| table.unobserve(self.key, message.connection));
+    }
+}
