@@ -11,8 +11,7 @@ use crate::entity::World;
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
 use crate::entity::envelope::{self, EnvelopeError, Kind, Logic};
 use crate::entity::keys;
-use crate::sim::rules::{Multiplier, OutOfRange};
-use crate::sim::{Galaxy, Invalid, Rules, UnitType, UnitTypeId};
+use crate::sim::{Galaxy, Invalid, Rules};
 use crate::store::{ReadError, Store};
 
 /// Why there is no world to run. Nothing was changed.
@@ -24,8 +23,6 @@ pub enum GalaxyError {
     Envelope(#[from] EnvelopeError),
     #[error("the galaxy's row: {0}")]
     Payload(String),
-    #[error("the galaxy's row holds rules this build does not take: {0}")]
-    Rules(#[from] OutOfRange),
     #[error("galaxy: {0}")]
     Shape(#[from] Invalid),
 }
@@ -35,9 +32,7 @@ pub enum GalaxyError {
 struct Stored {
     galaxy: Galaxy,
     ledger_shards: u64,
-    types: Vec<UnitType>,
-    multipliers: Vec<Multiplier>,
-    start: Vec<(UnitTypeId, u32)>,
+    rules: Rules,
 }
 
 /// The galaxy's world: the stored one, or that of `config` with the group that
@@ -88,9 +83,7 @@ fn encode(world: &World) -> Vec<u8> {
     let stored = Stored {
         galaxy: world.galaxy,
         ledger_shards: world.ledger_shards,
-        types: world.rules.types().to_vec(),
-        multipliers: world.rules.multipliers().to_vec(),
-        start: world.rules.start().to_vec(),
+        rules: world.rules.clone(),
     };
     // Rules are lists of numbers and names, which postcard always takes.
     let payload = postcard::to_stdvec(&stored).expect("rules serialize");
@@ -101,6 +94,5 @@ fn decode(bytes: &[u8]) -> Result<World, GalaxyError> {
     let (_, payload) = envelope::open(Kind::Galaxy, bytes)?;
     let stored: Stored =
         postcard::from_bytes(payload).map_err(|error| GalaxyError::Payload(error.to_string()))?;
-    let rules = Rules::new(stored.types, stored.multipliers, stored.start)?;
-    Ok(World { rules, galaxy: stored.galaxy, ledger_shards: stored.ledger_shards })
+    Ok(World { rules: stored.rules, galaxy: stored.galaxy, ledger_shards: stored.ledger_shards })
 }

@@ -1,3 +1,4 @@
 mod golden_sector;
+mod node_restart;
 mod protocol_client;
 mod store_conformance;
