@@ -70,6 +70,7 @@ pub fn table_of(entity: EntityKey, tables: usize) -> usize {
 }
 
 /// The queue to a core's thread that will be started with [`start`].
+#[expect(clippy::disallowed_methods, reason = "bounded by what cells, rows and loads admit")]
 pub fn queue() -> (CoreHandle, Receiver<ToCore>) {
     let (sender, receiver) = channel();
     (CoreHandle(sender), receiver)

@@ -38,6 +38,10 @@ impl StoreThreads {
     ///
     /// # Errors
     /// When the system gives no threads.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the core has one commit under way and at most `LOADS_MAX` loads"
+    )]
     pub fn start(
         store: Arc<dyn Store>,
         node: NodeId,

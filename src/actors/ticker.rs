@@ -57,6 +57,7 @@ impl TableHandle {
 }
 
 /// Starts a table on `arbiter`.
+#[expect(clippy::disallowed_methods, reason = "bounded by what the core sends, see above")]
 pub fn start(
     arbiter: &ArbiterHandle,
     world: Arc<World>,

@@ -37,7 +37,7 @@ impl RefreshToken {
     }
 
     /// # Errors
-    /// When `text` was not made by [`format`](Self::format).
+    /// When `text` has not the form of a token.
     pub fn parse(text: &str) -> Result<RefreshToken, AccountError> {
         let parts = || {
             let digits = text.strip_prefix(PREFIX)?;
