@@ -263,7 +263,9 @@ impl NodeCore {
             Event::FromTable(message) => self.handle_table(message),
             Event::Owned(entities) => {
                 self.scanned = true;
-                entities.into_iter().for_each(|entity| self.loading.want(entity));
+                // Some may run already: a message came for them before the scan's answer.
+                let missing = entities.into_iter().filter(|key| !self.owned.contains_key(key));
+                missing.for_each(|entity| self.loading.want(entity));
             }
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found)),
