@@ -478,9 +478,6 @@ impl NodeCore {
         if let Some(commit) = self.pipeline.resend(now) {
             self.effects.push(NodeEffect::Commit(commit));
         }
-        while let Some(entity) = self.loading.begin_next() {
-            self.effects.push(NodeEffect::Load(entity));
-        }
         if self.pipeline.is_idle() {
             match self.phase {
                 Phase::Beginning => self.begin(now),
@@ -490,9 +487,20 @@ impl NodeCore {
         if self.pipeline.is_idle() && self.has_work() {
             self.commit(now);
         }
+        self.begin_loads();
         self.note_ready();
         let wake = self.pipeline.resend_at().unwrap_or(self.next_tick);
         self.effects.push(NodeEffect::WakeAt(wake));
+    }
+
+    /// Only when commit 0 is durable: it is what ends the incarnation before,
+    /// whose open claims could not be taken over else.
+    fn begin_loads(&mut self) {
+        while self.phase != Phase::Beginning
+            && let Some(entity) = self.loading.begin_next()
+        {
+            self.effects.push(NodeEffect::Load(entity));
+        }
     }
 
     fn begin(&mut self, now: Millis) {
