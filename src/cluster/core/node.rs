@@ -489,8 +489,17 @@ impl NodeCore {
         }
         self.begin_loads();
         self.note_ready();
-        let wake = self.pipeline.resend_at().unwrap_or(self.next_tick);
-        self.effects.push(NodeEffect::WakeAt(wake));
+        self.effects.push(NodeEffect::WakeAt(self.wake_at(now)));
+    }
+
+    /// When there is something to do if nothing happens. With a commit under
+    /// way that is only its end, however late the tick is.
+    fn wake_at(&self, now: Millis) -> Millis {
+        match self.pipeline.resend_at() {
+            Some(at) => at,
+            None if self.pipeline.is_idle() => self.next_tick,
+            None => Millis(now.0 + TICK_MS),
+        }
     }
 
     /// Only when commit 0 is durable: it is what ends the incarnation before,
