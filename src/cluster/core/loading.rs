@@ -68,6 +68,8 @@ pub fn recover(
 pub struct Loading {
     queue: VecDeque<EntityKey>,
     under_way: BTreeSet<EntityKey>,
+    /// The store did not answer for these; they are tried again.
+    failed: Vec<EntityKey>,
     waiting: BTreeMap<EntityKey, Vec<ToTable>>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
@@ -76,7 +78,7 @@ pub struct Loading {
 impl Loading {
     /// Whether everything asked for is loaded.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.under_way.is_empty()
+        self.queue.is_empty() && self.under_way.is_empty() && self.failed.is_empty()
     }
 
     /// Asks for `entity`, once.
@@ -116,12 +118,21 @@ impl Loading {
         self.waiting.remove(&entity).unwrap_or_default()
     }
 
-    /// `entity` cannot be loaded, now (`for_ever` false) or before somebody
-    /// looked.
-    pub fn fail(&mut self, entity: EntityKey, for_ever: bool) {
+    /// `entity` cannot be loaded before somebody looked.
+    pub fn fail(&mut self, entity: EntityKey) {
         self.finish(entity);
-        if for_ever {
-            self.unloadable.insert(entity);
+        self.unloadable.insert(entity);
+    }
+
+    /// The store did not answer for `entity`; what waits for it goes on waiting.
+    pub fn postpone(&mut self, entity: EntityKey) {
+        if self.under_way.remove(&entity) {
+            self.failed.push(entity);
         }
+    }
+
+    /// Asks again for all that was postponed.
+    pub fn retry(&mut self) {
+        self.queue.extend(self.failed.drain(..));
     }
 }

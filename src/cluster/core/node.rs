@@ -445,8 +445,10 @@ impl NodeCore {
     fn handle_loaded(&mut self, entity: EntityKey, loaded: Result<Box<Loaded>, LoadError>) {
         let loaded = match loaded {
             Ok(loaded) => *loaded,
+            // With the next tick, which comes when the store answers commits.
+            Err(LoadError::Store(_)) => return self.loading.postpone(entity),
             Err(error) => {
-                self.loading.fail(entity, !matches!(error, LoadError::Store(_)));
+                self.loading.fail(entity);
                 self.effects.push(NodeEffect::Unloadable(entity, error));
                 return;
             }
@@ -526,6 +528,7 @@ impl NodeCore {
             return;
         }
         self.tick = self.tick.after(1);
+        self.loading.retry();
         let on_time = Millis(self.next_tick.0 + TICK_MS);
         self.next_tick = if on_time > now { on_time } else { Millis(now.0 + TICK_MS) };
         let tick = self.tick;
