@@ -24,6 +24,9 @@ const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Cell {
     pub entity: Entity,
+    /// Whether this node's claim is durable. Until then the state has the
+    /// claim of the last owner, whose ticks are not ours.
+    claimed: bool,
     /// Submitted, not yet durable; oldest first.
     pending: VecDeque<Input>,
     /// Of the pending messages: per sender the channel's opening and the
@@ -62,6 +65,7 @@ impl Cell {
     pub fn new(entity: Entity, snapshot_bytes: u64, journal_bytes: u64, at: Tick) -> Cell {
         Cell {
             entity,
+            claimed: false,
             pending: VecDeque::new(),
             pending_messages: BTreeMap::new(),
             pending_commands: BTreeMap::new(),
@@ -76,16 +80,27 @@ impl Cell {
         }
     }
 
-    /// The entity's tick when the node's is `node_tick`; its own while no
-    /// claim holds.
+    /// The entity's tick when the node's is `node_tick`; its own while this
+    /// node's claim is not durable.
     pub fn tick_at(&self, node_tick: Tick) -> Tick {
         let head = self.entity.head();
-        head.claim.map_or(head.tick, |claim| claim.tick_at(node_tick))
+        let claim = head.claim.filter(|_| self.claimed);
+        claim.map_or(head.tick, |claim| claim.tick_at(node_tick))
+    }
+
+    /// Whether this node owns it: it may step and be shown.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
+    /// Notes that this node's claim is applied.
+    pub fn note_claimed(&mut self) {
+        self.claimed = true;
     }
 
     /// Whether every tick must step it.
     pub fn is_active(&self) -> bool {
-        !self.entity.is_idle() && self.entity.head().claim.is_some()
+        self.claimed && !self.entity.is_idle()
     }
 
     /// Takes a command in, or says why not. What is admitted is to be submitted.

@@ -293,6 +293,9 @@ impl Table {
             self.drop_entity(key);
             return;
         }
+        if committed.claim.is_some() {
+            cell.note_claimed();
+        }
         self.counts.inputs += record.inputs.len() as u64;
         let wants_snapshot = cell.note_record(committed.bytes);
         if changes_state {
@@ -363,7 +366,7 @@ impl Table {
             let Some(cell) = self.cells.get_mut(&key) else { continue };
             let at = cell.tick_at(self.tick);
             let Kind::Sector(_) = cell.entity.kind() else { continue };
-            if !at.0.is_multiple_of(TICKS_PER_STEP) || cell.entity.head().claim.is_none() {
+            if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.is_claimed() {
                 continue;
             }
             cell.entity.run_to(at, &self.world, &mut Vec::new());
@@ -512,6 +515,6 @@ fn is_hash_turn(cell: &Cell, node_tick: Tick) -> bool {
         | EntityKey::Board(n)
         | EntityKey::Battle { n, .. } => n % HASH_TICKS,
     };
-    let claimed = cell.entity.head().claim.is_some();
-    claimed && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
+    cell.is_claimed()
+        && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
 }
