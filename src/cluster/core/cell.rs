@@ -3,7 +3,7 @@
 //! asks it. Invariant: inputs are applied in the order they were submitted,
 //! each once, and only when durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::Entity;
@@ -32,8 +32,8 @@ pub struct Cell {
     /// Of the pending messages: per sender the channel's opening and the
     /// highest number.
     pending_messages: BTreeMap<EntityKey, (u64, u64)>,
-    /// Of the pending commands: per session the highest sequence and how many.
-    pending_commands: BTreeMap<(PlayerId, SessionId), (u32, usize)>,
+    /// Sequences of the pending commands, per session.
+    pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
     pub observers: BTreeMap<u64, Observer>,
     /// When observers were last sent something.
     pub shown: Tick,
@@ -109,14 +109,16 @@ impl Cell {
             return Door::Answered(answer);
         }
         let session = (command.player, command.session);
-        let (last, count) = self.pending_commands.get(&session).copied().unwrap_or_default();
-        if count > 0 && command.sequence <= last {
+        let pending = self.pending_commands.get(&session);
+        if pending.is_some_and(|pending| pending.contains(&command.sequence)) {
             return Door::Pending;
         }
-        if count >= RESULTS_MAX || self.is_full() {
+        if pending.map_or(0, BTreeSet::len) >= RESULTS_MAX || self.is_full() {
             return Door::Busy;
         }
-        self.pending_commands.insert(session, (command.sequence, count + 1));
+        // One below a pending one waits behind it: only when that is durable
+        // it is sure that this one is never applied.
+        self.pending_commands.entry(session).or_default().insert(command.sequence);
         Door::Admitted
     }
 
@@ -162,9 +164,9 @@ impl Cell {
             }
             Input::Command(command) => {
                 let session = (command.player, command.session);
-                if let Some((_, count)) = self.pending_commands.get_mut(&session) {
-                    *count -= 1;
-                    if *count == 0 {
+                if let Some(pending) = self.pending_commands.get_mut(&session) {
+                    pending.remove(&command.sequence);
+                    if pending.is_empty() {
                         self.pending_commands.remove(&session);
                     }
                 }
