@@ -230,12 +230,16 @@ pub enum Verdict {
 }
 
 impl Inbox {
-    /// What to do with message `number` of `channel`, seen from here.
-    pub fn judge(&self, channel: ChannelId, number: u64) -> Verdict {
+    /// What to do with message `number` of `channel`, seen from here;
+    /// `is_close` when it is the channel's last.
+    pub fn judge(&self, channel: ChannelId, number: u64, is_close: bool) -> Verdict {
         let known = self.channels.get(&channel.sender);
         let applied = match known {
             Some(known) if known.opened == channel.opened => known.applied,
             Some(known) if known.opened > channel.opened => return Verdict::Ignore,
+            // A sender closes only what is acknowledged, so an unknown channel
+            // that is being closed was closed here and is forgotten.
+            _ if is_close => return Verdict::Repeat(Acknowledgement { channel, upto: number }),
             _ => 0,
         };
         match number {
@@ -247,6 +251,11 @@ impl Inbox {
         }
     }
 
+    /// [`judge`](Self::judge) for a whole message.
+    pub fn judge_message(&self, message: &ChannelMessage) -> Verdict {
+        self.judge(message.channel, message.number, message.body == Body::Close)
+    }
+
     /// Notes message `number` of `channel` as applied; it must be the next.
     pub fn note_applied(
         &mut self,
@@ -255,7 +264,7 @@ impl Inbox {
         is_close: bool,
         now: Millis,
     ) -> Acknowledgement {
-        debug_assert_eq!(self.judge(channel, number), Verdict::Apply);
+        debug_assert_eq!(self.judge(channel, number, is_close), Verdict::Apply);
         let closed = is_close.then_some(now);
         let incoming = Incoming { opened: channel.opened, applied: number, closed };
         self.channels.insert(channel.sender, incoming);

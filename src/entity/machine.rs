@@ -176,14 +176,11 @@ impl Entity {
             Input::Claim(claim) => self.claim(*claim, world, effects),
             Input::Close => self.head.claim = None,
             Input::Command(command) => self.apply_command(command, world, effects),
-            Input::Message(message) => {
-                let verdict = self.head.inbox.judge(message.channel, message.number);
-                match verdict {
-                    Verdict::Apply => self.apply_message(message, world, effects),
-                    Verdict::Repeat(ack) => effects.push(Effect::Acknowledge(ack)),
-                    Verdict::Ignore => {}
-                }
-            }
+            Input::Message(message) => match self.head.inbox.judge_message(message) {
+                Verdict::Apply => self.apply_message(message, world, effects),
+                Verdict::Repeat(ack) => effects.push(Effect::Acknowledge(ack)),
+                Verdict::Ignore => {}
+            },
             Input::Acknowledged(ack) => {
                 if self.head.outbox.handle_acknowledgement(*ack, self.head.time) {
                     self.with_kind(world, effects, |_, ctx| ctx.flush_backlog());
@@ -270,7 +267,12 @@ impl Entity {
         self.head.commands.expire(now);
         let idle = self.head.outbox.expire(now);
         self.with_kind(world, effects, |_, ctx| {
-            idle.into_iter().for_each(|receiver| ctx.send(receiver, Body::Close));
+            for receiver in idle {
+                // Else with a later record, so that the backlog never holds it twice.
+                if ctx.has_room(receiver) {
+                    ctx.send(receiver, Body::Close);
+                }
+            }
         });
     }
 

@@ -133,7 +133,7 @@ impl Cell {
                     Verdict::Ignore
                 }
             }
-            _ => self.entity.head().inbox.judge(channel, message.number),
+            _ => self.entity.head().inbox.judge_message(message),
         }
     }
 
