@@ -394,11 +394,28 @@ impl Table {
                 return;
             }
             self.timers.pop_first();
-            if let Some(cell) = self.cells.get_mut(&key) {
-                cell.set_due(None);
+            let Some(cell) = self.cells.get_mut(&key) else { continue };
+            cell.set_due(None);
+            if cell.entity.next_due().is_some_and(|due| due <= self.now) {
                 self.submit(key, Input::Time);
+            } else {
+                self.note_due(key);
             }
         }
+    }
+
+    /// Sets the timer for `key`, unless an earlier one is set: that one looks
+    /// again when it fires.
+    fn note_due(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let Some(due) = cell.entity.next_due() else { return };
+        match cell.due() {
+            Some(earlier) if earlier <= due => return,
+            Some(later) => self.timers.remove(&(later, key)),
+            None => true,
+        };
+        cell.set_due(Some(due));
+        self.timers.insert((due, key));
     }
 
     /// Carries again what was not acknowledged for a while: whoever had it
@@ -472,10 +489,7 @@ impl Table {
         } else if self.unsettled.insert(key) {
             cell.carried = self.tick;
         }
-        if let (None, Some(due)) = (cell.due(), cell.entity.next_due()) {
-            cell.set_due(Some(due));
-            self.timers.insert((due, key));
-        }
+        self.note_due(key);
     }
 
     /// Keeps an output until the row says the tick.
