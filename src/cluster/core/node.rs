@@ -39,6 +39,8 @@ const RECORDS_PER_COMMIT: usize = 8192;
 /// Bytes of inputs after which a record takes no more: with the longest input
 /// behind them it is still one that stores accept.
 const RECORD_BYTES: usize = RECORD_BYTES_MAX / 2;
+/// Bytes of rows after which a commit takes no more.
+const ROWS_BYTES: usize = 2 << 20;
 /// Groups of rows in one commit.
 const ROWS_PER_COMMIT: usize = 1024;
 
@@ -351,6 +353,7 @@ impl NodeCore {
                     self.grant_ids();
                 }
                 Slot::Chunks => {}
+                Slot::Snapshot { .. } if !accepted => self.counts.refused += 1,
                 Slot::Snapshot { entity, sequence, bytes } => {
                     self.counts.snapshots += 1;
                     let done = ToTable::SnapshotDone { entity, sequence, bytes };
@@ -548,13 +551,13 @@ impl NodeCore {
     fn commit(&mut self, now: Millis) {
         let mut commit = self.empty_commit();
         let mut slots = Vec::new();
+        let records = self.take_records(now);
+        let rows = self.take_rows();
         let mut add = |(group, slot): (Group, Slot)| {
             commit.groups.push(group);
             slots.push(slot);
         };
-        self.take_records(now).into_iter().for_each(&mut add);
-        let rows = self.rows.len().min(ROWS_PER_COMMIT);
-        self.rows.drain(..rows).map(|(id, group)| (group, Slot::Rows(id))).for_each(&mut add);
+        records.into_iter().chain(rows).for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(self.world.logic()).into_iter().for_each(&mut add);
         let commit = self.pipeline.send(commit, slots);
@@ -592,6 +595,19 @@ impl NodeCore {
             let Some(group) = group else { continue };
             bytes += group.0.append.as_ref().map_or(0, |append| append.bytes.len());
             taken.push(group);
+        }
+        taken
+    }
+
+    fn take_rows(&mut self) -> Vec<(Group, Slot)> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while bytes < ROWS_BYTES
+            && taken.len() < ROWS_PER_COMMIT
+            && let Some((id, group)) = self.rows.pop_front()
+        {
+            bytes += group.weight();
+            taken.push((group, Slot::Rows(id)));
         }
         taken
     }
