@@ -188,6 +188,11 @@ impl Cell {
         self.snapshot.is_none() && self.journal_bytes > limit
     }
 
+    /// Whether a snapshot would trim anything, and none is on its way.
+    pub fn is_worth_snapshot(&self) -> bool {
+        self.claimed && self.snapshot.is_none() && self.journal_bytes > 0
+    }
+
     /// Notes that a snapshot after `sequence` is on its way.
     pub fn note_snapshot_begun(&mut self, sequence: u64) {
         self.snapshot = Some((sequence, self.journal_bytes));

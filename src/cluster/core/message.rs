@@ -27,6 +27,8 @@ pub enum ToTable {
     Acknowledge(Acknowledgement),
     /// An input the core has for an entity.
     Propose { entity: EntityKey, input: Input },
+    /// Make a snapshot of this entity, if it has journal to be trimmed.
+    Snapshot(EntityKey),
     /// A snapshot is durable; what is in it counts no longer as journal.
     SnapshotDone { entity: EntityKey, sequence: u64, bytes: u64 },
     /// The entity is not this node's any more: forget it, publish nothing.

@@ -63,6 +63,9 @@ pub enum Event {
     Propose(EntityKey, Input),
     /// The disk has too little room for commands (true), or enough again.
     DiskFull(bool),
+    /// Entities that keep the oldest part of an overlong journal alive: those
+    /// that run here get a new snapshot.
+    Pinned(Vec<EntityKey>),
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }
@@ -275,6 +278,11 @@ impl NodeCore {
                 self.send_to(entity, ToTable::Propose { entity, input });
             }
             Event::Rows { id, group } => self.rows.push_back((id, group)),
+            Event::Pinned(entities) => {
+                for entity in entities.into_iter().filter(|key| self.owned.contains_key(key)) {
+                    self.effects.push(NodeEffect::ToTable(entity, ToTable::Snapshot(entity)));
+                }
+            }
             Event::DiskFull(full) => {
                 self.full = full;
                 self.note_closed();

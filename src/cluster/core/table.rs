@@ -149,6 +149,11 @@ impl Table {
             ToTable::Deliver(message) => self.deliver(message),
             ToTable::Acknowledge(ack) => self.acknowledge(ack),
             ToTable::Propose { entity, input } => self.submit(entity, input),
+            ToTable::Snapshot(entity) => {
+                if self.cells.get(&entity).is_some_and(Cell::is_worth_snapshot) {
+                    self.snapshot(entity);
+                }
+            }
             ToTable::SnapshotDone { entity, sequence, bytes } => {
                 if let Some(cell) = self.cells.get_mut(&entity) {
                     cell.note_snapshot_done(sequence, bytes);
