@@ -7,17 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::core_thread::{CoreHandle, ToCore};
-use crate::base::{EntityKey, Incarnation, NodeId, Tick};
-use crate::cluster::core::loading::{LoadError, Loaded, recover};
+use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::node::Event;
+use crate::entity::World;
 use crate::entity::commit::Commit;
-use crate::entity::replay::{Image, replay};
-use crate::entity::{World, keys};
+use crate::store::recovery::{load, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
-
-/// Keys read at a time.
-const PAGE: usize = 1024;
 
 /// The way to the store's threads; they end when it is dropped.
 pub struct StoreThreads {
@@ -117,88 +113,15 @@ impl Reader {
             let Ok(job) = job else { return };
             let event = match job {
                 Read::Owned => Event::Owned(retried(|| owned(self.store.as_ref(), self.node))),
-                Read::Load(entity) => Event::Loaded(entity, self.load(entity).map(Box::new)),
+                Read::Load(entity) => {
+                    let loaded = load(self.store.as_ref(), entity, &self.world);
+                    Event::Loaded(entity, loaded.map(Box::new))
+                }
                 Read::NextId => Event::NextId(retried(|| next_id(self.store.as_ref()))),
             };
             self.core.send(ToCore::Event(event));
         }
     }
-
-    fn load(&self, entity: EntityKey) -> Result<Loaded, LoadError> {
-        load(self.store.as_ref(), entity, &self.world)
-    }
-}
-
-/// Loads and replays `entity`, to where its last owner left it.
-///
-/// # Errors
-/// When the store does not answer, or the entity cannot be claimed.
-pub fn load(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Loaded, LoadError> {
-    let away = |error: ReadError| LoadError::Store(error.to_string());
-    let image = image(store, entity).map_err(away)?;
-    let replayed = replay(entity, &image, world)?;
-    let ended = match replayed.entity.head().claim {
-        Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(away)?,
-        None => None,
-    };
-    recover(replayed, ended, world)
-}
-
-/// All that `store` has of `entity`.
-///
-/// # Errors
-/// When the store does not answer.
-pub fn image(store: &dyn Store, entity: EntityKey) -> Result<Image, ReadError> {
-    let mut image = Image::default();
-    let mut from = None;
-    loop {
-        let page = store.load(entity, from)?;
-        image.head = image.head.or(page.head);
-        image.chunks.extend(page.chunks);
-        image.records.extend(page.records);
-        from = page.next;
-        if from.is_none() {
-            return Ok(image);
-        }
-    }
-}
-
-/// The last durable tick of an incarnation, if it has ended.
-fn ended(
-    store: &dyn Store,
-    node: NodeId,
-    incarnation: Incarnation,
-) -> Result<Option<Tick>, ReadError> {
-    let row = store.get(&keys::ended_incarnation(node, incarnation))?;
-    let tick = row.map(|row| {
-        row.value.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| {
-            ReadError::Damaged(format!("the end of incarnation {incarnation} of node {node}"))
-        })
-    });
-    Ok(tick.transpose()?.map(Tick))
-}
-
-fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadError> {
-    let prefix = keys::owned_by(node);
-    let mut entities = Vec::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = store.scan(&prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(entities) };
-        after = Some(last.clone());
-        for (key, _) in &page {
-            let entity = EntityKey::from_bytes(&key[prefix.len()..])
-                .map_err(|error| ReadError::Damaged(error.to_string()))?;
-            entities.push(entity);
-        }
-    }
-}
-
-fn next_id(store: &dyn Store) -> Result<Option<(u64, u64)>, ReadError> {
-    let Some(row) = store.get(keys::NEXT_ID)? else { return Ok(None) };
-    let next = row.value.as_slice().try_into().map(u64::from_be_bytes);
-    let next = next.map_err(|_| ReadError::Damaged("the next free id".into()))?;
-    Ok(Some((next, row.version)))
 }
 
 /// Reads until the store answers. Nothing else can happen meanwhile that

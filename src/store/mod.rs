@@ -9,6 +9,7 @@ pub mod decide;
 pub mod faults;
 pub mod journal;
 pub mod memory;
+pub mod recovery;
 mod shape;
 #[cfg(feature = "server")]
 pub mod sled;

@@ -32,8 +32,11 @@ pub enum LoadError {
     /// The last claim is open and its incarnation is not known to have ended.
     #[error("node {node} owns it, incarnation {incarnation}")]
     Owned { node: NodeId, incarnation: Incarnation },
+    /// It is tried again.
     #[error("the store: {0}")]
     Store(String),
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
 }
 
 /// Brings a replayed entity to where its last owner left it. `ended` is the

@@ -1,0 +1,99 @@
+//! Owns how a node reads back what it wrote: whole entities, which ones it
+//! owned, the next free ids. Never writes. Called by the store's reading
+//! threads, by `starmesh replay` and by the simulator.
+
+use super::{ReadError, Store};
+use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::cluster::core::loading::{LoadError, Loaded, recover};
+use crate::entity::replay::{Image, replay};
+use crate::entity::{World, keys};
+
+/// Keys read at a time.
+const PAGE: usize = 1024;
+
+/// Loads and replays `entity`, to where its last owner left it.
+///
+/// # Errors
+/// When the store does not answer, or the entity cannot be claimed.
+pub fn load(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Loaded, LoadError> {
+    let image = image(store, entity).map_err(unread)?;
+    let replayed = replay(entity, &image, world)?;
+    let ended = match replayed.entity.head().claim {
+        Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(unread)?,
+        None => None,
+    };
+    recover(replayed, ended, world)
+}
+
+/// All that `store` has of `entity`.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn image(store: &dyn Store, entity: EntityKey) -> Result<Image, ReadError> {
+    let mut image = Image::default();
+    let mut from = None;
+    loop {
+        let page = store.load(entity, from)?;
+        image.head = image.head.or(page.head);
+        image.chunks.extend(page.chunks);
+        image.records.extend(page.records);
+        from = page.next;
+        if from.is_none() {
+            return Ok(image);
+        }
+    }
+}
+
+/// The last durable tick of an incarnation, if it has ended.
+fn ended(
+    store: &dyn Store,
+    node: NodeId,
+    incarnation: Incarnation,
+) -> Result<Option<Tick>, ReadError> {
+    let row = store.get(&keys::ended_incarnation(node, incarnation))?;
+    let tick = row.map(|row| {
+        row.value.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| {
+            ReadError::Damaged(format!("the end of incarnation {incarnation} of node {node}"))
+        })
+    });
+    Ok(tick.transpose()?.map(Tick))
+}
+
+/// The entities that `node` has, or had, an open claim on.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadError> {
+    let prefix = keys::owned_by(node);
+    let mut entities = Vec::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(&prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(entities) };
+        after = Some(last.clone());
+        for (key, _) in &page {
+            let entity = EntityKey::from_bytes(&key[prefix.len()..])
+                .map_err(|error| ReadError::Damaged(error.to_string()))?;
+            entities.push(entity);
+        }
+    }
+}
+
+/// The first id that no block holds yet and the version of its key; `None` in
+/// a new galaxy.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn next_id(store: &dyn Store) -> Result<Option<(u64, u64)>, ReadError> {
+    let Some(row) = store.get(keys::NEXT_ID)? else { return Ok(None) };
+    let next = row.value.as_slice().try_into().map(u64::from_be_bytes);
+    let next = next.map_err(|_| ReadError::Damaged("the next free id".into()))?;
+    Ok(Some((next, row.version)))
+}
+
+fn unread(error: ReadError) -> LoadError {
+    match error {
+        ReadError::Damaged(why) => LoadError::Damaged(why),
+        ReadError::Away(_) | ReadError::Replaced => LoadError::Store(error.to_string()),
+    }
+}
