@@ -99,7 +99,7 @@ impl CommandBook {
         place: Place,
         Wanted { units, order, predicted }: Wanted,
     ) -> Option<Issued> {
-        if self.unanswered_at(place.key()) >= UNANSWERED_MAX {
+        if self.room_at(place.key()) == 0 {
             return None;
         }
         let sequence = self.last.checked_add(1)?;
@@ -122,8 +122,10 @@ impl CommandBook {
         self.waiting.values().map(|waiting| &waiting.issued)
     }
 
-    fn unanswered_at(&self, place: EntityKey) -> usize {
-        self.unanswered().filter(|issued| issued.place == place).count()
+    /// How many more commands `place` may have unanswered.
+    pub fn room_at(&self, place: EntityKey) -> usize {
+        let waiting = self.unanswered().filter(|issued| issued.place == place).count();
+        UNANSWERED_MAX.saturating_sub(waiting)
     }
 
     /// Takes an answer.

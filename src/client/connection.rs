@@ -18,7 +18,9 @@ use super::core::{ClientCore, Options};
 use super::effect::{Effect, Event};
 use super::http::Target;
 use super::incoming::Incoming;
+use crate::base::EntityKey;
 use crate::protocol::{ClientFrame, CodecKind, SERVER_MESSAGE_BYTES_MAX};
+use crate::view::PlaceView;
 
 /// A connection that is not open after so long failed.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
@@ -99,6 +101,11 @@ impl Client {
     /// done is done in the next [`next`](Self::next).
     pub fn core(&mut self) -> &mut ClientCore {
         &mut self.core
+    }
+
+    /// What is known of a watched place.
+    pub fn view(&self, place: EntityKey) -> Option<&PlaceView> {
+        self.core.view(place)
     }
 
     /// The time its calls take.

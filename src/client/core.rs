@@ -15,7 +15,7 @@ use crate::base::draw::draw;
 use crate::base::{EntityKey, SectorId, SessionId};
 use crate::protocol::client::{Area, ClientMessage, Empty, Subscribe};
 use crate::protocol::command::{Addressee, BatchCommand};
-use crate::protocol::{Answer, ClientFrame, Place, UNANSWERED_MAX};
+use crate::protocol::{Answer, ClientFrame, Place};
 use crate::view::PlaceView;
 
 /// Waits between attempts to connect: doubled each time, up to the second.
@@ -194,30 +194,24 @@ impl ClientCore {
         Ok(issued.command.sequence)
     }
 
-    /// Sends up to 32 commands to one place in one message; their sequences.
+    /// Sends commands to one place in one message; their sequences.
     ///
     /// # Errors
-    /// When not all of them can be sent now. Those named before the one that
-    /// cannot are sent.
+    /// When they cannot all be sent now; nothing was kept then.
     pub fn batch(
         &mut self,
         now: u64,
         place: EntityKey,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<u32>, CommandError> {
-        let mut issued = Vec::new();
-        let mut failed = None;
-        for wanted in wanted.into_iter().take(UNANSWERED_MAX) {
-            match self.issue(now, place, wanted) {
-                Ok(command) => issued.push(command),
-                Err(error) => failed = failed.or(Some(error)),
-            }
+        if wanted.len() > self.commands.room_at(place) {
+            return Err(CommandError::Full);
         }
+        let issued: Result<Vec<Issued>, _> =
+            wanted.into_iter().map(|wanted| self.issue(now, place, wanted)).collect();
+        let issued = issued?;
         self.send_batch(now, &issued);
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(issued.iter().map(|issued| issued.command.sequence).collect()),
-        }
+        Ok(issued.iter().map(|issued| issued.command.sequence).collect())
     }
 
     fn issue(

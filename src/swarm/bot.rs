@@ -1,0 +1,357 @@
+//! Owns one client of a swarm: connects, watches where it has units, gives
+//! orders, has everything checked, and counts. Ends when all it was promised
+//! has been shown, or not within the time that takes at most.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use super::accounts::tokens;
+use super::check::{Checker, Loss};
+use super::journal::Who;
+use super::orders::{Chance, Turn};
+use super::stats::Counts;
+use crate::base::draw::draw;
+use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
+use crate::client::{Client, Event, Options, Status, Traffic};
+use crate::protocol::server::PresenceEntry;
+use crate::protocol::{Answer, FINGERPRINT};
+use crate::sim::Unit;
+
+/// After the last order: so long for answers and effects to come. More than
+/// the four attempts of a command take.
+const SETTLE: Duration = Duration::from_secs(15);
+/// A player whose token ended logs in again after so long at the earliest.
+const LOG_IN_AFTER: Duration = Duration::from_millis(500);
+
+/// A client while it plays.
+struct Bot {
+    shared: Arc<Shared>,
+    who: Who,
+    client: Client,
+    checker: Checker,
+    chance: Chance,
+    connected: bool,
+    /// Own units by place, as last written to the journal.
+    written: BTreeMap<EntityKey, Vec<UnitId>>,
+    counted: Traffic,
+    next_order: Instant,
+    next_keyframe: Instant,
+}
+
+/// Plays client `number` of a swarm that began at `start`.
+pub(super) async fn play(shared: Arc<Shared>, number: u32, start: Instant) {
+    let config = &shared.config;
+    let mut stop = shared.stop.clone();
+    let begin = start + config.ramp * number / config.clients;
+    let name = format!("{}-{number}", config.players);
+    let login = async {
+        sleep_until(begin).await;
+        tokens(&config.target, &name, shared.end, &shared.stats).await
+    };
+    let tokens = tokio::select! {
+        tokens = login => tokens,
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let Some(tokens) = tokens else { return };
+    let mut bot = Bot::new(shared.clone(), number, tokens.access_token.0);
+    bot.give_orders(&name).await;
+    bot.settle().await;
+    bot.finish().await;
+}
+
+impl Bot {
+    fn new(shared: Arc<Shared>, number: u32, token: String) -> Bot {
+        let (seed, client) = (shared.config.seed, u64::from(number));
+        let options = Options {
+            reconnect: shared.config.reconnect,
+            seed: draw(seed, "swarm client", &[client]),
+        };
+        let now = Instant::now();
+        Bot {
+            client: Client::new(shared.config.target.clone(), token, options),
+            shared,
+            who: Who { client, player: PlayerId(0), session: SessionId(0) },
+            checker: Checker::default(),
+            chance: Chance { seed, client, turn: 0 },
+            connected: false,
+            written: BTreeMap::new(),
+            counted: Traffic::default(),
+            next_order: now,
+            next_keyframe: now,
+        }
+    }
+
+    async fn give_orders(&mut self, name: &str) {
+        let mut stop = self.shared.stop.clone();
+        let end = self.shared.end;
+        while Instant::now() < end && !*stop.borrow() {
+            if self.client.core().status() == Status::Ended && !self.log_in_again(name).await {
+                return;
+            }
+            let until = end.min(self.next_order).min(self.next_keyframe);
+            let event = tokio::select! {
+                event = self.client.next(until) => event,
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            match event {
+                Some(event) => self.handle(event),
+                None => self.act(),
+            }
+        }
+    }
+
+    /// Nothing is ordered any more; what was promised has time to show.
+    async fn settle(&mut self) {
+        let until = Instant::now() + SETTLE;
+        while Instant::now() < until && !self.is_settled() {
+            match self.client.next(until).await {
+                Some(event) => self.handle(event),
+                None => break,
+            }
+        }
+        self.ask_keyframes();
+        let until = Instant::now() + Duration::from_secs(1);
+        while let Some(event) = self.client.next(until).await {
+            let last = matches!(event, Event::Updated { keyframe: true, .. });
+            self.handle(event);
+            if last {
+                break;
+            }
+        }
+    }
+
+    async fn finish(&mut self) {
+        for loss in self.checker.unshown() {
+            self.note_loss(&loss);
+        }
+        let places: Vec<EntityKey> = self.written.keys().copied().collect();
+        places.into_iter().for_each(|place| self.write_units(place));
+        self.client.stop().await;
+        self.count_traffic();
+    }
+
+    fn is_settled(&mut self) -> bool {
+        let core = self.client.core();
+        let waits = core.unanswered().next().is_some();
+        core.status() == Status::Ended || (!waits && self.checker.is_settled())
+    }
+
+    /// The session ended for good: with a new token another one begins.
+    async fn log_in_again(&mut self, name: &str) -> bool {
+        if !self.shared.config.reconnect {
+            return false;
+        }
+        sleep_until(self.shared.end.min(Instant::now() + LOG_IN_AFTER)).await;
+        let Shared { config, end, stats, .. } = &*self.shared;
+        let Some(tokens) = tokens(&config.target, name, *end, stats).await else { return false };
+        let now = self.client.now();
+        self.client.core().renew_token(tokens.access_token.0);
+        self.client.core().start(now);
+        true
+    }
+
+    /// Gives the order, or asks for the keyframes, that are due.
+    fn act(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_keyframe {
+            let interval = self.shared.config.scenario.checks.keyframe_interval_ms;
+            self.next_keyframe = now + Duration::from_millis(u64::from(interval));
+            self.ask_keyframes();
+            self.count_traffic();
+        }
+        if now >= self.next_order {
+            let interval = self.chance.interval_ms(&self.shared.config.scenario.orders);
+            self.next_order = now + Duration::from_millis(interval);
+            self.order();
+            self.chance.turn += 1;
+        }
+    }
+
+    fn ask_keyframes(&mut self) {
+        let places: Vec<EntityKey> = self.written.keys().copied().collect();
+        let now = self.client.now();
+        places.into_iter().for_each(|place| self.client.core().ask_keyframe(now, place));
+    }
+
+    fn order(&mut self) {
+        let places: Vec<EntityKey> = self.written.keys().copied().collect();
+        let chosen = self.chance.below(100, places.len() as u64);
+        let Some(EntityKey::Sector(sector)) = places.get(chosen as usize).copied() else { return };
+        let own = self.own_units(EntityKey::Sector(sector));
+        let turn = self.chance.order(&self.shared.config.scenario.orders, sector, &own);
+        let (wanted, single) = match turn {
+            None => return,
+            Some(Turn::One(wanted)) => (vec![wanted], true),
+            Some(Turn::Batch(batch)) => (batch, false),
+        };
+        let (now, core, place) = (self.client.now(), self.client.core(), EntityKey::Sector(sector));
+        let sent = match single {
+            true => core.command(now, place, wanted[0].clone()).map(|sequence| vec![sequence]),
+            false => core.batch(now, place, wanted.clone()),
+        };
+        match sent {
+            Ok(_) => {
+                wanted.iter().for_each(|wanted| self.checker.note_sent(&wanted.units));
+                self.counts(|counts| counts.commands += wanted.len() as u64);
+            }
+            Err(error) => self.counts(|counts| counts.note_error(format!("not sent: {error}"))),
+        }
+    }
+
+    fn own_units(&self, place: EntityKey) -> Vec<Unit> {
+        let player = self.who.player;
+        let view = self.client.view(place);
+        view.into_iter()
+            .flat_map(|view| view.units())
+            .filter(|u| u.owner == player)
+            .copied()
+            .collect()
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected { session, player, resumed, fingerprint, presence } => {
+                self.handle_connected(session, player, resumed, &fingerprint);
+                self.watch(&presence);
+            }
+            Event::Presence { changed } => self.watch(&changed),
+            Event::Updated { place, keyframe, .. } => self.handle_updated(place, keyframe),
+            Event::Answered { command, ack, waited_ms } => {
+                self.checker.note_answered(&command, &ack);
+                self.write(|journal, who| journal.note_answered(who, &command, &ack));
+                self.counts(|counts| {
+                    counts.note_latency(waited_ms);
+                    match &ack.error {
+                        None => counts.acknowledged += 1,
+                        Some(error) => counts.note_error(kind(error)),
+                    }
+                });
+            }
+            Event::GaveUp { command, .. } => {
+                self.checker.note_gave_up(&command);
+                self.write(|journal, who| journal.note_gave_up(who, &command));
+                self.counts(|counts| counts.gave_up += 1);
+            }
+            Event::Desync { place, tick, differences } => {
+                let client = self.who.client;
+                self.counts(|counts| {
+                    counts.desyncs += 1;
+                    counts.note_sample(|| {
+                        format!("client {client}, {place} at {tick}: desync: {differences:?}")
+                    });
+                });
+            }
+            other => self.count(&other),
+        }
+    }
+
+    fn handle_connected(
+        &mut self,
+        session: SessionId,
+        player: PlayerId,
+        resumed: bool,
+        theirs: &str,
+    ) {
+        self.who = Who { player, session, ..self.who };
+        self.checker.set_player(player);
+        if !resumed {
+            self.checker.handle_new_session();
+        }
+        let first = !std::mem::replace(&mut self.connected, true);
+        self.counts(|counts| {
+            counts.connects += 1;
+            counts.clients_connected += u64::from(first);
+            counts.resumed += u64::from(resumed);
+            if theirs != FINGERPRINT {
+                counts.note_error("other protocol");
+            }
+        });
+    }
+
+    fn watch(&mut self, presence: &[PresenceEntry]) {
+        let occupied = presence.iter().filter(|entry| !entry.units.is_empty());
+        let sectors: Vec<SectorId> = occupied.map(|entry| entry.sector.into()).collect();
+        self.client.core().subscribe(&sectors);
+    }
+
+    fn handle_updated(&mut self, place: EntityKey, keyframe: bool) {
+        let Some(view) = self.client.view(place) else { return };
+        let losses = self.checker.check(place, view);
+        losses.iter().for_each(|loss| self.note_loss(loss));
+        let confirmed = self.checker.drain_confirmed();
+        self.counts(|counts| {
+            counts.updates += 1;
+            counts.keyframes += u64::from(keyframe);
+            counts.confirmed += confirmed;
+        });
+        let ids: Vec<UnitId> = self.own_units(place).iter().map(|unit| unit.id).collect();
+        if keyframe || self.written.get(&place).is_none_or(|written| *written != ids) {
+            self.written.insert(place, ids);
+            self.write_units(place);
+        }
+    }
+
+    fn note_loss(&mut self, loss: &Loss) {
+        self.write(|journal, who| journal.note_loss(who, loss));
+        let client = self.who.client;
+        self.counts(|counts| {
+            counts.losses += 1;
+            let Loss { place, tick, unit, what } = loss;
+            counts
+                .note_sample(|| format!("client {client}, {place} at {tick}, unit {unit}: {what}"));
+        });
+    }
+
+    fn count(&self, event: &Event) {
+        self.counts(|counts| match event {
+            Event::Disconnected { .. } => counts.disconnects += 1,
+            Event::Ended { answer, reason } => {
+                counts.disconnects += 1;
+                counts.note_error(answer.as_ref().map_or_else(|| "ended".to_owned(), kind));
+                counts.note_sample(|| format!("ended: {reason}"));
+            }
+            Event::Gap { .. } => counts.note_error("gap"),
+            Event::Refused(error) => counts.note_error(kind(&error.answer)),
+            Event::Notice(notice) => counts.note_error(format!("notice {notice:?}")),
+            _ => {}
+        });
+    }
+
+    fn count_traffic(&mut self) {
+        let now = self.client.traffic();
+        let before = std::mem::replace(&mut self.counted, now);
+        self.counts(|counts| counts.note_traffic(now, before));
+    }
+
+    fn counts(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.shared.stats.lock());
+    }
+
+    fn write_units(&self, place: EntityKey) {
+        let Some(tick) = self.client.view(place).and_then(|view| view.tick()) else {
+            return;
+        };
+        let units = self.own_units(place);
+        self.write(|journal, who| journal.note_units(who, place, tick, &units));
+    }
+
+    fn write(&self, entry: impl FnOnce(&super::Journal, Who) -> std::io::Result<()>) {
+        let Some(journal) = &self.shared.journal else { return };
+        if let Err(error) = entry(journal, self.who) {
+            self.counts(|counts| counts.note_error(format!("journal: {error}")));
+        }
+    }
+}
+
+fn kind(answer: &Answer) -> String {
+    match answer {
+        Answer::Refused { rule, .. } => format!("refused {rule}"),
+        Answer::Invalid { field, .. } => format!("invalid {field}"),
+        Answer::SessionEnded { reason } => format!("sessionEnded {reason:?}"),
+        other => other.name().to_owned(),
+    }
+}

@@ -1,0 +1,223 @@
+//! Owns what one client of a swarm holds the server to: each acknowledged
+//! command shows its effect, and no unit of the player's disappears. Never
+//! compares keyframes (the client library does). Called with every answer and
+//! every update. Invariant: a unit with an unanswered command is expected
+//! nothing of.
+
+use std::collections::BTreeMap;
+
+use crate::base::{EntityKey, PlayerId, Position, UnitId};
+use crate::client::Issued;
+use crate::protocol::command::Target;
+use crate::protocol::server::Ack;
+use crate::protocol::{Destination, Order};
+use crate::sim::Unit;
+use crate::view::PlaceView;
+
+/// How far from an order's target a unit may come to stand, in grid steps on
+/// each axis: a course ends at most 714 steps from it.
+const NEAR_STEPS: u32 = 714;
+
+/// What an acknowledgement promised of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// The command's first unit: it stands exactly there in the end.
+    Arrives(Position),
+    /// Another unit of a move: it stands near the target in the end.
+    Near(Position),
+    /// Another unit of a stop or hold: it stands.
+    Stands,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    sequence: u32,
+    place: EntityKey,
+    /// Later ticks of the place show it.
+    after: u64,
+    effect: Effect,
+    shown: bool,
+    /// Its absence was told; it is told once.
+    told: bool,
+}
+
+/// What is known of one own unit.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Commands naming it that are not answered.
+    unanswered: u32,
+    expected: Option<Expected>,
+    /// Where it was last seen, at how many hops.
+    seen: Option<(EntityKey, u32)>,
+    /// Its absence was told.
+    missed: bool,
+}
+
+/// Something that the server acknowledged or showed and that is not so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    pub place: EntityKey,
+    pub tick: u64,
+    pub unit: UnitId,
+    pub what: String,
+}
+
+/// The expectations of one client.
+#[derive(Clone, Debug, Default)]
+pub struct Checker {
+    player: PlayerId,
+    units: BTreeMap<UnitId, Known>,
+    /// Effects shown and not yet asked for.
+    confirmed: u64,
+}
+
+impl Checker {
+    /// Whose units are the own ones.
+    pub fn set_player(&mut self, player: PlayerId) {
+        self.player = player;
+    }
+
+    /// How many effects were shown since this was last asked.
+    pub fn drain_confirmed(&mut self) -> u64 {
+        std::mem::take(&mut self.confirmed)
+    }
+
+    /// Whether every effect promised so far was shown.
+    pub fn is_settled(&self) -> bool {
+        let open = |known: &Known| known.expected.is_some_and(|e| !e.shown && !e.told);
+        !self.units.values().any(open)
+    }
+
+    /// Effects that were promised and never shown: losses, once no more
+    /// updates come.
+    pub fn unshown(&self) -> Vec<Loss> {
+        let open = |(unit, known): (&UnitId, &Known)| {
+            let expected = known.expected.filter(|e| !e.shown && !e.told)?;
+            let Expected { sequence, place, after, effect, .. } = expected;
+            let what = format!("command {sequence} was acknowledged, {effect:?} never shown");
+            Some(Loss { place, tick: after, unit: *unit, what })
+        };
+        self.units.iter().filter_map(open).collect()
+    }
+
+    /// A command was sent for the first time.
+    pub fn note_sent(&mut self, units: &[UnitId]) {
+        for unit in units {
+            self.units.entry(*unit).or_default().unanswered += 1;
+        }
+    }
+
+    /// A command was answered.
+    pub fn note_answered(&mut self, issued: &Issued, ack: &Ack) {
+        for (n, unit) in issued.command.units.iter().enumerate() {
+            let known = self.units.entry(*unit).or_default();
+            known.unanswered = known.unanswered.saturating_sub(1);
+            let newer = known.expected.is_some_and(|e| e.sequence > issued.command.sequence);
+            if ack.success && !newer {
+                known.expected = effect(issued, ack, n).map(|effect| Expected {
+                    sequence: issued.command.sequence,
+                    place: issued.place,
+                    after: ack.effect_tick,
+                    effect,
+                    shown: false,
+                    told: false,
+                });
+            }
+        }
+    }
+
+    /// A command's outcome will never be known.
+    pub fn note_gave_up(&mut self, issued: &Issued) {
+        for unit in &issued.command.units {
+            let known = self.units.entry(*unit).or_default();
+            known.unanswered = known.unanswered.saturating_sub(1);
+            known.expected = None;
+        }
+    }
+
+    /// A new session begins, and sequences at 1 again; what was promised holds.
+    pub fn handle_new_session(&mut self) {
+        for known in self.units.values_mut() {
+            if let Some(expected) = &mut known.expected {
+                expected.sequence = 0;
+            }
+        }
+    }
+
+    /// The view of a place is at a new tick.
+    pub fn check(&mut self, place: EntityKey, view: &PlaceView) -> Vec<Loss> {
+        let Some(tick) = view.tick() else { return Vec::new() };
+        for unit in view.units().filter(|unit| unit.owner == self.player) {
+            let known = self.units.entry(unit.id).or_default();
+            if known.seen.is_none_or(|(_, hops)| hops <= unit.hops) {
+                known.seen = Some((place, unit.hops));
+                known.missed = false;
+            }
+        }
+        let mut losses = Vec::new();
+        for (id, known) in &mut self.units {
+            if known.seen.is_none_or(|(seen, _)| seen != place) {
+                continue;
+            }
+            let Some(unit) = view.unit(*id) else {
+                if !std::mem::replace(&mut known.missed, true) {
+                    let what = "an own unit is gone".to_owned();
+                    losses.push(Loss { place, tick, unit: *id, what });
+                }
+                continue;
+            };
+            if let Some(what) = known.check(tick, unit, &mut self.confirmed) {
+                losses.push(Loss { place, tick, unit: *id, what });
+            }
+        }
+        losses
+    }
+}
+
+impl Known {
+    /// What is wrong with the unit as it is shown at `tick`.
+    fn check(&mut self, tick: u64, unit: &Unit, confirmed: &mut u64) -> Option<String> {
+        let expected = self.expected.as_mut().filter(|e| e.after < tick && !e.told)?;
+        if self.unanswered > 0 {
+            return None;
+        }
+        if expected.effect.is_shown_by(unit) {
+            *confirmed += u64::from(!std::mem::replace(&mut expected.shown, true));
+            return None;
+        }
+        expected.told = true;
+        let Expected { sequence, after, effect, shown, .. } = *expected;
+        let once = if shown { " any more" } else { "" };
+        Some(format!(
+            "command {sequence}, effective after {after}: {effect:?} is not so{once}: {unit:?}"
+        ))
+    }
+}
+
+impl Effect {
+    fn is_shown_by(self, unit: &Unit) -> bool {
+        let end = unit.course.arrival(unit.position);
+        let near = |a: i32, b: i32| a.abs_diff(b) <= NEAR_STEPS;
+        match self {
+            Effect::Arrives(there) => end == there,
+            Effect::Near(there) => near(end.x, there.x) && near(end.y, there.y),
+            Effect::Stands => !unit.course.is_moving(),
+        }
+    }
+}
+
+/// What `ack` promises of the command's `n`-th unit.
+fn effect(issued: &Issued, ack: &Ack, n: usize) -> Option<Effect> {
+    if n == 0 {
+        let arrival = ack.arrival?;
+        return Some(Effect::Arrives(Position { x: arrival.x, y: arrival.y }));
+    }
+    match issued.command.order {
+        Order::MoveFleet { target: Target::Position(Destination { sector, x, y }) } => {
+            let fraction = crate::base::CompressedPosition { x, y };
+            let (sector, position) = fraction.locate(sector.into())?;
+            (EntityKey::Sector(sector) == issued.place).then_some(Effect::Near(position))
+        }
+        Order::Stop {} | Order::Hold {} => Some(Effect::Stands),
+    }
+}

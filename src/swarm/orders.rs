@@ -1,0 +1,102 @@
+//! Owns which order a player gives next: a function of the seed, the player's
+//! number and how many it gave, so that a swarm can be repeated. Never sends.
+
+use super::scenario::Orders;
+use crate::base::draw::draw;
+use crate::base::geometry::SECTOR_STEPS;
+use crate::base::{Position, SectorId, UnitId};
+use crate::client::Wanted;
+use crate::protocol::command::Target;
+use crate::protocol::{Destination, Order};
+use crate::sim::Unit;
+
+/// Grid steps in a metre, rounded up.
+const STEPS_PER_METRE: i32 = 1_049;
+/// Most commands of one batch.
+const BATCH_MAX: u64 = 4;
+
+/// The draws of one player.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance {
+    pub seed: u64,
+    /// The player's number in the swarm.
+    pub client: u64,
+    /// How many orders it has given.
+    pub turn: u64,
+}
+
+/// What is ordered next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    One(Wanted),
+    Batch(Vec<Wanted>),
+}
+
+impl Chance {
+    /// A number below `below`, which is not 0, for use `what` of this turn.
+    pub fn below(self, what: u64, below: u64) -> u64 {
+        draw(self.seed, "swarm", &[self.client, self.turn, what]) % below.max(1)
+    }
+
+    /// Milliseconds until the next order.
+    pub fn interval_ms(self, orders: &Orders) -> u64 {
+        let span = u64::from(orders.interval_ms_max - orders.interval_ms_min);
+        u64::from(orders.interval_ms_min) + self.below(0, span + 1)
+    }
+
+    /// An order to some of `own`, the player's units in `sector`; `None` when
+    /// it has none.
+    pub fn order(self, orders: &Orders, sector: SectorId, own: &[Unit]) -> Option<Turn> {
+        let first = usize::try_from(self.below(1, own.len() as u64)).ok()?;
+        let count = 1 + self.below(2, u64::from(orders.units_max));
+        let chosen = own.iter().cycle().skip(first).take(own.len().min(count as usize));
+        let units: Vec<UnitId> = chosen.map(|unit| unit.id).collect();
+        if units.is_empty() {
+            return None;
+        }
+        let wanted =
+            |units: Vec<UnitId>, order| Wanted { predicted: predicted(own, &units), units, order };
+        let mut draw = self.below(3, orders.weights());
+        for (weight, kind) in [
+            (orders.weight_move, Kind::Move),
+            (orders.weight_stop, Kind::Stop),
+            (orders.weight_hold, Kind::Hold),
+        ] {
+            let weight = u64::from(weight);
+            if draw < weight {
+                let order = match kind {
+                    Kind::Move => self.move_to(orders, sector, 4),
+                    Kind::Stop => Order::Stop {},
+                    Kind::Hold => Order::Hold {},
+                };
+                return Some(Turn::One(wanted(units, order)));
+            }
+            draw -= weight;
+        }
+        let moves = units.iter().zip(0..BATCH_MAX);
+        let batch =
+            moves.map(|(unit, n)| wanted(vec![*unit], self.move_to(orders, sector, 6 + 2 * n)));
+        Some(Turn::Batch(batch.collect()))
+    }
+
+    fn move_to(self, orders: &Orders, sector: SectorId, what: u64) -> Order {
+        // At most 400 m of 1,000, so room is left.
+        let margin = i32::from(orders.margin_m) * STEPS_PER_METRE;
+        let room = u64::try_from(SECTOR_STEPS - 2 * margin).unwrap_or(1);
+        let at = |what| margin + i32::try_from(self.below(what, room)).unwrap_or(0);
+        let position = Position { x: at(what), y: at(what + 1) };
+        Order::MoveFleet { target: Target::Position(Destination::at(sector, position)) }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Move,
+    Stop,
+    Hold,
+}
+
+fn predicted(own: &[Unit], units: &[UnitId]) -> Option<crate::protocol::Point> {
+    let first = units.first()?;
+    own.iter().find(|unit| unit.id == *first).map(|unit| unit.position.into())
+}
