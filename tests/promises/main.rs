@@ -1,5 +1,5 @@
 mod golden_sector;
+mod http;
 mod node_restart;
 mod protocol_client;
-mod protocol_swarm;
 mod store_conformance;

@@ -178,11 +178,20 @@ impl Accounts {
             }
             if self.now().since(last_maintained) >= Signing::MAINTAIN_PERIOD_MS {
                 last_maintained = self.now();
-                if let Err(error) = self.0.signing.maintain(self.now()).await {
+                if let Err(error) = self.maintain_keys().await {
                     tracing::warn!(%error, "signing keys cannot be read or renewed");
                 }
             }
         }
+    }
+
+    /// Reads the signing keys anew, and renews them when it is time.
+    ///
+    /// # Errors
+    /// When the store is away, or the keys cannot be decrypted; those in use
+    /// stay.
+    pub async fn maintain_keys(&self) -> Result<(), SigningError> {
+        self.0.signing.maintain(self.now()).await
     }
 
     fn now(&self) -> Millis {
