@@ -227,3 +227,105 @@ fn id_block_group(row: Option<&Versioned>) -> Result<(u64, Group), StoreAway> {
     };
     Ok((start, group))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::base::EntityKey;
+    use crate::entity::commit::{Commit, CommitAnswer, CommitError};
+    use crate::store::memory::Memory;
+    use crate::store::{Cursor, LoadPage};
+
+    const LIMITS: RowsLimits = RowsLimits {
+        reads_at_once: 1,
+        read_timeout: Duration::from_millis(50),
+        write_timeout: Duration::from_millis(50),
+        writes_waiting_max: 1,
+    };
+
+    fn put(key: &[u8], expect: Expect) -> Group {
+        Group {
+            checks: vec![Check { key: key.to_vec(), expect }],
+            puts: vec![Put { key: key.to_vec(), value: Some(b"value".to_vec()) }],
+            append: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_group_is_accepted_with_its_version_or_refused() {
+        let rows = Rows::direct(Arc::new(Memory::new()));
+        let first = rows.commit_group(put(b"a", Expect::Absent)).await.unwrap();
+        let GroupAnswer::Accepted { version } = first else { panic!("refused") };
+        let row = rows.get(b"a".to_vec()).await.unwrap().unwrap();
+        assert_eq!((row.version, row.value.as_slice()), (version, b"value".as_slice()));
+        let second = rows.commit_group(put(b"a", Expect::Absent)).await.unwrap();
+        assert_eq!(second, GroupAnswer::Refused);
+    }
+
+    #[tokio::test]
+    async fn too_many_waiting_groups_are_turned_away_unchanged() {
+        let (rows, mut queue) = Rows::new(Arc::new(Memory::new()), LIMITS);
+        let waiting = rows.clone();
+        let first = waiting.commit_group(put(b"a", Expect::Absent));
+        let second = rows.commit_group(put(b"b", Expect::Absent));
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(first, Err(StoreAway::Unknown));
+        assert!(matches!(second, Err(StoreAway::Unchanged(_))));
+        assert_eq!(queue.recv().await.unwrap().group, put(b"a", Expect::Absent));
+    }
+
+    #[tokio::test]
+    async fn player_ids_are_never_given_twice_also_by_the_next_process() {
+        let store = Arc::new(Memory::new());
+        let rows = Rows::direct(store.clone());
+        let ids = futures_util::future::join_all((0..100).map(|_| rows.next_player_id())).await;
+        let mut ids: Vec<_> = ids.into_iter().map(|id| id.unwrap().0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=100).collect::<Vec<_>>());
+        let next = Rows::direct(store).next_player_id().await.unwrap();
+        assert_eq!(next, PlayerId(1 + ID_BLOCK));
+    }
+
+    /// A store whose reads end when the test says so.
+    struct Slow(Barrier);
+
+    impl Store for Slow {
+        fn get(&self, _: &[u8]) -> Result<Option<Versioned>, ReadError> {
+            self.0.wait();
+            Ok(None)
+        }
+        fn commit(&self, _: &Commit) -> Result<CommitAnswer, CommitError> {
+            Err(CommitError::Unknown("slow".to_string()))
+        }
+        fn scan(
+            &self,
+            _: &[u8],
+            _: Option<&[u8]>,
+            _: usize,
+        ) -> Result<Vec<(Vec<u8>, Versioned)>, ReadError> {
+            Ok(Vec::new())
+        }
+        fn changes(&self, _: u64, _: usize) -> Result<Changes, ReadError> {
+            Err(ReadError::Away("slow".to_string()))
+        }
+        fn load(&self, _: EntityKey, _: Option<Cursor>) -> Result<LoadPage, ReadError> {
+            Err(ReadError::Away("slow".to_string()))
+        }
+        fn time(&self) -> Result<Millis, ReadError> {
+            Ok(Millis(0))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_takes_too_long_still_counts_as_under_way() {
+        let store = Arc::new(Slow(Barrier::new(2)));
+        let (rows, _queue) = Rows::new(store.clone(), LIMITS);
+        assert!(rows.get(b"a".to_vec()).await.is_err());
+        // The one read allowed is still under way, so none other begins.
+        assert!(rows.time().await.is_err());
+        tokio::task::spawn_blocking(move || store.0.wait()).await.unwrap();
+        while rows.time().await.is_err() {}
+    }
+}
