@@ -33,7 +33,7 @@ pub struct Shared {
     pub(super) batch_keys: usize,
     pub(super) batch_bytes: usize,
     state: RwLock<State>,
-    /// Held while keys are brought into sled.
+    /// Held while keys are brought into sled, or segments deleted.
     flushing: Mutex<()>,
     signal: Mutex<Signal>,
     /// Something in `signal` changed.
@@ -106,7 +106,8 @@ impl Shared {
     pub fn wait_for_room(&self) -> Result<(), CommitError> {
         let full = |shared: &Shared| {
             let (keys, bytes) = shared.state().overlay.fresh();
-            keys > BATCHES_MAX * shared.batch_keys || bytes > BATCHES_MAX * shared.batch_bytes
+            keys > shared.batch_keys.saturating_mul(BATCHES_MAX)
+                || bytes > shared.batch_bytes.saturating_mul(BATCHES_MAX)
         };
         if !full(self) {
             return Ok(());
@@ -138,12 +139,17 @@ impl Shared {
             state.flushed = position;
         }
         self.notify(|_| {});
-        self.sweep();
+        self.delete_unused();
         Ok(())
     }
 
     /// Deletes the segments that nothing needs.
     fn sweep(&self) {
+        let _one = whole(self.flushing.lock());
+        self.delete_unused();
+    }
+
+    fn delete_unused(&self) {
         let unused = self.state_mut().take_unused();
         for id in &unused {
             // One that stays is deleted after the next start.

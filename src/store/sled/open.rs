@@ -134,9 +134,11 @@ fn check_position(
     segments: &BTreeMap<u32, Found>,
 ) -> Result<(), OpenError> {
     let Some(position) = position else {
-        let begins = segments.keys().next().is_none_or(|first| *first == 1);
-        let what = "it is empty, and the segments that could fill it are deleted";
-        return if begins { Ok(()) } else { Err(OpenError::damaged(&dir.join("keys"), 0, what)) };
+        // Ids begin with 1, so nothing was ever deleted if there are so many.
+        let all =
+            segments.last_key_value().is_none_or(|(last, _)| *last as usize == segments.len());
+        let what = "it is empty, and segments that could fill it are deleted";
+        return if all { Ok(()) } else { Err(OpenError::damaged(&dir.join("keys"), 0, what)) };
     };
     match segments.get(&position.segment) {
         Some(found) if position.offset <= found.end => Ok(()),
