@@ -48,17 +48,48 @@ impl CoreHandle {
 }
 
 /// What others may read of the core at any time.
-#[derive(Default)]
 pub struct CoreStatus {
+    began: Instant,
+    /// When the tick last moved, in milliseconds since `began`.
+    ticked_ms: AtomicU64,
     pub tick: AtomicU64,
     pub time_ms: AtomicU64,
     pub ready: AtomicBool,
     /// The store answers and the disk has room.
     pub taking_commands: AtomicBool,
+    pub disk_full: AtomicBool,
     pub counts: std::sync::Mutex<NodeCounts>,
 }
 
+impl Default for CoreStatus {
+    fn default() -> CoreStatus {
+        CoreStatus {
+            began: Instant::now(),
+            ticked_ms: AtomicU64::new(0),
+            tick: AtomicU64::new(0),
+            time_ms: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            taking_commands: AtomicBool::new(true),
+            disk_full: AtomicBool::new(false),
+            counts: std::sync::Mutex::default(),
+        }
+    }
+}
+
 impl CoreStatus {
+    /// How long the tick has stood still.
+    pub fn stalled(&self) -> Duration {
+        let ticked = Duration::from_millis(self.ticked_ms.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(ticked)
+    }
+
+    fn note_tick(&self, tick: u64) {
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ticked_ms.store(elapsed, Ordering::Relaxed);
+        self.tick.store(tick, Ordering::Relaxed);
+    }
+
+    /// The node's tick and clock.
     pub fn time(&self) -> (Tick, Millis) {
         (Tick(self.tick.load(Ordering::Relaxed)), Millis(self.time_ms.load(Ordering::Relaxed)))
     }
@@ -70,7 +101,10 @@ pub fn table_of(entity: EntityKey, tables: usize) -> usize {
 }
 
 /// The queue to a core's thread that will be started with [`start`].
-#[expect(clippy::disallowed_methods, reason = "bounded by what cells, rows and loads admit")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound here could block an arbiter; tables, rows and loads bound what comes"
+)]
 pub fn queue() -> (CoreHandle, Receiver<ToCore>) {
     let (sender, receiver) = channel();
     (CoreHandle(sender), receiver)
@@ -263,6 +297,7 @@ impl CoreThread {
         }
         self.disk_checked = now;
         if let Some(full) = self.store.is_disk_full() {
+            self.status.disk_full.store(full, Ordering::Relaxed);
             events.push(Event::DiskFull(full));
         }
     }
@@ -281,7 +316,7 @@ impl CoreThread {
         let counts = self.core.counts();
         self.status.time_ms.store(now.0, Ordering::Relaxed);
         if counts.tick != self.counted.tick {
-            self.status.tick.store(counts.tick, Ordering::Relaxed);
+            self.status.note_tick(counts.tick);
             metrics::TICK.set(counts.tick as f64);
         }
         metrics::COMMITS.increment(counts.commits - self.counted.commits);

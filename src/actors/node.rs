@@ -73,7 +73,6 @@ impl Node {
         let ports = Arc::new(Ports::default());
         let registry = Arc::new(Registry::default());
         let status = Arc::new(CoreStatus::default());
-        status.taking_commands.store(true, std::sync::atomic::Ordering::Relaxed);
 
         let arbiters: Vec<Arbiter> =
             (0..config.engine.arbiters.usize()).map(|_| Arbiter::new()).collect();

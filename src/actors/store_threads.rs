@@ -2,12 +2,13 @@
 //! and replay. Never decides what; the core's thread sends jobs and gets
 //! events back. Invariant: commits are made one at a time, in order.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::core_thread::{CoreHandle, ToCore};
 use crate::base::{EntityKey, NodeId};
+use crate::cluster::core::loading::LOADS_MAX;
 use crate::cluster::core::node::Event;
 use crate::entity::World;
 use crate::entity::commit::Commit;
@@ -19,8 +20,8 @@ use crate::telemetry::metrics;
 pub struct StoreThreads {
     store: Arc<dyn Store>,
     free_min: u64,
-    commits: Sender<Arc<Commit>>,
-    reads: Sender<Read>,
+    commits: SyncSender<Arc<Commit>>,
+    reads: SyncSender<Read>,
 }
 
 enum Read {
@@ -34,10 +35,6 @@ impl StoreThreads {
     ///
     /// # Errors
     /// When the system gives no threads.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the core has one commit under way and at most `LOADS_MAX` loads"
-    )]
     pub fn start(
         store: Arc<dyn Store>,
         node: NodeId,
@@ -46,13 +43,15 @@ impl StoreThreads {
         loaders: usize,
         free_min: u64,
     ) -> std::io::Result<StoreThreads> {
-        let (commits, queue) = channel::<Arc<Commit>>();
+        // The core has one commit under way.
+        let (commits, queue) = sync_channel::<Arc<Commit>>(1);
         let committer = (store.clone(), core.clone());
         std::thread::Builder::new().name("store".into()).spawn(move || {
             let (store, core) = committer;
             commit_all(store.as_ref(), &queue, &core);
         })?;
-        let (reads, queue) = channel();
+        // All loads that the core has under way, and its two other reads.
+        let (reads, queue) = sync_channel(LOADS_MAX + 2);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..loaders {
             let reader =

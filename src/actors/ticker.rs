@@ -57,7 +57,10 @@ impl TableHandle {
 }
 
 /// Starts a table on `arbiter`.
-#[expect(clippy::disallowed_methods, reason = "bounded by what the core sends, see above")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound here could block the core; the module's head says what bounds it"
+)]
 pub fn start(
     arbiter: &ArbiterHandle,
     world: Arc<World>,

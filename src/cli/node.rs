@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::settings;
 use crate::config::{Config, Override};
+use crate::gateway::server::Server;
+use crate::sim::rules;
+use crate::telemetry::{Recorder, logging};
 
 /// Run a node until Ctrl-C or SIGTERM.
 #[derive(Debug, clap::Args)]
@@ -47,5 +52,47 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let config = args.config()?;
-    anyhow::bail!("{}: this build has no node yet", config.node.name.as_str())
+    logging::init(config.telemetry.log_format, &config.telemetry.log_level)?;
+    let recorder = Recorder::install()?;
+    actix::System::new().block_on(serve(&config, recorder))
+}
+
+/// Runs the node until it is told to stop, or may not go on.
+async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
+    let rules = rules::file::built_in()?;
+    let mut server = Server::start(config, rules, recorder).await?;
+    let name = config.node.name.as_str();
+    tracing::info!(name, url = server.url(), data = %config.node.data.display(), "ready");
+    let deposed = server.take_deposed();
+    let why = tokio::select! {
+        () = stop_signal() => None,
+        why = async {
+            match deposed {
+                Some(deposed) => deposed.await.unwrap_or_default(),
+                None => std::future::pending().await,
+            }
+        } => Some(why),
+    };
+    tracing::info!(name, "stopping");
+    server.stop().await;
+    match why {
+        None => Ok(()),
+        Some(why) => anyhow::bail!("the node may not go on: {why}"),
+    }
+}
+
+/// Resolves on Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be awaited; Ctrl-C can");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }

@@ -7,3 +7,5 @@ pub mod accounts;
 #[cfg(feature = "server")]
 pub mod http;
 pub mod limits;
+#[cfg(feature = "server")]
+pub mod server;

@@ -175,6 +175,11 @@ impl Cell {
         }
     }
 
+    /// Inputs that wait for a commit.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether no more inputs from outside are taken before a commit.
     pub fn is_full(&self) -> bool {
         self.pending.len() >= INPUTS_MAX

@@ -26,6 +26,9 @@ use crate::view::observer::{Observer, Update};
 
 /// Observers are sent something at least this often, in ticks.
 const HEARTBEAT_TICKS: u64 = 10;
+/// Inputs from outside are refused while so many of all entities wait for a
+/// commit.
+const PENDING_MAX: usize = 65_536;
 /// Messages are carried again after this many ticks without acknowledgement.
 const CARRY_AGAIN_TICKS: u64 = 20;
 /// The state is hashed every so many ticks of the entity's.
@@ -85,6 +88,8 @@ pub struct Table {
     unhashed: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
     timers: BTreeSet<(Millis, EntityKey)>,
+    /// Inputs submitted and not yet durable, of all entities.
+    pending: usize,
     to_core: Vec<FromTable>,
     held: VecDeque<(Tick, Vec<Release>)>,
     released: Vec<Release>,
@@ -105,6 +110,7 @@ impl Table {
             unhashed: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
+            pending: 0,
             to_core: Vec::new(),
             held: VecDeque::new(),
             released: Vec::new(),
@@ -172,7 +178,7 @@ impl Table {
             return Err(Unavailable::StoreAway);
         }
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if cell.is_full() {
+        if cell.is_full() || self.pending >= PENDING_MAX {
             return Err(Unavailable::Busy);
         }
         self.submit(entity, input);
@@ -198,7 +204,11 @@ impl Table {
         if self.away {
             return Err(Unavailable::StoreAway);
         }
+        let is_full = self.pending >= PENDING_MAX;
         let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        if is_full {
+            return Err(Unavailable::Busy);
+        }
         match cell.admit_command(&command) {
             Door::Admitted => self.submit(entity, Input::Command(command)),
             Door::Pending => {}
@@ -270,6 +280,7 @@ impl Table {
 
     fn drop_entity(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.remove(&key) else { return };
+        self.pending -= cell.pending();
         for set in [&mut self.active, &mut self.observed, &mut self.unhashed, &mut self.unsettled] {
             set.remove(&key);
         }
@@ -286,7 +297,9 @@ impl Table {
         let key = committed.entity;
         let Some(cell) = self.cells.get_mut(&key) else { return };
         let mut inputs: Vec<Input> = committed.claim.map(Input::Claim).into_iter().collect();
-        inputs.extend(cell.pop(committed.inputs));
+        let durable = cell.pop(committed.inputs);
+        self.pending -= durable.len();
+        inputs.extend(durable);
         let changes_state =
             inputs.iter().any(|input| !matches!(input, Input::Hash { .. } | Input::Time));
         let record = Record { header: committed.header, inputs };
@@ -461,6 +474,7 @@ impl Table {
         let mut bytes = Vec::new();
         encode_input(&input, &mut bytes);
         cell.push(input);
+        self.pending += 1;
         self.to_core.push(FromTable::Submit { entity, bytes });
     }
 

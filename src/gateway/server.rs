@@ -1,0 +1,210 @@
+//! Owns a whole node as a process runs it: store, entities, listener, and the
+//! order in which they start and stop. Never decides anything else. Called by
+//! `starmesh node`, `starmesh demo` and by tests.
+//!
+//! Start: store, node, accounts, listener; ready when every entity this node
+//! owned runs again. Stop: no new connections, sessions are told, what was
+//! admitted is made durable, the store is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer};
+use tokio::sync::oneshot;
+
+use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
+use super::http::{self, HttpState, Readiness, TlsError};
+use super::limits::Limits;
+use crate::actors::core_thread::CoreStatus;
+use crate::actors::node::{Node, NodeSummary, StartError};
+use crate::base::Millis;
+use crate::config::Config;
+use crate::sim::Rules;
+use crate::store::Store;
+use crate::store::sled::{OpenError, Options, Sled};
+use crate::telemetry::Recorder;
+
+/// A tick may be this late before the node is not ready any more.
+const TICK_LATE: Duration = Duration::from_secs(3);
+
+/// Why a node did not start. Nothing of it runs, nothing was changed but what
+/// was there already completed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the data folder {folder} cannot be made")]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("the store in {folder} does not open")]
+    Store { folder: PathBuf, source: OpenError },
+    #[error(transparent)]
+    Node(#[from] StartError),
+    #[error("the cluster secret")]
+    Secret(#[from] SecretError),
+    #[error("the keys that sign tokens")]
+    Signing(#[from] SigningError),
+    #[error("the certificate of the listener")]
+    Tls(#[from] TlsError),
+    #[error("nothing can listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the ready file {file} cannot be written")]
+    ReadyFile { file: PathBuf, source: io::Error },
+    #[error("the node stopped before it was ready: {0}")]
+    Deposed(String),
+}
+
+/// A node that serves.
+pub struct Server {
+    node: Node,
+    addresses: Vec<SocketAddr>,
+    handle: ServerHandle,
+    ready_file: Option<PathBuf>,
+    secure: bool,
+}
+
+impl Server {
+    /// Opens the store and starts everything; returns when players may come.
+    /// Called inside an actix system.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn start(
+        config: &Config,
+        rules: Rules,
+        recorder: Recorder,
+    ) -> Result<Server, ServeError> {
+        let store = open_store(config)?;
+        let node = Node::start(config, rules, store)?;
+        let secret = ClusterSecret::open(&config.node.data)?;
+        let clock = Arc::new(wall);
+        let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
+        let limits = Arc::new(Limits::new(&config.limits, &config.http));
+        let health = Arc::new(health_of(node.status.clone()));
+        let state = HttpState::new(accounts, limits, health, recorder, &config.http);
+        let (server, addresses) = listen(config, state.clone())?;
+        let handle = server.handle();
+        actix::spawn(server);
+        actix::spawn(state.upkeep());
+        let ready_file = config.node.ready_file.clone();
+        let secure = config.http.tls_certificate.is_some();
+        let mut server = Server { node, addresses, handle, ready_file, secure };
+        server.wait_until_ready().await?;
+        server.write_ready_file()?;
+        Ok(server)
+    }
+
+    /// Where it listens, with the port that a 0 became.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The base URL of the first address.
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        let address = self.addresses.first().map(ToString::to_string).unwrap_or_default();
+        format!("{scheme}://{address}")
+    }
+
+    /// What the node counts.
+    pub fn summary(&self) -> NodeSummary {
+        self.node.summary()
+    }
+
+    /// Resolves, once, when the node must end because it owns nothing any more.
+    pub fn take_deposed(&mut self) -> Option<oneshot::Receiver<String>> {
+        self.node.deposed.take()
+    }
+
+    /// Stops in order; what was acknowledged is durable whatever happens here.
+    pub async fn stop(self) {
+        if let Some(file) = &self.ready_file {
+            // It may be gone already; nobody is misled by that.
+            let _ = std::fs::remove_file(file);
+        }
+        self.node.announce_shutdown();
+        self.handle.stop(true).await;
+        self.node.stop().await;
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
+        let status = self.node.status.clone();
+        let ready = async {
+            let mut beat = tokio::time::interval(Duration::from_millis(5));
+            while !status.ready.load(Ordering::Relaxed) {
+                beat.tick().await;
+            }
+        };
+        let deposed = async {
+            match self.node.deposed.as_mut() {
+                Some(deposed) => deposed.await.unwrap_or_default(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = ready => Ok(()),
+            why = deposed => Err(ServeError::Deposed(why)),
+        }
+    }
+
+    /// A JSON object with the bound addresses, complete when it is there.
+    fn write_ready_file(&self) -> Result<(), ServeError> {
+        let Some(file) = &self.ready_file else { return Ok(()) };
+        let failed = |source| ServeError::ReadyFile { file: file.clone(), source };
+        let content = serde_json::json!({ "http": self.addresses, "url": self.url() });
+        let part = file.with_extension("part");
+        std::fs::write(&part, content.to_string()).map_err(failed)?;
+        std::fs::rename(&part, file).map_err(failed)
+    }
+}
+
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    let folder = config.node.data.clone();
+    std::fs::create_dir_all(&folder)
+        .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
+    let options = Options::default();
+    let opened = Sled::open(&folder.join("store"), options);
+    Ok(Arc::new(opened.map_err(|source| ServeError::Store { folder, source })?))
+}
+
+fn listen(
+    config: &Config,
+    state: HttpState,
+) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), ServeError> {
+    let settings = &config.http;
+    let tls = http::server_config(settings)?;
+    let address = settings.listen;
+    let refused = |source| ServeError::Listen { address, source };
+    let app = move || App::new().configure(|services| http::configure(services, state.clone()));
+    let server = HttpServer::new(app)
+        .workers(settings.workers.usize())
+        .max_connections(settings.connections_max.usize())
+        .client_request_timeout(Duration::from_secs(settings.request_timeout_s.u64()))
+        .shutdown_timeout(settings.shutdown_timeout_s.u64())
+        .disable_signals();
+    let server = match tls {
+        Some(tls) => server.bind_rustls_0_23(address, tls),
+        None => server.bind(address),
+    };
+    let server = server.map_err(refused)?;
+    let addresses = server.addrs();
+    Ok((server.run(), addresses))
+}
+
+fn health_of(status: Arc<CoreStatus>) -> impl Fn() -> Readiness + Send + Sync {
+    move || {
+        let taking = status.taking_commands.load(Ordering::Relaxed);
+        Readiness {
+            store: taking,
+            ticking: status.ready.load(Ordering::Relaxed) && status.stalled() < TICK_LATE,
+            disk: !status.disk_full.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
