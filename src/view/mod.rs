@@ -7,5 +7,6 @@ pub mod convert;
 pub mod fog;
 pub mod observer;
 pub mod place;
+pub mod vision;
 
 pub use place::{Applied, Difference, PlaceView};
