@@ -7,5 +7,9 @@ pub mod accounts;
 #[cfg(feature = "server")]
 pub mod http;
 pub mod limits;
+#[deny(clippy::disallowed_types, clippy::float_arithmetic)]
+pub mod queue;
 #[cfg(feature = "server")]
 pub mod server;
+#[deny(clippy::disallowed_types, clippy::float_arithmetic)]
+pub mod session;

@@ -74,8 +74,8 @@ pub fn invalid(invalid: &Invalid) -> Answer {
 }
 
 /// Counts of units by type.
-pub fn counts(counts: &[(u16, u32)]) -> Vec<TypeCount> {
-    counts.iter().map(|&(type_id, count)| TypeCount { type_id, count }).collect()
+pub fn counts(counts: &[(UnitTypeId, u32)]) -> Vec<TypeCount> {
+    counts.iter().map(|&(type_id, count)| TypeCount { type_id: type_id.0, count }).collect()
 }
 
 fn target(target: WireTarget) -> Target {

@@ -1,0 +1,266 @@
+//! Owns what a session does about what it is told from inside the node: by
+//! the accounts, the ledger, entities, the store.
+
+use super::watching::Observed;
+use super::{Around, Count, Effect, Now, Session, State, Verified};
+use crate::base::{EntityKey, Millis, SessionId};
+use crate::cluster::core::table::Unavailable;
+use crate::entity::commands::{CommandAnswer, CommandResult};
+use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
+use crate::entity::input::Connect;
+use crate::gateway::queue::Class;
+use crate::protocol::server::{self, Ack, Notice, Presence, PresenceEntry};
+use crate::protocol::{Answer, EndReason, FINGERPRINT, MessageType, ServerMessage};
+use crate::view::convert;
+use crate::view::observer::Update;
+
+/// Why a token gives no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectRefused {
+    /// It is not valid (any more).
+    Token,
+    /// Whether it is valid is not known: too much to do.
+    Busy,
+    /// Whether it is valid is not known: the store does not answer.
+    StoreAway,
+}
+
+impl Session {
+    /// Whose the token is.
+    pub fn handle_verified(&mut self, result: Result<Verified, ConnectRefused>, now: Now) {
+        let State::Verifying { resume, .. } = self.state else { return };
+        match result {
+            Ok(who) => {
+                let until = Millis(now.at.0.saturating_add(super::LEDGER_WITHIN_MS));
+                self.state = State::Connecting { who, until };
+                let (player, connection) = (who.player, self.connection);
+                self.effects.push_back(Effect::Connect(Connect { player, connection, resume }));
+            }
+            Err(ConnectRefused::Token) => {
+                let reason = EndReason::TokenRefused;
+                self.refuse_connect(Answer::SessionEnded { reason }, now);
+            }
+            Err(ConnectRefused::Busy) => self.refuse_connect(Answer::Busy {}, now),
+            Err(ConnectRefused::StoreAway) => self.refuse_connect(Answer::StoreAway {}, now),
+        }
+    }
+
+    /// The ledger was not asked for a session.
+    pub fn handle_connect_refused(&mut self, why: Unavailable, now: Now) {
+        if let State::Connecting { .. } = self.state {
+            let answer = match why {
+                Unavailable::StoreAway => Answer::StoreAway {},
+                Unavailable::Busy | Unavailable::NotHere => Answer::Busy {},
+            };
+            self.refuse_connect(answer, now);
+        }
+    }
+
+    /// The account's generation is this now.
+    pub fn handle_generation(&mut self, generation: u64, now: Now) {
+        if let State::Connecting { who, .. } | State::Open { who, .. } = self.state
+            && who.generation < generation
+        {
+            self.end(EndReason::GenerationOutdated, now);
+        }
+    }
+
+    /// An entity says something to the player, durably.
+    pub fn handle_player(&mut self, effect: PlayerEffect, now: Now) {
+        match effect {
+            PlayerEffect::Connected(connected) => self.handle_connected(connected, now),
+            PlayerEffect::Answered(answer) => self.handle_answered(&answer, now),
+            PlayerEffect::SessionEnded { session, .. } => {
+                if self.session() == Some(session) {
+                    self.end(EndReason::Superseded, now);
+                }
+            }
+            PlayerEffect::Presence { session, presence, .. } => {
+                if self.session() == Some(session) {
+                    let changed = vec![entry(presence)];
+                    self.say_control(ServerMessage::Presence(Presence { changed }), now);
+                }
+            }
+        }
+    }
+
+    /// The answer to an attachment: the last sequence applied, `None` when a
+    /// newer session has sent commands there.
+    pub fn handle_attached(
+        &mut self,
+        entity: EntityKey,
+        result: Result<Option<u32>, Unavailable>,
+        around: Around<'_>,
+    ) {
+        if !matches!(self.state, State::Open { .. }) {
+            return;
+        }
+        match result {
+            Ok(Some(last)) => {
+                let waited = self.commands.note_attached(entity, last);
+                self.dispatch(entity, waited, around);
+            }
+            Ok(None) => self.end(EndReason::Superseded, around.now),
+            Err(why) => {
+                for sequence in self.commands.note_refused(entity) {
+                    self.say_failed(entity, sequence, unavailable(why), around.now);
+                }
+            }
+        }
+    }
+
+    /// The answer to an observation.
+    pub fn handle_observed(
+        &mut self,
+        entity: EntityKey,
+        result: Result<(), Unavailable>,
+        around: Around<'_>,
+    ) {
+        let now = around.now;
+        match self.watching.handle_observed(entity, result, around.names, now.at) {
+            Observed::Say(said) => {
+                said.into_iter().for_each(|frame| self.say(Class::Control, frame));
+            }
+            Observed::NoKeyframe(why) => {
+                self.say_error(Some(MessageType::KeyframeRequest), unavailable(why), now);
+            }
+            Observed::Unwanted => self.effects.push_back(Effect::Unobserve { entity }),
+        }
+        self.say_refused_subscriptions(now);
+    }
+
+    /// What the session observes has changed.
+    pub fn handle_update(&mut self, entity: EntityKey, update: &Update, around: Around<'_>) {
+        for frame in self.watching.handle_update(entity, update, around.names) {
+            let class = match frame.message {
+                ServerMessage::Subscribed(_) => Class::Control,
+                _ => Class::Update { place: frame.header.handle },
+            };
+            self.say(class, frame);
+        }
+        self.say_refused_subscriptions(around.now);
+    }
+
+    /// What the session observes runs there no more: it may come up elsewhere.
+    pub fn handle_gone(&mut self, entity: EntityKey, now: Now) {
+        for sequence in self.commands.note_gone(entity) {
+            self.say_failed(entity, sequence, Answer::AttachAgain {}, now);
+        }
+        self.handle_updates_lost(entity);
+    }
+
+    /// Updates of a place were lost on the way to the session.
+    pub fn handle_updates_lost(&mut self, entity: EntityKey) {
+        if let State::Open { who, .. } = self.state
+            && self.watching.handle_lost(entity)
+        {
+            self.effects.push_back(Effect::Observe { entity, player: who.player });
+        }
+    }
+
+    /// An entity did not take a command.
+    pub fn handle_rejected(
+        &mut self,
+        entity: EntityKey,
+        sequence: u32,
+        why: Unavailable,
+        now: Now,
+    ) {
+        if !matches!(self.state, State::Open { .. }) {
+            return;
+        }
+        self.say_failed(entity, sequence, unavailable(why), now);
+        if why == Unavailable::NotHere {
+            self.commands.detach(entity);
+        }
+    }
+
+    /// Time stands still, or goes on.
+    pub fn handle_store_away(&mut self, away: bool, now: Now) {
+        if let State::Open { .. } = self.state {
+            let notice = if away { Notice::StoreAway {} } else { Notice::StoreBack {} };
+            self.notify(notice, now);
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self.state {
+            State::Open { session, .. } => Some(session),
+            _ => None,
+        }
+    }
+
+    fn handle_connected(&mut self, connected: Connected, now: Now) {
+        let Connected { player, session, resumed, presence, .. } = connected;
+        let State::Connecting { who, .. } = self.state else {
+            // The client did not wait for it.
+            if self.session() != Some(session) {
+                self.effects.push_back(Effect::Left { player, session });
+            }
+            return;
+        };
+        self.state = State::Open { who, session };
+        self.effects.push_back(Effect::Count(Count::Opened));
+        let presence = presence.into_iter().map(entry).collect();
+        let message = ServerMessage::Connected(server::Connected {
+            session,
+            player,
+            resumed,
+            node_tick: now.tick.0,
+            server_time: now.time.0,
+            fingerprint: FINGERPRINT.to_string(),
+            presence,
+        });
+        self.say_control(message, now);
+    }
+
+    fn handle_answered(&mut self, answer: &CommandAnswer, now: Now) {
+        if self.session() != Some(answer.session) {
+            return;
+        }
+        let ack = ack(answer, now);
+        self.say_ack(answer.entity, ack, answer.tick, now);
+        if answer.result == CommandResult::SessionEnded {
+            self.end(EndReason::Superseded, now);
+        }
+    }
+}
+
+/// What the client is told when an entity takes nothing.
+pub(super) fn unavailable(why: Unavailable) -> Answer {
+    match why {
+        Unavailable::NotHere => Answer::NotHere {},
+        Unavailable::Busy => Answer::Busy {},
+        Unavailable::StoreAway => Answer::StoreAway {},
+    }
+}
+
+fn ack(answer: &CommandAnswer, now: Now) -> Ack {
+    let CommandAnswer { sequence, record, tick, .. } = *answer;
+    let (position, arrival, error) = match &answer.result {
+        CommandResult::Done(accepted) => {
+            let (position, arrival) = convert::effect(accepted);
+            (Some(position), Some(arrival), None)
+        }
+        CommandResult::Refused(refused) => (None, None, Some(convert::refusal(refused))),
+        CommandResult::NotHere => (None, None, Some(Answer::NotHere {})),
+        CommandResult::SessionEnded => {
+            let reason = EndReason::Superseded;
+            (None, None, Some(Answer::SessionEnded { reason }))
+        }
+    };
+    Ack {
+        sequence,
+        success: error.is_none(),
+        server_time: now.time.0,
+        entity_sequence: record,
+        effect_tick: tick.0,
+        position,
+        arrival,
+        error,
+    }
+}
+
+fn entry(presence: SectorPresence) -> PresenceEntry {
+    PresenceEntry { sector: presence.sector.into(), units: convert::counts(&presence.counts) }
+}
