@@ -158,10 +158,10 @@ impl ClientCore {
     }
 
     /// Watches these sectors from now on; none beyond 25.
-    pub fn subscribe(&mut self, sectors: &[SectorId]) {
-        let added = self.places.add(sectors);
-        if self.status == Status::Open {
-            self.send_subscribe(&added);
+    pub fn subscribe(&mut self, now: u64, sectors: &[SectorId]) {
+        if self.places.add(sectors) && self.status == Status::Open {
+            let asked = self.places.ask_subscriptions(now);
+            self.send_subscribe(&asked);
         }
     }
 

@@ -14,7 +14,7 @@ pub const INCOMING_MAX: usize = 1_024;
 /// Frames that came in and were not read yet.
 #[derive(Debug, Default)]
 pub struct Incoming {
-    /// What opens, ends or names; then answers; then updates.
+    /// What opens or ends; then answers; then updates.
     lanes: [VecDeque<ServerFrame>; 3],
 }
 
@@ -50,15 +50,14 @@ impl Incoming {
 fn lane(message: &ServerMessage) -> usize {
     match message {
         ServerMessage::Connected(_)
-        | ServerMessage::Subscribed(_)
         | ServerMessage::Error(_)
         | ServerMessage::Notification(_)
         | ServerMessage::Pong(_) => 0,
         ServerMessage::Ack(_) => 1,
-        // Unsubscribed must not overtake the updates before it, nor Presence
-        // the place it speaks of.
+        // In one lane with what they begin and end.
         ServerMessage::StateDelta(_)
         | ServerMessage::Keyframe(_)
+        | ServerMessage::Subscribed(_)
         | ServerMessage::Unsubscribed(_)
         | ServerMessage::Presence(_) => 2,
     }

@@ -9,8 +9,8 @@ use crate::protocol::server::{Keyframe, StateDelta};
 use crate::protocol::{Header, SUBSCRIBED_SECTORS_MAX};
 use crate::view::{Applied, PlaceView};
 
-/// A keyframe asked for is asked for again after so long.
-pub const KEYFRAME_WITHIN_MS: u64 = 3_000;
+/// A keyframe or subscription asked for is asked for again after so long.
+pub const ASK_AGAIN_MS: u64 = 3_000;
 
 #[derive(Clone, Debug, Default)]
 struct Watched {
@@ -19,6 +19,16 @@ struct Watched {
     view: PlaceView,
     /// A keyframe is asked for, and again then.
     keyframe_due: Option<u64>,
+    /// The subscription is asked for, and again then.
+    subscribe_due: Option<u64>,
+}
+
+/// What has to be asked for again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskAgain {
+    /// Handles of places.
+    pub keyframes: Vec<u32>,
+    pub subscriptions: Vec<SectorId>,
 }
 
 /// All that one client watches.
@@ -29,18 +39,16 @@ pub struct Places {
 }
 
 impl Places {
-    /// Wants to watch these sectors; those that are new, as far as a session
-    /// may watch so many.
-    pub fn add(&mut self, sectors: &[SectorId]) -> Vec<SectorId> {
-        let mut added = Vec::new();
+    /// Wants to watch these sectors, as far as a session may watch so many;
+    /// whether one of them is new.
+    pub fn add(&mut self, sectors: &[SectorId]) -> bool {
+        let before = self.watched.len();
         for &sector in sectors {
-            let place = EntityKey::Sector(sector);
-            if self.watched.len() < SUBSCRIBED_SECTORS_MAX && !self.watched.contains_key(&place) {
-                self.watched.insert(place, Watched::default());
-                added.push(sector);
+            if self.watched.len() < SUBSCRIBED_SECTORS_MAX {
+                self.watched.entry(EntityKey::Sector(sector)).or_default();
             }
         }
-        added
+        self.watched.len() > before
     }
 
     /// Wants to watch `place` no longer; the handle to say so for.
@@ -50,13 +58,16 @@ impl Places {
         Some(handle)
     }
 
-    /// All sectors that are wanted.
-    pub fn sectors(&self) -> Vec<SectorId> {
-        let sector = |place: &EntityKey| match place {
-            EntityKey::Sector(sector) => Some(*sector),
-            _ => None,
-        };
-        self.watched.keys().filter_map(sector).collect()
+    /// The sectors that are wanted and have no handle: to be subscribed to now.
+    pub fn ask_subscriptions(&mut self, now: u64) -> Vec<SectorId> {
+        let mut asked = Vec::new();
+        for (place, watched) in &mut self.watched {
+            if let (EntityKey::Sector(sector), None) = (place, watched.handle) {
+                watched.subscribe_due = Some(now.saturating_add(ASK_AGAIN_MS));
+                asked.push(*sector);
+            }
+        }
+        asked
     }
 
     /// What is known of `place`.
@@ -78,18 +89,23 @@ impl Places {
     /// The server named a place; whether it is one that is wanted.
     pub fn handle_subscribed(&mut self, handle: u32, place: EntityKey) -> bool {
         let Some(watched) = self.watched.get_mut(&place) else { return false };
-        if let Some(old) = watched.handle.replace(handle) {
+        // Said again of a place that has a handle, it means: forget what you
+        // had of it.
+        let old =
+            std::mem::replace(watched, Watched { handle: Some(handle), ..Watched::default() });
+        if let Some(old) = old.handle {
             self.by_handle.remove(&old);
-            watched.view = PlaceView::default();
         }
         self.by_handle.insert(handle, place);
         true
     }
 
-    /// The server took a name back; the place it was for.
-    pub fn handle_unsubscribed(&mut self, handle: u32) -> Option<EntityKey> {
+    /// The server took a name back; the place it was for, which is asked for
+    /// again later: it is still wanted.
+    pub fn handle_unsubscribed(&mut self, now: u64, handle: u32) -> Option<EntityKey> {
         let place = self.by_handle.remove(&handle)?;
-        self.watched.remove(&place);
+        let subscribe_due = Some(now.saturating_add(ASK_AGAIN_MS));
+        self.watched.insert(place, Watched { subscribe_due, ..Watched::default() });
         Some(place)
     }
 
@@ -126,17 +142,22 @@ impl Places {
         if watched.keyframe_due.is_some() {
             return None;
         }
-        watched.keyframe_due = Some(now.saturating_add(KEYFRAME_WITHIN_MS));
+        watched.keyframe_due = Some(now.saturating_add(ASK_AGAIN_MS));
         Some(handle)
     }
 
-    /// The handles of keyframes that did not come, to ask for again.
-    pub fn handle_time(&mut self, now: u64) -> Vec<u32> {
-        let mut again = Vec::new();
-        for watched in self.watched.values_mut() {
-            if watched.keyframe_due.is_some_and(|due| due <= now) {
-                watched.keyframe_due = Some(now.saturating_add(KEYFRAME_WITHIN_MS));
-                again.extend(watched.handle);
+    /// What was asked for and did not come.
+    pub fn handle_time(&mut self, now: u64) -> AskAgain {
+        let mut again = AskAgain::default();
+        let passed = |due: Option<u64>| due.is_some_and(|due| due <= now);
+        for (place, watched) in &mut self.watched {
+            if passed(watched.keyframe_due) {
+                watched.keyframe_due = Some(now.saturating_add(ASK_AGAIN_MS));
+                again.keyframes.extend(watched.handle);
+            }
+            if let (EntityKey::Sector(sector), true) = (place, passed(watched.subscribe_due)) {
+                watched.subscribe_due = Some(now.saturating_add(ASK_AGAIN_MS));
+                again.subscriptions.push(*sector);
             }
         }
         again
@@ -144,6 +165,7 @@ impl Places {
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     pub fn next_due(&self) -> Option<u64> {
-        self.watched.values().filter_map(|watched| watched.keyframe_due).min()
+        let dues = self.watched.values().flat_map(|w| [w.keyframe_due, w.subscribe_due]);
+        dues.flatten().min()
     }
 }

@@ -275,7 +275,8 @@ impl Bot {
     fn watch(&mut self, presence: &[PresenceEntry]) {
         let occupied = presence.iter().filter(|entry| !entry.units.is_empty());
         let sectors: Vec<SectorId> = occupied.map(|entry| entry.sector.into()).collect();
-        self.client.core().subscribe(&sectors);
+        let now = self.client.now();
+        self.client.core().subscribe(now, &sectors);
     }
 
     fn handle_updated(&mut self, place: EntityKey, keyframe: bool) {

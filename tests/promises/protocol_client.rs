@@ -5,6 +5,7 @@
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::client::commands::{ANSWER_WITHIN_MS, REPEATS_MAX};
 use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options, Status, Wanted};
+use starmesh::protocol::client::Empty;
 use starmesh::protocol::command::{Addressee, Order};
 use starmesh::protocol::server::{
     Ack, Connected, Error, Keyframe, Notice, Notification, StateDelta, Subscribed,
@@ -36,7 +37,7 @@ impl Script {
     /// Connected as session 5 and watching [`HERE`] at tick 10.
     fn watching(units: &[UnitRecord]) -> Script {
         let mut script = Script::new(true);
-        script.core.subscribe(&[HERE]);
+        script.core.subscribe(script.now, &[HERE]);
         script.core.start(script.now);
         script.connect(5, false);
         script.subscribed(HANDLE);
@@ -183,7 +184,7 @@ fn flying(x: i32) -> UnitRecord {
 #[test]
 fn sends_connect_first_and_subscribes_when_connected() {
     let mut script = Script::new(true);
-    script.core.subscribe(&[HERE]);
+    script.core.subscribe(script.now, &[HERE]);
     script.core.start(script.now);
     script.drain();
     assert_eq!((script.opens, script.sent.len()), (1, 0));
@@ -403,6 +404,32 @@ fn a_keyframe_one_step_off_is_a_desync() {
         &[UnitRecord { course: Course { vx: 100, vy: 0, steps: 49 }, ..flying(101) }],
     );
     assert_eq!(script.desyncs(), 1);
+}
+
+#[test]
+fn a_place_named_again_is_begun_anew_and_not_compared() {
+    let mut script = Script::watching(&[flying(0)]);
+    script.subscribed(HANDLE);
+    script.keyframe(HANDLE, 40, &[]);
+    assert_eq!((script.desyncs(), script.core.view(PLACE).and_then(|v| v.tick())), (0, Some(40)));
+}
+
+#[test]
+fn a_place_that_was_taken_back_or_not_given_is_asked_for_again() {
+    let subscribes = |script: &Script| {
+        let sent = script.sent.iter();
+        sent.filter(|(_, message)| matches!(message, ClientMessage::Subscribe(_))).count()
+    };
+    let mut script = Script::watching(&[flying(0)]);
+    script.receive(HANDLE, 0, ServerMessage::Unsubscribed(Empty {}));
+    script.pass(3_000);
+    assert_eq!(subscribes(&script), 1);
+    script.delta(HANDLE, 12, 2, &[]);
+    script.pass(3_000);
+    assert_eq!(subscribes(&script), 2);
+    script.subscribed(HANDLE);
+    script.pass(4_000);
+    assert_eq!(subscribes(&script), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{ClientCore, Status};
 use crate::base::EntityKey;
 use crate::client::commands::{Due, GiveUp, Settled};
 use crate::client::effect::{Effect, Event};
+use crate::client::places::AskAgain;
 use crate::protocol::client::{ClientMessage, Connect, Empty, Ping};
 use crate::protocol::server::{Ack, Connected, Error, Notice};
 use crate::protocol::{Answer, EndReason, ServerFrame, ServerMessage};
@@ -53,7 +54,7 @@ impl ClientCore {
                 }
             }
             ServerMessage::Unsubscribed(_) => {
-                if let Some(place) = self.places.handle_unsubscribed(header.handle) {
+                if let Some(place) = self.places.handle_unsubscribed(now, header.handle) {
                     self.tell(Event::Unsubscribed { place });
                 }
             }
@@ -125,7 +126,8 @@ impl ClientCore {
             fingerprint: connected.fingerprint.clone(),
             presence: connected.presence.clone(),
         });
-        self.send_subscribe(&self.places.sectors());
+        let asked = self.places.ask_subscriptions(now);
+        self.send_subscribe(&asked);
         if resumed {
             let again = self.commands.handle_resumed(now);
             again.iter().for_each(|issued| self.send_command(issued));
@@ -214,8 +216,10 @@ impl ClientCore {
         let Due { again, given_up } = self.commands.handle_time(now);
         again.iter().for_each(|issued| self.send_command(issued));
         self.give_up(given_up, &GiveUp::NoAnswer);
-        for handle in self.places.handle_time(now) {
+        let AskAgain { keyframes, subscriptions } = self.places.handle_time(now);
+        for handle in keyframes {
             self.send(handle, ClientMessage::KeyframeRequest(Empty {}));
         }
+        self.send_subscribe(&subscriptions);
     }
 }
