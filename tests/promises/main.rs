@@ -2,6 +2,7 @@ mod golden_sector;
 mod http;
 mod node_restart;
 mod protocol_client;
+mod protocol_swarm;
 mod session_commands;
 mod session_connect;
 mod session_places;
