@@ -291,6 +291,7 @@ impl CoreThread {
         self.ports.broadcast(&ToSession::StoreAway(away));
     }
 
+    /// Once a second: is there room, and what keeps the journal long?
     fn check_disk(&mut self, now: Millis, events: &mut Vec<Event>) {
         if now.since(self.disk_checked) < 1000 {
             return;
@@ -299,6 +300,10 @@ impl CoreThread {
         if let Some(full) = self.store.is_disk_full() {
             self.status.disk_full.store(full, Ordering::Relaxed);
             events.push(Event::DiskFull(full));
+        }
+        let pinned = self.store.pins();
+        if !pinned.is_empty() {
+            events.push(Event::Pinned(pinned));
         }
     }
 

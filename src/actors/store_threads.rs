@@ -78,6 +78,11 @@ impl StoreThreads {
         let _ = self.reads.send(Read::NextId);
     }
 
+    /// Entities whose journals hold up the oldest segment of a long journal.
+    pub fn pins(&self) -> Vec<EntityKey> {
+        self.store.pins()
+    }
+
     /// Whether the disk has less room than commands need; `None` where the
     /// engine cannot know.
     pub fn is_disk_full(&self) -> Option<bool> {

@@ -1,0 +1,155 @@
+//! Durable commands per second, from admission to the acknowledgement that
+//! their commit released: a whole node without its sockets, on the embedded
+//! store. In the same run, on the same disk: bare appends with `fdatasync`,
+//! alone and in batches as large as the node's were.
+//!
+//! `cargo bench --bench durable_commands -- [PLAYERS] [SECONDS]`
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use starmesh::actors::entities::Entities;
+use starmesh::actors::node::Node;
+use starmesh::actors::ports::{SessionPort, ToSession};
+use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::config::Config;
+use starmesh::entity::commands::PlayerCommand;
+use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::input::Connect;
+use starmesh::sim::{Command, UnitIds, rules};
+use starmesh::store::sled::{Options, Sled};
+
+/// Commands each player has unanswered: what an entity takes of one session.
+const UNANSWERED: u32 = 32;
+
+/// A player that sends a command for every answer.
+struct Player {
+    id: PlayerId,
+    place: Mutex<Option<(SessionId, EntityKey, u64)>>,
+    sequence: AtomicU32,
+    answered: Arc<AtomicU64>,
+    rejected: Arc<AtomicU64>,
+    entities: Entities,
+}
+
+impl SessionPort for Player {
+    fn deliver(&self, message: ToSession) {
+        match message {
+            ToSession::Player(PlayerEffect::Connected(connected)) => {
+                let entity = EntityKey::Sector(connected.presence[0].sector);
+                *self.place.lock().unwrap() =
+                    Some((connected.session, entity, connected.connection));
+            }
+            ToSession::Player(PlayerEffect::Answered(_)) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                self.order();
+            }
+            ToSession::Rejected { .. } => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Player {
+    fn order(&self) {
+        let Some((session, entity, connection)) = *self.place.lock().unwrap() else { return };
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        // Whose unit it is does not matter: a refusal is journalled like all.
+        let units = UnitIds::new(vec![UnitId(1)]).unwrap();
+        let command =
+            PlayerCommand { player: self.id, session, sequence, command: Command::Stop { units } };
+        self.entities.command(connection, entity, command);
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let players: u64 = args.next().map_or(500, |arg| arg.parse().unwrap());
+    let seconds: u64 = args.next().map_or(3, |arg| arg.parse().unwrap());
+    actix::System::new().block_on(run(players, Duration::from_secs(seconds)));
+}
+
+async fn run(players: u64, time: Duration) {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let store = Arc::new(Sled::open(&folder.path().join("store"), Options::default()).unwrap());
+    let config = Config::with("[store]\nfree_min_mib = 0").unwrap();
+    let node = Node::start(&config, rules::file::built_in().unwrap(), store).unwrap();
+    let (answered, rejected) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let fleet: Vec<Arc<Player>> =
+        (1..=players).map(|id| player(&node, id, &answered, &rejected)).collect();
+    while fleet.iter().any(|player| player.place.lock().unwrap().is_none()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (cpu, before) = (process_cpu(), node.summary());
+    let began = Instant::now();
+    for player in &fleet {
+        (0..UNANSWERED).for_each(|_| player.order());
+    }
+    tokio::time::sleep(time).await;
+    let elapsed = began.elapsed().as_secs_f64();
+    let commands = answered.load(Ordering::Relaxed) as f64;
+    let after = node.summary();
+    let commits = (after.core.commits - before.core.commits) as f64;
+    let bytes = (after.core.record_bytes - before.core.record_bytes) as f64;
+    let cores = (process_cpu() - cpu) / elapsed;
+    println!("players {players}, {UNANSWERED} commands of each unanswered, {elapsed:.1} s");
+    println!("durable commands/s {:>12.0}", commands / elapsed);
+    println!("commits/s          {:>12.0}", commits / elapsed);
+    println!("commands/commit    {:>12.1}", commands / commits);
+    println!("journal bytes/cmd  {:>12.1}", bytes / commands);
+    println!("cores used         {cores:>12.2}");
+    println!("rejected           {:>12}", rejected.load(Ordering::Relaxed));
+    let batch = (bytes / commits).max(64.0) as usize;
+    for size in [64, batch] {
+        let rate = appends(folder.path().join("raw").as_path(), size);
+        println!("bare append + fdatasync of {size} B: {rate:.0}/s");
+    }
+    std::mem::forget(node);
+    std::process::exit(0);
+}
+
+fn player(
+    node: &Node,
+    id: u64,
+    answered: &Arc<AtomicU64>,
+    rejected: &Arc<AtomicU64>,
+) -> Arc<Player> {
+    let player = Arc::new(Player {
+        id: PlayerId(id),
+        place: Mutex::new(None),
+        sequence: AtomicU32::new(0),
+        answered: answered.clone(),
+        rejected: rejected.clone(),
+        entities: node.entities.clone(),
+    });
+    let connection = node.entities.ports.open(player.clone());
+    node.entities.connect(Connect { player: PlayerId(id), connection, resume: None }).unwrap();
+    player
+}
+
+/// Appends of `size` bytes per second, each synchronised, for half a second.
+fn appends(path: &std::path::Path, size: usize) -> f64 {
+    let mut file = File::create(path).unwrap();
+    let bytes = vec![7; size];
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_millis(500) {
+        file.write_all(&bytes).unwrap();
+        file.sync_data().unwrap();
+        count += 1;
+    }
+    f64::from(count) / began.elapsed().as_secs_f64()
+}
+
+/// Seconds of processor time of this process so far.
+fn process_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
