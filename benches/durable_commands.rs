@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ use starmesh::store::sled::{Options, Sled};
 
 /// Commands each player has unanswered: what an entity takes of one session.
 const UNANSWERED: u32 = 32;
+
+/// Whether players send no more.
+static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// A player that sends a command for every answer.
 struct Player {
@@ -57,6 +60,9 @@ impl SessionPort for Player {
 
 impl Player {
     fn order(&self) {
+        if ENDED.load(Ordering::Relaxed) {
+            return;
+        }
         let Some((session, entity, connection)) = *self.place.lock().unwrap() else { return };
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         // Whose unit it is does not matter: a refusal is journalled like all.
@@ -92,6 +98,7 @@ async fn run(players: u64, time: Duration) {
     }
     tokio::time::sleep(time).await;
     let elapsed = began.elapsed().as_secs_f64();
+    ENDED.store(true, Ordering::Relaxed);
     let commands = answered.load(Ordering::Relaxed) as f64;
     let after = node.summary();
     let commits = (after.core.commits - before.core.commits) as f64;
@@ -109,8 +116,7 @@ async fn run(players: u64, time: Duration) {
         let rate = appends(folder.path().join("raw").as_path(), size);
         println!("bare append + fdatasync of {size} B: {rate:.0}/s");
     }
-    std::mem::forget(node);
-    std::process::exit(0);
+    node.stop().await;
 }
 
 fn player(
