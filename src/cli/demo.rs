@@ -1,9 +1,183 @@
-//! `starmesh demo`: one node and its scripted players in one process.
+//! `starmesh demo`: a node and its scripted players in one process. The players
+//! are clients like any other: they reach the node over WebSockets only.
 
-/// Run a node with 20 scripted players until Ctrl-C.
+mod meter;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+
+use super::{node, settings};
+use crate::client::Target;
+use crate::config::{Config, Override};
+use crate::gateway::server::Server;
+use crate::protocol::http::WEBSOCKET_PATH;
+use crate::sim::rules;
+use crate::swarm::{self, Report, Scenario, Stats, SwarmConfig, SwarmError};
+use crate::telemetry::{Recorder, logging};
+use meter::{Meter, Reading};
+
+const SETTINGS_NAME: &str = "config/scenarios/demo.toml";
+const SETTINGS: &str = include_str!("../../config/scenarios/demo.toml");
+const SCENARIO: &str = "frontier";
+/// Players come one after the other over this time.
+const RAMP: Duration = Duration::from_secs(3);
+/// As good as for ever, and far from what a clock cannot add.
+const DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Players have so long to see what they were promised when the demo stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Run a node with scripted players until Ctrl-C; it goes on where it stopped.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where the demo's world is kept.
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    data: PathBuf,
+    /// Where HTTP and WebSocket listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// How many players.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    players: u32,
+}
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no demo yet")
+impl Args {
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut flags =
+            vec![Override::flag("--data", "node", "data", self.data.display().to_string())];
+        flags.extend(self.http.iter().map(|at| Override::flag("--http", "http", "listen", at)));
+        settings::layered(Some((SETTINGS_NAME, SETTINGS)), flags)
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let config = args.config()?;
+    logging::init(config.telemetry.log_format, &config.telemetry.log_level)?;
+    let recorder = Recorder::install()?;
+    actix::System::new().block_on(play(&args, &config, recorder))
+}
+
+/// Runs node and players until Ctrl-C or SIGTERM, or until the node may not go
+/// on.
+async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<()> {
+    let mut server = Server::start(config, rules::file::built_in()?, recorder).await?;
+    introduce(args, &server);
+    let deposed = server.take_deposed();
+    let mut players = Players::start(args.players, &server.url())?;
+    let why = tokio::select! {
+        () = node::stop_signal() => None,
+        why = ended(deposed) => Some(why),
+        () = watch(&server, &players.stats) => None,
+    };
+    println!("\nstopping");
+    let report = players.stop().await;
+    server.stop().await;
+    if let Some(why) = why {
+        anyhow::bail!("the node may not go on: {why}");
+    }
+    conclude(args, report)
+}
+
+fn introduce(args: &Args, server: &Server) {
+    let url = server.url();
+    let summary = server.summary();
+    let socket = url.replacen("http", "ws", 1);
+    println!("a node with {} scripted players, kept in {}", args.players, args.data.display());
+    println!("  players   {socket}{WEBSOCKET_PATH}");
+    println!("  HTTP      {url}");
+    println!("  metrics   {url}/metrics");
+    println!("begins at tick {} with {} units", summary.core.tick, summary.tables.units);
+    println!("Ctrl-C stops it; started again it goes on where it stopped\n");
+}
+
+/// Resolves with the reason when the node owns nothing any more.
+async fn ended(deposed: Option<oneshot::Receiver<String>>) -> String {
+    match deposed {
+        Some(deposed) => deposed.await.unwrap_or_default(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows a line a second for ever: always the same one on a terminal.
+async fn watch(server: &Server, stats: &Stats) {
+    let mut beat = interval(Duration::from_secs(1));
+    let mut meter = Meter::new(reading(server, stats));
+    let (begin, end) = if std::io::stdout().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+    beat.tick().await;
+    loop {
+        beat.tick().await;
+        let line = meter.line(reading(server, stats));
+        print!("{begin}{line}{end}");
+        // Nobody reads: nobody misses the line.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+fn reading(server: &Server, stats: &Stats) -> Reading {
+    let summary = server.summary();
+    let counts = stats.lock();
+    Reading {
+        players: summary.connections as u64,
+        units: summary.tables.units,
+        commits: summary.core.commits,
+        steps: summary.tables.steps,
+        faults: counts.desyncs + counts.losses,
+        latency: counts.latency.clone(),
+    }
+}
+
+/// The scripted players, at play.
+struct Players {
+    stats: Arc<Stats>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<Report, SwarmError>>,
+}
+
+impl Players {
+    fn start(clients: u32, url: &str) -> anyhow::Result<Players> {
+        let stats = Arc::new(Stats::new());
+        let (stop, stopped) = watch::channel(false);
+        let config = SwarmConfig {
+            target: url.parse::<Target>().context("the players need an http address")?,
+            clients,
+            duration: DURATION,
+            ramp: RAMP,
+            scenario_name: SCENARIO.into(),
+            scenario: Scenario::load(SCENARIO)?,
+            seed: seed(),
+            players: "demo".into(),
+            reconnect: true,
+            journal: None,
+        };
+        let task = tokio::spawn(swarm::run(config, stats.clone(), stopped));
+        Ok(Players { stats, stop, task })
+    }
+
+    /// What they found; `None` when they were not done in time.
+    async fn stop(&mut self) -> Option<Report> {
+        // The task has ended already when nobody listens.
+        let _ = self.stop.send(true);
+        timeout(GOODBYE, &mut self.task).await.ok()?.ok()?.ok()
+    }
+}
+
+/// Other orders in every run.
+fn seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A desync or a lost command is an error here as well.
+fn conclude(args: &Args, report: Option<Report>) -> anyhow::Result<()> {
+    if let Some(report) = report {
+        let found = report.desyncs + report.losses;
+        anyhow::ensure!(found == 0, "the players found {found} faults:\n{report}");
+    }
+    println!("stopped; `make demo` goes on from here ({})", args.data.display());
+    Ok(())
 }

@@ -13,10 +13,17 @@ use crate::config::{self, Config, Override};
 /// A file that cannot be read or a wrong setting; both end with exit code 2.
 pub fn load(file: Option<&Path>, flags: Vec<Override>) -> anyhow::Result<Config> {
     let text = file.map(read).transpose()?;
-    let named = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    layered(text.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), flags)
+}
+
+/// As [`load`], of a file that is known already: its name and its text.
+///
+/// # Errors
+/// A wrong setting, which ends with exit code 2.
+pub fn layered(file: Option<(&str, &str)>, flags: Vec<Override>) -> anyhow::Result<Config> {
     let mut overrides = Override::from_env(std::env::vars());
     overrides.extend(flags);
-    Ok(config::load(named, &overrides)?)
+    Ok(config::load(file, &overrides)?)
 }
 
 fn read(file: &Path) -> Result<(String, String), UsageError> {
