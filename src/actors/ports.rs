@@ -52,9 +52,16 @@ impl Ports {
         connection
     }
 
-    /// The connection has `player`'s session from now on.
+    /// The connection has `player`'s session from now on. One that has it
+    /// still, because its client resumed elsewhere, is told that it ended.
     pub fn attach(&self, connection: u64, player: PlayerId, session: SessionId) {
-        self.sessions.insert(player, (session, connection));
+        let before = self.sessions.insert(player, (session, connection));
+        if let Some((session, other)) = before
+            && other != connection
+        {
+            let ended = PlayerEffect::SessionEnded { player, session };
+            self.deliver(other, ToSession::Player(ended));
+        }
     }
 
     /// Forgets a connection, and its session if no newer one took over.
