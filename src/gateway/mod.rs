@@ -13,3 +13,5 @@ pub mod queue;
 pub mod server;
 #[deny(clippy::disallowed_types, clippy::float_arithmetic)]
 pub mod session;
+#[cfg(feature = "server")]
+pub mod ws;

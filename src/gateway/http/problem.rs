@@ -34,6 +34,8 @@ pub enum Kind {
     BodyTooLarge,
     UnsupportedMediaType,
     RequestTimeout,
+    UpgradeRequired,
+    UnknownSubprotocol,
     Internal,
 }
 
@@ -58,6 +60,10 @@ impl Kind {
                 (415, "unsupported-media-type", "The body has another type")
             }
             Kind::RequestTimeout => (408, "request-timeout", "The request took too long to arrive"),
+            Kind::UpgradeRequired => (426, "upgrade-required", "Only a WebSocket is served here"),
+            Kind::UnknownSubprotocol => {
+                (400, "unknown-subprotocol", "No subprotocol named is spoken here")
+            }
             Kind::Internal => (500, "internal", "A fault of this service"),
         }
     }
