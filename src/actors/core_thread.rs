@@ -321,6 +321,7 @@ impl CoreThread {
         let counts = self.core.counts();
         self.status.time_ms.store(now.0, Ordering::Relaxed);
         if counts.tick != self.counted.tick {
+            metrics::TICK_GAP.record(self.status.stalled().as_secs_f64());
             self.status.note_tick(counts.tick);
             metrics::TICK.set(counts.tick as f64);
         }

@@ -162,7 +162,7 @@ impl Desk {
         let is_tick = matches!(message, ToTable::Tick { .. });
         self.table.handle(message);
         if is_tick {
-            metrics::STEP_SECONDS.record(began.elapsed().as_secs_f64());
+            metrics::TICK_SECONDS.record(began.elapsed().as_secs_f64());
         }
         is_tick
     }
@@ -189,6 +189,9 @@ impl Desk {
 
     fn report(&mut self, counts: TableCounts) {
         metrics::STEPS.increment(counts.steps - self.counted.steps);
+        // Every arbiter adds what changed in its own table.
+        metrics::UNITS.add(counts.units as f64 - self.counted.units as f64);
+        metrics::ENTITIES.add(counts.entities as f64 - self.counted.entities as f64);
         let misfits = counts.misfits - self.counted.misfits;
         if misfits > 0 {
             tracing::error!(misfits, "records did not fit their entities, which were dropped");

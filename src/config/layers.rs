@@ -239,16 +239,12 @@ fn check_relations(config: &Config) -> Result<(), (&'static str, String)> {
         let expected = "a loopback address, or tls_certificate and tls_key, or behind_proxy = true";
         return Err(("http.listen", expected.to_string()));
     }
-    if config.node.roles.is_empty() {
-        return Err(("node.roles", "at least one role".to_string()));
-    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::EngineKind;
 
     #[track_caller]
     fn check_file(text: &str, expected: &str) {
@@ -265,7 +261,7 @@ mod tests {
     #[test]
     fn accepts_the_defaults() {
         let config = load(None, &[]).unwrap();
-        assert_eq!(config.store.engine, EngineKind::Sled);
+        assert_eq!(config.node.name.as_str(), "node-1");
         assert_eq!(config.limits.moves_per_minute.u64(), 20);
         assert_eq!(config.http.tls_key, None);
     }
@@ -302,7 +298,7 @@ mod tests {
         check_file(
             "# mine\n[engine]\narbiters = 2\nthreads = 4\n",
             "my.toml:4: unknown setting engine.threads; \
-             expected one of arbiters, snapshots_at_once, loads_at_once",
+             expected one of arbiters, loads_at_once",
         );
         check_file(
             "[motor]\nthreads = 4\n",
@@ -335,8 +331,8 @@ mod tests {
             "my.toml:2: engine.arbiters: found -1, expected a whole number from 1 to 256",
         );
         check_file(
-            "[store]\nengine = \"disk\"\n",
-            "my.toml:2: store.engine: found \"disk\", expected one of \"sled\", \"memory\"",
+            "[telemetry]\nlog_format = \"xml\"\n",
+            "my.toml:2: telemetry.log_format: found \"xml\", expected one of \"text\", \"json\"",
         );
         check_file(
             "[http]\nlisten = \"localhost\"\n",
@@ -369,7 +365,7 @@ mod tests {
             "STARMESH_ENGINE__THREADS",
             "1",
             "environment variable STARMESH_ENGINE__THREADS: unknown setting engine.threads; \
-             expected one of arbiters, snapshots_at_once, loads_at_once",
+             expected one of arbiters, loads_at_once",
         );
         check_env(
             "STARMESH_HTTP__WORKERS",

@@ -13,8 +13,8 @@ mod values;
 pub use layers::{ConfigError, Origin, Override, load};
 pub use network::Network;
 pub use sections::{
-    Config, Engine, EngineKind, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader, Role,
-    Sessions, StoreSettings, Telemetry,
+    Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader, Sessions,
+    StoreSettings, Telemetry,
 };
 pub use values::{Bounded, NodeName};
 

@@ -31,18 +31,8 @@ pub struct NodeSettings {
     pub name: NodeName,
     #[serde(deserialize_with = "path")]
     pub data: PathBuf,
-    pub roles: Vec<Role>,
     #[serde(deserialize_with = "optional_path")]
     pub ready_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Sector,
-    Coordinator,
-    Meta,
-    Gateway,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,9 +68,8 @@ fn listen_address<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
-    pub engine: EngineKind,
     pub free_min_mib: Bounded<0, 1_048_576>,
-    pub cache_mib: Bounded<1, 65_536>,
+    pub journal_max_mib: Bounded<128, 1_048_576>,
     pub reads_at_once: Bounded<1, 1_024>,
     pub read_timeout_ms: Bounded<10, 60_000>,
     pub write_timeout_ms: Bounded<100, 60_000>,
@@ -93,8 +82,9 @@ impl StoreSettings {
         self.free_min_mib.u64() << 20
     }
 
-    pub fn cache_bytes(&self) -> u64 {
-        self.cache_mib.u64() << 20
+    /// What the journal may grow to before snapshots are asked for.
+    pub fn journal_max_bytes(&self) -> u64 {
+        self.journal_max_mib.u64() << 20
     }
 
     pub fn read_timeout(&self) -> Duration {
@@ -104,13 +94,6 @@ impl StoreSettings {
     pub fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms.u64())
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineKind {
-    Sled,
-    Memory,
 }
 
 /// Used only when a galaxy is made; the store's values hold from then on.
@@ -182,7 +165,6 @@ pub struct Sessions {
 #[serde(deny_unknown_fields)]
 pub struct Engine {
     pub arbiters: Bounded<1, 256>,
-    pub snapshots_at_once: Bounded<1, 64>,
     pub loads_at_once: Bounded<1, 1_024>,
 }
 

@@ -164,7 +164,8 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
     let folder = config.node.data.clone();
     std::fs::create_dir_all(&folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
-    let options = Options::default();
+    let journal_bytes_max = config.store.journal_max_bytes();
+    let options = Options { journal_bytes_max, ..Options::default() };
     let opened = Sled::open(&folder.join("store"), options);
     Ok(Arc::new(opened.map_err(|source| ServeError::Store { folder, source })?))
 }

@@ -97,6 +97,11 @@ impl GaugeMetric {
     pub fn set(&self, value: f64) {
         self.with(&[]).set(value);
     }
+
+    /// Adds to a gauge without labels that several threads count together.
+    pub fn add(&self, more: f64) {
+        self.with(&[]).increment(more);
+    }
 }
 
 impl HistogramMetric {
@@ -136,18 +141,16 @@ metrics_list! {
     // Entities and time
     TICK: GaugeMetric = "starmesh_node_tick_count" []
         "The node's tick.";
-    TICK_LAG: HistogramMetric = "starmesh_node_tick_lag_seconds" []
-        "How much later than due a tick began.";
-    ENTITIES: GaugeMetric = "starmesh_entity_owned_count" ["kind"]
-        "Entities this node owns, by kind.";
+    TICK_GAP: HistogramMetric = "starmesh_node_tick_gap_seconds" []
+        "Time between two ticks of the node: 0.1 when it keeps time.";
+    TICK_SECONDS: HistogramMetric = "starmesh_node_tick_seconds" []
+        "Time one thread took for one tick of its entities.";
+    ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
+        "Entities that run on this node.";
     STEPS: CounterMetric = "starmesh_entity_steps_total" []
         "Steps of entities.";
-    STEP_SECONDS: HistogramMetric = "starmesh_entity_step_seconds" []
-        "Time of one step of one entity.";
     RECORDS: CounterMetric = "starmesh_entity_records_total" []
         "Records appended to journals.";
-    ENTITY_RESTARTS: CounterMetric = "starmesh_entity_restarts_total" []
-        "Entities that panicked and were loaded again from their journal.";
     UNITS: GaugeMetric = "starmesh_sector_units_count" []
         "Units in the sectors of this node.";
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]
@@ -247,12 +250,15 @@ mod tests {
         let recorder = crate::telemetry::Recorder::install().unwrap();
         COMMITS.increment(3);
         COMMIT_SECONDS.record(0.002);
-        ENTITIES.with(&["sector"]).set(7.0);
+        LOGINS.with(&["accepted"]).increment(7);
+        ENTITIES.add(3.0);
+        ENTITIES.add(-1.0);
         recorder.upkeep();
         let text = recorder.render();
         assert!(text.contains("starmesh_store_commits_total 3"), "{text}");
         assert!(text.contains("starmesh_store_commit_seconds_bucket{le=\"0.0025\"} 1"), "{text}");
-        assert!(text.contains("starmesh_entity_owned_count{kind=\"sector\"} 7"), "{text}");
+        assert!(text.contains("starmesh_account_logins_total{outcome=\"accepted\"} 7"), "{text}");
+        assert!(text.contains("starmesh_entity_running_count 2"), "{text}");
         assert!(text.contains("# HELP starmesh_store_commits_total Commits that became durable."));
     }
 }
