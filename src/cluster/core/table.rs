@@ -169,12 +169,14 @@ impl Table {
         }
     }
 
-    /// Takes an input that is no command: for a ledger, say.
+    /// Takes an input that is no command: for a ledger, say. That a connection
+    /// is lost is taken also while time stands still: it happened, and a
+    /// session that nobody is known to have left could be resumed for ever.
     ///
     /// # Errors
-    /// When the entity is not here, or time stands still.
+    /// When the entity is not here, has too much waiting, or time stands still.
     pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
-        if self.away {
+        if self.away && !matches!(input, Input::Left { .. }) {
             return Err(Unavailable::StoreAway);
         }
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
