@@ -91,8 +91,11 @@ impl Ports {
         ports.iter().for_each(|port| port.deliver(message.clone()));
     }
 
-    /// Brings what entities released to the connections it is for.
-    pub fn release(&self, release: Release) {
+    /// Brings what entities released to the connections it is for. Returns a
+    /// session that was given to a connection that has gone: its ledger is to
+    /// be told, or it would count as open for ever.
+    #[must_use]
+    pub fn release(&self, release: Release) -> Option<(PlayerId, SessionId)> {
         match release {
             Release::Update { observer, entity, update } => {
                 self.deliver(observer, ToSession::Update { entity, update });
@@ -102,6 +105,9 @@ impl Ports {
             }
             Release::Player(PlayerEffect::Connected(connected)) => {
                 let connection = connected.connection;
+                if !self.connections.contains_key(&connection) {
+                    return Some((connected.player, connected.session));
+                }
                 self.attach(connection, connected.player, connected.session);
                 let effect = PlayerEffect::Connected(connected);
                 self.deliver(connection, ToSession::Player(effect));
@@ -111,7 +117,7 @@ impl Ports {
                     PlayerEffect::Answered(answer) => (answer.player, answer.session),
                     PlayerEffect::SessionEnded { player, session }
                     | PlayerEffect::Presence { player, session, .. } => (*player, *session),
-                    PlayerEffect::Connected(_) => return,
+                    PlayerEffect::Connected(_) => return None,
                 };
                 let holder = self.sessions.get(&player).map(|entry| *entry);
                 if let Some((newest, connection)) = holder
@@ -121,5 +127,6 @@ impl Ports {
                 }
             }
         }
+        None
     }
 }

@@ -178,12 +178,14 @@ impl Desk {
 
     fn flush(&mut self) {
         self.flushing = false;
+        for release in self.table.drain_released() {
+            if let Some((player, session)) = self.ports.release(release) {
+                self.table.leave(player, session);
+            }
+        }
         let to_core = self.table.drain_core();
         if !to_core.is_empty() {
             self.core.send(ToCore::FromTable(to_core));
-        }
-        for release in self.table.drain_released() {
-            self.ports.release(release);
         }
     }
 

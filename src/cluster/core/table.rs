@@ -187,6 +187,12 @@ impl Table {
         Ok(())
     }
 
+    /// A session was given here to a connection that had gone.
+    pub fn leave(&mut self, player: PlayerId, session: SessionId) {
+        let ledger = self.world.ledger_of(player);
+        self.submit(ledger, Input::Left { player, session });
+    }
+
     /// What the core is to be told, in order.
     pub fn drain_core(&mut self) -> Vec<FromTable> {
         std::mem::take(&mut self.to_core)
