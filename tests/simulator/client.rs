@@ -1,0 +1,348 @@
+//! Owns a scripted client: connects, attaches, commands its units and others',
+//! repeats, comes back after anything. What it hears it hands to the judge.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, Tick, UnitId};
+use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
+use starmesh::entity::effect::{Connected, SectorPresence};
+use starmesh::sim::{Command, Target, UnitIds};
+use starmesh::view::place::{Applied, PlaceView};
+
+use crate::gateway::{Request, ToClient};
+use crate::outside::Outside;
+use crate::queue::Happening;
+use crate::scene::{Fact, Seen};
+
+/// Commands a client leaves unanswered at most.
+const UNANSWERED_MAX: usize = 32;
+/// An answered command is sent again at most this much later.
+const REPEAT_MS_MAX: u64 = 20_000;
+
+/// A scripted client.
+pub struct Client {
+    index: usize,
+    player: PlayerId,
+    connection: Option<Connection>,
+    session: Option<SessionId>,
+    sequence: u32,
+    pending: BTreeMap<u32, Pending>,
+    /// Answered, newest last, and when.
+    answered: VecDeque<(u64, u32, EntityKey, Command)>,
+    sectors: BTreeSet<SectorId>,
+    /// Another device has taken over in the calm: this one stays away.
+    retired: bool,
+    /// From when until when it does nothing.
+    quiet: (u64, u64),
+}
+
+struct Connection {
+    number: u64,
+    since: u64,
+    open: bool,
+    places: BTreeMap<EntityKey, Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    view: PlaceView,
+    asked: u64,
+}
+
+struct Pending {
+    entity: EntityKey,
+    command: Command,
+    sent: u64,
+    patience: u64,
+}
+
+impl Client {
+    pub fn new(index: usize, player: u64) -> Client {
+        Client {
+            index,
+            player: PlayerId(player),
+            connection: None,
+            session: None,
+            sequence: 0,
+            pending: BTreeMap::new(),
+            answered: VecDeque::new(),
+            sectors: BTreeSet::new(),
+            retired: false,
+            quiet: (0, 0),
+        }
+    }
+
+    /// Does nothing in that time, as if its player had gone away.
+    pub fn be_quiet(&mut self, from: u64, until: u64) {
+        self.quiet = (from, until);
+    }
+
+    /// Why it cannot be left alone yet.
+    pub fn unsettled(&self) -> Option<String> {
+        let open = self.connection.as_ref().is_some_and(|connection| connection.open);
+        if self.retired || (open && self.pending.is_empty() && !self.sectors.is_empty()) {
+            return None;
+        }
+        let waiting: Vec<u32> = self.pending.keys().copied().collect();
+        Some(format!("client {} (open: {open}) waits for {waiting:?}", self.index))
+    }
+
+    /// Does what is to be done now, and comes again later.
+    pub fn act(&mut self, out: &mut Outside) {
+        let next = out.random.within(50..=400);
+        let (from, until) = self.quiet;
+        let pause = if out.now < from { 0 } else { until.saturating_sub(out.now) };
+        out.push_in(next.max(pause), Happening::ClientActs(self.index));
+        if pause > 0 {
+            // Its socket takes nothing, so the gateway closes the connection.
+            self.hang_up(out);
+            return;
+        }
+        if self.retired {
+            return;
+        }
+        match &self.connection {
+            None => self.connect(out),
+            Some(connection) if !connection.open => {
+                if out.now > connection.since + 3000 {
+                    self.hang_up(out);
+                }
+            }
+            Some(_) => self.act_connected(out),
+        }
+    }
+
+    fn connect(&mut self, out: &mut Outside) {
+        let number = out.connection();
+        let resume = self.session.filter(|_| out.calm || out.random.chance(850));
+        let places = BTreeMap::new();
+        self.connection = Some(Connection { number, since: out.now, open: false, places });
+        let (client, player) = (self.index, self.player);
+        out.send_request(number, &Request::Connect { client, player, resume });
+    }
+
+    fn hang_up(&mut self, out: &mut Outside) {
+        if let Some(connection) = self.connection.take() {
+            out.send_request(connection.number, &Request::Close);
+        }
+    }
+
+    fn act_connected(&mut self, out: &mut Outside) {
+        if !out.calm && out.random.chance(15) {
+            return self.hang_up(out);
+        }
+        self.observe(out);
+        self.resend(out);
+        if !out.calm {
+            let commands = out.random.below(4);
+            (0..commands).for_each(|_| self.command(out));
+            self.repeat(out);
+        }
+    }
+
+    /// Asks for what it does not see, and at times for what it does.
+    fn observe(&mut self, out: &mut Outside) {
+        let Some(connection) = &mut self.connection else { return };
+        for sector in &self.sectors {
+            let key = EntityKey::Sector(*sector);
+            let is_new = !connection.places.contains_key(&key);
+            let place = connection.places.entry(key).or_default();
+            let waits = place.view.tick().is_none() && out.now > place.asked + 2000;
+            if is_new || waits || out.random.chance(15) {
+                place.asked = out.now;
+                out.send_request(connection.number, &Request::Observe(key));
+            }
+        }
+    }
+
+    /// Sends again what is not answered, in order.
+    fn resend(&mut self, out: &mut Outside) {
+        let Some(connection) = &self.connection else { return };
+        for (sequence, pending) in &mut self.pending {
+            if out.now >= pending.sent + pending.patience {
+                pending.sent = out.now;
+                pending.patience = out.random.within(300..=3000);
+                let (entity, command) = (pending.entity, pending.command.clone());
+                let request = Request::Command { entity, sequence: *sequence, command };
+                out.send_request(connection.number, &request);
+            }
+        }
+    }
+
+    fn command(&mut self, out: &mut Outside) {
+        let (Some(connection), Some(session)) = (&self.connection, self.session) else { return };
+        if self.pending.len() >= UNANSWERED_MAX {
+            return;
+        }
+        let sectors: Vec<SectorId> = self.sectors.iter().copied().collect();
+        let Some(sector) = out.random.pick(&sectors).copied() else { return };
+        let entity = EntityKey::Sector(sector);
+        let Some(command) = self.invent(sector, out) else { return };
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let of_player =
+            PlayerCommand { player: self.player, session, sequence, command: command.clone() };
+        out.witness.note(&Fact::Commanded { entity, command: &of_player });
+        let request = Request::Command { entity, sequence, command: command.clone() };
+        out.send_request(connection.number, &request);
+        let patience = out.random.within(300..=3000);
+        self.pending.insert(sequence, Pending { entity, command, sent: out.now, patience });
+    }
+
+    /// A command for some units it sees, or for one it makes up.
+    fn invent(&self, sector: SectorId, out: &mut Outside) -> Option<Command> {
+        let place = self.connection.as_ref()?.places.get(&EntityKey::Sector(sector));
+        let seen: Vec<UnitId> =
+            place.into_iter().flat_map(|place| place.view.units()).map(|unit| unit.id).collect();
+        let first = out.random.pick(&seen).copied();
+        let first = first.filter(|_| !out.random.chance(30));
+        let mut ids = vec![first.unwrap_or(UnitId(1 + out.random.below(1 << 30)))];
+        ids.extend(out.random.pick(&seen).copied().filter(|id| *id != ids[0]));
+        let units = UnitIds::new(ids).ok()?;
+        Some(match out.random.below(10) {
+            0 => Command::Stop { units },
+            1 => Command::Hold { units },
+            _ => {
+                let (x, y) = (out.random.number() as u32, out.random.number() as u32);
+                Command::Move {
+                    units,
+                    target: Target { sector, position: CompressedPosition { x, y } },
+                }
+            }
+        })
+    }
+
+    /// At times sends an answered command once more.
+    fn repeat(&mut self, out: &mut Outside) {
+        while self.answered.front().is_some_and(|(at, ..)| *at + REPEAT_MS_MAX < out.now) {
+            self.answered.pop_front();
+        }
+        let Some(connection) = &self.connection else { return };
+        if self.answered.is_empty() || !out.random.chance(100) {
+            return;
+        }
+        let index = out.random.below(self.answered.len() as u64) as usize;
+        let (_, sequence, entity, command) = self.answered[index].clone();
+        out.send_request(connection.number, &Request::Command { entity, sequence, command });
+    }
+
+    /// Takes a message of a connection.
+    pub fn hear(&mut self, number: u64, message: ToClient, out: &mut Outside) {
+        if self.connection.as_ref().is_none_or(|connection| connection.number != number) {
+            return;
+        }
+        match message {
+            ToClient::Connected(connected) => self.connected(connected, out),
+            ToClient::Answered(answer) => self.answered(&answer, out),
+            ToClient::SessionEnded(session) => {
+                if self.session == Some(session) {
+                    self.session_ended(out);
+                }
+            }
+            ToClient::Presence(presence) => self.present(&presence),
+            ToClient::Rejected { sequence } => {
+                if let Some(pending) = self.pending.get_mut(&sequence) {
+                    pending.patience = out.random.within(300..=1500);
+                }
+            }
+            ToClient::Attached(entity, last) => self.attached(entity, last.ok(), out),
+            ToClient::NotObserved(entity) => {
+                let places = self.connection.iter_mut().map(|c| &mut c.places);
+                places.filter_map(|places| places.get_mut(&entity)).for_each(|p| p.asked = 0);
+            }
+            ToClient::Gone(entity) => {
+                let never = format!("{entity} is gone from the only node");
+                out.witness.note(&Fact::Never(never));
+            }
+            ToClient::Keyframe(entity, keyframe) => {
+                let tick = Tick(keyframe.full_tick);
+                let told = keyframe.units.iter().map(|unit| unit.id).collect();
+                let applied = |view: &mut PlaceView| view.handle_keyframe(&keyframe);
+                self.see(entity, tick, true, told, applied, out);
+            }
+            ToClient::Delta { entity, tick, delta } => {
+                let told = delta.units.iter().map(|unit| unit.id).collect();
+                let applied = |view: &mut PlaceView| view.handle_delta(tick.0 as u16, &delta);
+                self.see(entity, tick, false, told, applied, out);
+            }
+            ToClient::Closed => self.connection = None,
+        }
+    }
+
+    fn connected(&mut self, connected: Connected, out: &mut Outside) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.open = true;
+        if self.session != Some(connected.session) {
+            self.session = Some(connected.session);
+            self.sequence = 0;
+            self.pending.clear();
+            self.answered.clear();
+        }
+        connected.presence.iter().for_each(|presence| self.present(presence));
+        let entities: BTreeSet<EntityKey> = self.pending.values().map(|p| p.entity).collect();
+        let Some(connection) = &self.connection else { return };
+        for entity in entities {
+            out.send_request(connection.number, &Request::Attach(entity));
+        }
+    }
+
+    fn present(&mut self, presence: &SectorPresence) {
+        if presence.counts.is_empty() {
+            self.sectors.remove(&presence.sector);
+        } else {
+            self.sectors.insert(presence.sector);
+        }
+    }
+
+    /// Sends at once what the entity may not have.
+    fn attached(&mut self, entity: EntityKey, last: Option<Option<u32>>, out: &mut Outside) {
+        match last {
+            Some(None) => self.session_ended(out),
+            Some(Some(_)) => {
+                let pending = self.pending.values_mut().filter(|p| p.entity == entity);
+                pending.for_each(|pending| pending.patience = 0);
+                self.resend(out);
+            }
+            None => {}
+        }
+    }
+
+    fn session_ended(&mut self, out: &mut Outside) {
+        self.session = None;
+        self.pending.clear();
+        self.answered.clear();
+        self.hang_up(out);
+        self.retired = out.calm;
+    }
+
+    fn answered(&mut self, answer: &CommandAnswer, out: &mut Outside) {
+        out.witness.note(&Fact::Heard(answer));
+        if self.session != Some(answer.session) {
+            return;
+        }
+        if answer.result == CommandResult::SessionEnded {
+            return self.session_ended(out);
+        }
+        if let Some(pending) = self.pending.remove(&answer.sequence) {
+            let entry = (out.now, answer.sequence, pending.entity, pending.command);
+            self.answered.push_back(entry);
+        }
+    }
+
+    fn see(
+        &mut self,
+        entity: EntityKey,
+        tick: Tick,
+        keyframe: bool,
+        told: Vec<UnitId>,
+        apply: impl FnOnce(&mut PlaceView) -> Applied,
+        out: &mut Outside,
+    ) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some(place) = connection.places.get_mut(&entity) else { return };
+        let applied = apply(&mut place.view);
+        let (connection, player) = (connection.number, self.player);
+        let observer = Seen { connection, player, entity, tick, keyframe, told };
+        out.witness.note(&Fact::Seen { observer: &observer, view: &place.view, applied: &applied });
+    }
+}

@@ -1,0 +1,42 @@
+//! The invariants of `semantics.md` section 6 that concern one node, a file
+//! each. Never does anything to the run. Each was shown to bite by breaking
+//! what it guards.
+
+mod accounts;
+mod away;
+mod bounds;
+mod channels;
+mod commands;
+mod order;
+mod outside_view;
+mod publish_barrier;
+mod recovered_tick;
+mod replay;
+mod requests;
+mod sequences;
+mod snapshots;
+mod units;
+mod unknown_commit;
+
+use crate::scene::Invariant;
+
+/// Every invariant, fresh for one run.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<sequences::Sequences>::default(),
+        Box::<publish_barrier::PublishBarrier>::default(),
+        Box::<replay::Replay>::default(),
+        Box::<recovered_tick::RecoveredTick>::default(),
+        Box::<snapshots::Snapshots>::default(),
+        Box::<unknown_commit::UnknownCommit>::default(),
+        Box::<channels::Channels>::default(),
+        Box::<requests::Requests>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<commands::Commands>::default(),
+        Box::<units::Units>::default(),
+        Box::<accounts::Accounts>::default(),
+        Box::<away::Away>::default(),
+        Box::<outside_view::OutsideView>::default(),
+        Box::<order::Order>::default(),
+    ]
+}

@@ -1,0 +1,66 @@
+//! Invariant 29: within a place ticks come in order, and an acknowledgement's
+//! tick is before the first update that shows its effect.
+
+use std::collections::BTreeMap;
+
+use starmesh::base::{EntityKey, Tick, UnitId};
+use starmesh::entity::commands::{CommandAnswer, CommandResult};
+use starmesh::view::place::PlaceView;
+
+use crate::scene::{Fact, Invariant, Scene, Seen};
+
+#[derive(Default)]
+pub struct Order {
+    /// The last tick, and whether a keyframe told it.
+    last: BTreeMap<(u64, EntityKey), (Tick, bool)>,
+    /// First tick at which an update told that a unit will stand there. Drawn
+    /// targets never meet.
+    told: BTreeMap<(EntityKey, UnitId, (i32, i32)), Tick>,
+}
+
+impl Invariant for Order {
+    fn name(&self) -> &'static str {
+        "29 ticks in order, acknowledgements before effects"
+    }
+
+    fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
+        match fact {
+            Fact::Seen { observer, view, .. } => self.seen(observer, view),
+            Fact::Heard(answer) => self.heard(answer),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Order {
+    fn seen(&mut self, seen: &Seen, view: &PlaceView) -> Result<(), String> {
+        for unit in seen.told.iter().filter_map(|id| view.unit(*id)) {
+            if unit.course.is_moving() {
+                let stands = unit.course.arrival(unit.position);
+                let place = (seen.entity, unit.id, (stands.x, stands.y));
+                self.told.entry(place).or_insert(seen.tick);
+            }
+        }
+        let way = (seen.connection, seen.entity);
+        let last = self.last.insert(way, (seen.tick, seen.keyframe));
+        // A keyframe that was asked for comes behind what changed at its tick.
+        let is_later = last.is_none_or(|(tick, keyframe)| {
+            seen.tick > tick || (seen.tick == tick && seen.keyframe && !keyframe)
+        });
+        if is_later {
+            return Ok(());
+        }
+        Err(format!("{} at {:?} after {last:?}", seen.entity, seen.tick))
+    }
+
+    fn heard(&mut self, answer: &CommandAnswer) -> Result<(), String> {
+        let CommandResult::Done(accepted) = &answer.result else { return Ok(()) };
+        let place = (answer.entity, accepted.unit, (accepted.arrival.x, accepted.arrival.y));
+        match self.told.get(&place) {
+            Some(tick) if accepted.steps > 0 && *tick <= answer.tick => {
+                Err(format!("{answer:?}, but its effect was shown at {tick:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Owns one run of the node's process: core, two tables, gateway and the ways
+//! between them, in place of the actors and threads. Everything in it is gone
+//! when it is killed.
+
+use std::sync::Arc;
+
+use starmesh::base::{EntityKey, Millis, NodeId};
+use starmesh::cluster::core::clock::Clock;
+use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
+use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
+use starmesh::cluster::core::table::{Table, Unavailable};
+use starmesh::entity::commands::PlayerCommand;
+use starmesh::entity::commit::{Commit, NodeRow};
+use starmesh::entity::input::{Connect, Input};
+use starmesh::store::{Store, recovery};
+
+use crate::gateway::{Gateway, Request, ToClient};
+use crate::outside::Outside;
+use crate::queue::{InNode, Way};
+use crate::scene::Fact;
+
+pub const NODE: NodeId = NodeId(1);
+const TABLES: usize = 2;
+
+/// A running process.
+pub struct Process {
+    /// Counts processes; what was sent in another is lost.
+    pub id: u64,
+    pub core: NodeCore,
+    pub tables: Vec<Table>,
+    pub gateway: Gateway,
+    clock: Clock,
+    /// The commit under way, and whether the store has done it already.
+    under_way: Option<(Arc<Commit>, bool)>,
+    wake: u64,
+    wake_at: Millis,
+    disk_checked: u64,
+    disk_full: bool,
+    pub ready: bool,
+    /// It owns nothing any more and must end.
+    pub deposed: bool,
+    /// Answers to groups of rows that nobody took yet.
+    pub rows_done: Vec<(u64, bool)>,
+}
+
+fn table_of(entity: EntityKey) -> usize {
+    entity.to_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % TABLES
+}
+
+impl Process {
+    pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
+        let nonce = outside.random.number();
+        let core = NodeCore::new(NODE, nonce, row, outside.world.clone());
+        let tables = (0..TABLES).map(|_| Table::new(outside.world.clone())).collect();
+        let mut process = Process {
+            id,
+            core,
+            tables,
+            gateway: Gateway::default(),
+            clock: Clock::new(outside.wall(), outside.steady()),
+            under_way: None,
+            wake: 0,
+            wake_at: Millis(0),
+            disk_checked: 0,
+            disk_full: false,
+            ready: false,
+            deposed: false,
+            rows_done: Vec::new(),
+        };
+        outside.witness.note(&Fact::Began);
+        process.core_event(Event::Clock, outside);
+        process
+    }
+
+    /// The process is killed: a commit under way is done or not, and nobody
+    /// hears of it.
+    pub fn kill(self, outside: &mut Outside) {
+        self.show_live(outside);
+        if let Some((commit, false)) = self.under_way {
+            outside.store.tear(&commit);
+            outside.witness.note_durable(&commit);
+        }
+        for (number, connection) in self.gateway.connections {
+            outside.send_to_client(connection.client, number, ToClient::Closed);
+        }
+        outside.witness.note(&Fact::Ended);
+    }
+
+    /// Has the invariants look at what the node has of its entities.
+    pub fn show_live(&self, outside: &mut Outside) {
+        for table in &self.tables {
+            for key in table.keys() {
+                if let Some(entity) = table.entity(key) {
+                    outside.witness.note(&Fact::Live(entity));
+                }
+            }
+        }
+    }
+
+    pub fn handle(&mut self, message: InNode, outside: &mut Outside) {
+        match message {
+            InNode::Core(event) => self.core_event(event, outside),
+            InNode::FromTable(messages) => {
+                let now = self.node_time(outside);
+                self.core.handle_all(messages.into_iter().map(Event::FromTable), now);
+                self.run_effects(now, outside);
+            }
+            InNode::ToTable(index, message) => {
+                self.tables[index].handle(message);
+                self.flush(index, outside);
+            }
+            InNode::CommitNow(commit) => self.commit(&commit, outside),
+            InNode::ScanOwned => match recovery::owned(&outside.store, NODE) {
+                Ok(owned) => self.core_event(Event::Owned(owned), outside),
+                Err(_) => outside.later_in_node(self.id, 50, InNode::ScanOwned),
+            },
+            InNode::ReadNextId => match recovery::next_id(&outside.store) {
+                Ok(next) => self.core_event(Event::NextId(next), outside),
+                Err(_) => outside.later_in_node(self.id, 50, InNode::ReadNextId),
+            },
+            InNode::Load(entity) => {
+                let loaded = recovery::load(&outside.store, entity, &outside.world);
+                if let Ok(loaded) = &loaded {
+                    outside.witness.note(&Fact::Loaded(loaded));
+                }
+                self.core_event(Event::Loaded(entity, loaded.map(Box::new)), outside);
+            }
+            InNode::Wake(wake) if wake == self.wake => {
+                self.wake_at = Millis(0);
+                self.core_event(Event::Clock, outside);
+            }
+            InNode::Wake(_) => {}
+        }
+    }
+
+    fn node_time(&mut self, outside: &Outside) -> Millis {
+        self.clock.read(outside.wall(), outside.steady()).0
+    }
+
+    fn core_event(&mut self, event: Event, outside: &mut Outside) {
+        let now = self.node_time(outside);
+        let mut events = vec![event];
+        if outside.now >= self.disk_checked + 1000 {
+            self.disk_checked = outside.now;
+            let full = outside.store.free_bytes().is_some();
+            if full != self.disk_full {
+                self.disk_full = full;
+                events.push(Event::DiskFull(full));
+            }
+        }
+        self.core.handle_all(events, now);
+        self.run_effects(now, outside);
+    }
+
+    fn run_effects(&mut self, now: Millis, outside: &mut Outside) {
+        for effect in self.core.drain_effects() {
+            self.run_effect(effect, now, outside);
+        }
+    }
+
+    fn run_effect(&mut self, effect: NodeEffect, now: Millis, outside: &mut Outside) {
+        match effect {
+            NodeEffect::Commit(commit) => {
+                outside.witness.note(&Fact::Sent(&commit));
+                self.under_way = Some((commit.clone(), false));
+                let usual = outside.random.within(1..=outside.scenario.commit_ms_max);
+                let delay = usual + outside.store.draw_delay_ms();
+                outside.later_in_node(self.id, delay, InNode::CommitNow(commit));
+            }
+            NodeEffect::ToTable(entity, message) => {
+                self.tell_table(table_of(entity), message, outside);
+            }
+            NodeEffect::ToTables(message) => {
+                if let ToTable::Tick { tick, .. } = message {
+                    outside.witness.note(&Fact::Ticked(tick));
+                }
+                (0..TABLES).for_each(|index| self.tell_table(index, message.clone(), outside));
+            }
+            NodeEffect::Committed(records) => self.committed(records, outside),
+            NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
+            NodeEffect::Load(entity) => self.read(InNode::Load(entity), outside),
+            NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
+            NodeEffect::RowsDone { id, version } => {
+                let accepted = version.is_some();
+                outside.witness.note(&Fact::RowsDone { id, accepted });
+                self.rows_done.push((id, accepted));
+            }
+            NodeEffect::Ready => self.ready = true,
+            NodeEffect::StoreAway(_) => {}
+            NodeEffect::Unloadable(entity, error) => {
+                outside.witness.note(&Fact::Never(format!("{entity} is unloadable: {error}")));
+            }
+            NodeEffect::Mismatch(entity, mismatches) => {
+                let what = format!("replay of {entity} differs: {mismatches:?}");
+                outside.witness.note(&Fact::Never(what));
+            }
+            NodeEffect::WakeAt(at) => self.wake_at(at, now, outside),
+            NodeEffect::StepDown(error) => {
+                self.deposed = true;
+                outside.witness.note(&Fact::Never(format!("a lone node was deposed: {error}")));
+            }
+        }
+    }
+
+    fn wake_at(&mut self, at: Millis, now: Millis, outside: &mut Outside) {
+        if at != self.wake_at {
+            self.wake_at = at;
+            self.wake += 1;
+            outside.later_in_node(self.id, at.since(now).max(1), InNode::Wake(self.wake));
+        }
+    }
+
+    fn read(&mut self, read: InNode, outside: &mut Outside) {
+        let delay = outside.random.within(1..=15);
+        outside.later_in_node(self.id, delay, read);
+    }
+
+    fn tell_table(&mut self, index: usize, message: ToTable, outside: &mut Outside) {
+        outside.send_in_node(self.id, Way::ToTable(index), InNode::ToTable(index, message));
+    }
+
+    fn committed(&mut self, records: Vec<Committed>, outside: &mut Outside) {
+        let mut lists = vec![Vec::new(); TABLES];
+        records.into_iter().for_each(|record| lists[table_of(record.entity)].push(record));
+        for (index, list) in lists.into_iter().enumerate() {
+            if !list.is_empty() {
+                self.tell_table(index, ToTable::Committed(list), outside);
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit, outside: &mut Outside) {
+        let result = outside.store.commit(commit);
+        outside.witness.note_durable(commit);
+        if let Some((_, done)) = &mut self.under_way {
+            *done = true;
+        }
+        outside.witness.note(&Fact::Answered(&result));
+        // Between durability and the answer the process can be killed.
+        let delay = outside.random.below(4);
+        outside.later_in_node(self.id, delay, InNode::Core(Event::CommitDone(result)));
+    }
+
+    /// What a table has for the core and for clients goes its way.
+    fn flush(&mut self, index: usize, outside: &mut Outside) {
+        for release in self.tables[index].drain_released() {
+            outside.witness.note(&Fact::Released(&release));
+            if let Some((player, session)) = self.gateway.orphan(&release) {
+                self.tables[index].leave(player, session);
+            }
+            if let Some((client, connection, message)) = self.gateway.route(release) {
+                outside.send_to_client(client, connection, message);
+            }
+        }
+        let messages: Vec<FromTable> = self.tables[index].drain_core();
+        if !messages.is_empty() {
+            let message = InNode::FromTable(messages);
+            outside.send_in_node(self.id, Way::FromTable(index), message);
+        }
+    }
+
+    /// A client's request arrives.
+    pub fn request(&mut self, connection: u64, request: Request, outside: &mut Outside) {
+        if let Request::Connect { client, player, resume } = request {
+            if !self.gateway.open(connection, client, player) {
+                return;
+            }
+            let connect = Input::Connect(Connect { player, connection, resume });
+            return self.propose(outside.world.ledger_of(player), connect, outside);
+        }
+        let Some(known) = self.gateway.connections.get(&connection) else { return };
+        let (client, player, session) = (known.client, known.player, known.session);
+        match request {
+            Request::Connect { .. } => {}
+            Request::Command { entity, sequence, command } => {
+                let Some(session) = session else { return };
+                let command = PlayerCommand { player, session, sequence, command };
+                let index = table_of(entity);
+                if self.tables[index].admit(entity, command).is_err() {
+                    let message = ToClient::Rejected { sequence };
+                    outside.send_to_client(client, connection, message);
+                }
+                self.flush(index, outside);
+            }
+            Request::Attach(entity) => {
+                let Some(session) = session else { return };
+                let last = self.tables[table_of(entity)].attach(entity, player, session);
+                let message = ToClient::Attached(entity, last);
+                outside.send_to_client(client, connection, message);
+            }
+            Request::Observe(entity) => {
+                let index = table_of(entity);
+                if self.tables[index].observe(entity, connection, player).is_err() {
+                    let message = ToClient::NotObserved(entity);
+                    outside.send_to_client(client, connection, message);
+                }
+            }
+            Request::Close => self.close(connection, outside),
+        }
+    }
+
+    fn close(&mut self, connection: u64, outside: &mut Outside) {
+        let Some(closed) = self.gateway.close(connection) else { return };
+        for table in &mut self.tables {
+            let keys: Vec<EntityKey> = table.keys().collect();
+            keys.into_iter().for_each(|key| table.unobserve(key, connection));
+        }
+        if let Some(session) = closed.session {
+            let player = closed.player;
+            let left = Input::Left { player, session };
+            self.propose(outside.world.ledger_of(player), left, outside);
+        }
+    }
+
+    /// As the actors do: by the entity's table if it runs, else by the core.
+    fn propose(&mut self, entity: EntityKey, input: Input, outside: &mut Outside) {
+        let index = table_of(entity);
+        match self.tables[index].propose(entity, input.clone()) {
+            Err(Unavailable::NotHere) => {
+                let event = InNode::Core(Event::Propose(entity, input));
+                outside.later_in_node(self.id, 1, event);
+            }
+            // Nothing was asked; the client tries again.
+            Ok(()) | Err(_) => self.flush(index, outside),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Owns what is known of a run from outside the node: the durable state, and
+//! per entity a shadow that is built from durable records alone. Never asks
+//! the node anything. Invariants judge what the node does by it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use starmesh::base::{EntityKey, PlayerId, Tick, UnitId};
+use starmesh::cluster::core::loading::Loaded;
+use starmesh::cluster::core::table::Release;
+use starmesh::entity::commands::{CommandAnswer, PlayerCommand};
+use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
+use starmesh::entity::effect::Effect;
+use starmesh::entity::record::Record;
+use starmesh::entity::{Entity, World};
+use starmesh::store::memory::Memory;
+use starmesh::view::place::{Applied, PlaceView};
+
+/// States kept per entity, for what is judged a little later.
+const STATES_MAX: usize = 256;
+
+/// Something that happened, for the invariants to judge.
+pub enum Fact<'a> {
+    /// A process began to run.
+    Began,
+    /// The process was killed or has ended.
+    Ended,
+    /// The core hands a commit to the store.
+    Sent(&'a Commit),
+    /// The store's answer reaches the core.
+    Answered(&'a Result<CommitAnswer, CommitError>),
+    /// A commit is durable, whether anybody heard of it or not. The shadows
+    /// do not have it yet.
+    Durable { commit: &'a Commit, refused: &'a [u32] },
+    /// A shadow applied a durable record.
+    Applied { before: &'a Entity, after: &'a Entity, record: &'a Record, effects: &'a [Effect] },
+    /// The node's tick moved.
+    Ticked(Tick),
+    /// Something left the node.
+    Released(&'a Release),
+    /// An entity was brought back.
+    Loaded(&'a Loaded),
+    /// What the node has of an entity, at some instant.
+    Live(&'a Entity),
+    /// A client sent a command for the first time.
+    Commanded { entity: EntityKey, command: &'a PlayerCommand },
+    /// A client heard what became of a command.
+    Heard(&'a CommandAnswer),
+    /// A client applied an update of a place.
+    Seen { observer: &'a Seen, view: &'a PlaceView, applied: &'a Applied },
+    /// A group of rows was answered: accepted or not.
+    RowsDone { id: u64, accepted: bool },
+    /// Something that must never happen did.
+    Never(String),
+}
+
+/// Who applied which update.
+pub struct Seen {
+    pub connection: u64,
+    pub player: PlayerId,
+    pub entity: EntityKey,
+    pub tick: Tick,
+    pub keyframe: bool,
+    /// Units the update told of.
+    pub told: Vec<UnitId>,
+}
+
+/// A rule that every run keeps.
+pub trait Invariant {
+    /// Its number and what it says.
+    fn name(&self) -> &'static str;
+
+    /// Judges a fact.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String>;
+
+    /// Judges the end, when everything had time to come to its end.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn end(&mut self, _scene: &Scene) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What is known.
+pub struct Scene {
+    pub world: Arc<World>,
+    pub memory: Arc<Memory>,
+    pub now: u64,
+    /// The node's row as it is durable.
+    pub row: Option<NodeRow>,
+    pub shadows: BTreeMap<EntityKey, Shadow>,
+}
+
+/// An entity as durable records make it.
+pub struct Shadow {
+    /// After each of the last records; the first may be the genesis.
+    states: VecDeque<Entity>,
+}
+
+impl Shadow {
+    pub fn new(genesis: Entity) -> Shadow {
+        Shadow { states: [genesis].into() }
+    }
+
+    /// After the last durable record.
+    pub fn entity(&self) -> &Entity {
+        // One is there from the beginning and the newest is never dropped.
+        self.states.back().expect("a state")
+    }
+
+    pub fn push(&mut self, entity: Entity) {
+        if self.states.len() == STATES_MAX {
+            self.states.pop_front();
+        }
+        self.states.push_back(entity);
+    }
+
+    /// After the record with this sequence.
+    pub fn after(&self, sequence: u64) -> Option<&Entity> {
+        self.states.iter().rev().find(|state| state.head().sequence == sequence)
+    }
+
+    /// Directly after the step to `tick`, before records of that tick.
+    pub fn at(&self, tick: Tick, world: &World) -> Option<Entity> {
+        let mut state = self.states.iter().rev().find(|state| state.tick() < tick)?.clone();
+        state.run_to(tick, world, &mut Vec::new());
+        Some(state)
+    }
+}
+
+impl Scene {
+    pub fn shadow(&self, entity: EntityKey) -> Option<&Entity> {
+        self.shadows.get(&entity).map(Shadow::entity)
+    }
+
+    /// Why not everything between entities has come to its end.
+    pub fn unsettled(&self) -> Option<String> {
+        self.shadows.iter().find_map(|(key, shadow)| {
+            let head = shadow.entity().head();
+            let asks = !head.open_requests.is_empty() || !head.backlog.is_empty();
+            let waits = asks || !head.outbox.is_settled() || head.waits_for_ids();
+            waits.then(|| format!("{key} waits: {:?} {:?}", head.outbox, head.open_requests))
+        })
+    }
+
+    /// The node's tick when the entity's is `tick`, by its open claim.
+    pub fn node_tick(&self, entity: EntityKey, tick: Tick) -> Option<Tick> {
+        let claim = self.shadow(entity)?.head().claim?;
+        Some(claim.claim.node_tick.after(tick.since(claim.tick)))
+    }
+}
