@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, Readiness, TlsError};
 use super::limits::Limits;
+use super::ws::{self, WsState};
 use crate::actors::core_thread::CoreStatus;
 use crate::actors::node::{Node, NodeSummary, StartError};
 use crate::base::Millis;
@@ -83,9 +84,12 @@ impl Server {
         let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
         let limits = Arc::new(Limits::new(&config.limits, &config.http));
         let health = Arc::new(health_of(node.status.clone()));
+        let sessions =
+            WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
         let state = HttpState::new(accounts, limits, health, recorder, &config.http);
-        let (server, addresses) = listen(config, state.clone())?;
+        let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
         let handle = server.handle();
+        actix::spawn(sessions.upkeep());
         actix::spawn(server);
         actix::spawn(state.upkeep());
         let ready_file = config.node.ready_file.clone();
@@ -173,13 +177,19 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
 fn listen(
     config: &Config,
     state: HttpState,
+    sessions: WsState,
 ) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), ServeError> {
     let settings = &config.http;
     let tls = http::server_config(settings)?;
     let address = settings.listen;
     let refused = |source| ServeError::Listen { address, source };
-    let app = move || App::new().configure(|services| http::configure(services, state.clone()));
+    let app = move || {
+        App::new()
+            .configure(|services| ws::configure(services, sessions.clone()))
+            .configure(|services| http::configure(services, state.clone()))
+    };
     let server = HttpServer::new(app)
+        .on_connect(ws::on_connect(config))
         .workers(settings.workers.usize())
         .max_connections(settings.connections_max.usize())
         .client_request_timeout(Duration::from_secs(settings.request_timeout_s.u64()))
