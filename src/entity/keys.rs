@@ -13,6 +13,8 @@ pub const ROW: &[u8] = b"row/";
 pub const SNAPSHOT: &[u8] = b"snapshot/";
 /// All snapshot heads.
 pub const HEAD: &[u8] = b"head/";
+/// All [`ended_incarnation`] keys.
+pub const ENDED: &[u8] = b"node/";
 /// All timers of hibernating entities.
 pub const DUE: &[u8] = b"due/";
 /// The keys that sign access tokens, encrypted with the cluster secret.
@@ -67,7 +69,7 @@ pub fn row(node: NodeId) -> Vec<u8> {
 /// The last tick of an incarnation that ended, as big-endian u64; kept until
 /// no open claim names it.
 pub fn ended_incarnation(node: NodeId, incarnation: Incarnation) -> Vec<u8> {
-    join(&[b"node/", &node.0.to_be_bytes(), &incarnation.0.to_be_bytes()])
+    join(&[ENDED, &node.0.to_be_bytes(), &incarnation.0.to_be_bytes()])
 }
 
 /// Says that `node` has, or had, an open claim on `entity`.

@@ -65,7 +65,7 @@ pub enum Entry<'a> {
     Forget {
         entity: EntityKey,
     },
-    /// A galaxy key as it was when the segment began.
+    /// A kept key as it was when the segment began.
     Kept {
         key: &'a [u8],
         version: u64,
@@ -78,7 +78,7 @@ pub enum Entry<'a> {
 pub struct Frame<'a> {
     /// Of the commit; in a preamble of the last commit before.
     pub version: u64,
-    /// Repeats rows and galaxy keys at the head of a segment.
+    /// Repeats rows and kept keys at the head of a segment.
     pub preamble: bool,
     pub entries: Vec<Entry<'a>>,
     /// Header included.
@@ -146,7 +146,7 @@ impl FrameWriter {
         self.span(row);
     }
 
-    /// Adds a galaxy key that is already there.
+    /// Adds a kept key that is already there.
     pub fn kept(&mut self, key: &[u8], version: u64, value: &[u8]) {
         self.bytes.push(KEPT);
         self.bytes.extend(version.to_le_bytes());

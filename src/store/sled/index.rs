@@ -1,4 +1,4 @@
-//! Owns what the engine keeps in memory: rows, galaxy keys, where each
+//! Owns what the engine keeps in memory: rows, kept keys, where each
 //! entity's parts lie, what keeps each segment alive. Never touches a file.
 //! Called with every frame, by the commit that wrote it and by the recovery
 //! that reads it again: one fold for both. Invariant: a segment's count is
@@ -13,6 +13,10 @@ use crate::store::Versioned;
 use crate::store::journal::{EntityJournal, Length};
 
 use super::frame::{Entry, Frame, SPAN_HEADER, Span};
+
+/// The keys that every segment repeats, so that segments are enough to replay
+/// an entity: what the galaxy is made of, and when incarnations ended.
+pub const KEPT: [&[u8]; 2] = [keys::GALAXY, keys::ENDED];
 
 /// Where a part of an entity lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub struct Index {
     /// Of the last commit.
     pub version: u64,
     pub rows: BTreeMap<NodeId, (u64, NodeRow)>,
-    pub galaxy: BTreeMap<Vec<u8>, Versioned>,
+    pub kept: BTreeMap<Vec<u8>, Versioned>,
     pub entities: BTreeMap<EntityKey, EntityJournal<Place>>,
     pub uses: BTreeMap<u32, Uses>,
 }
@@ -97,7 +101,7 @@ impl Index {
         mut changed: impl FnMut(KeyChange<'_>),
     ) -> Result<(), Misfit> {
         if frame.preamble {
-            self.galaxy.clear();
+            self.kept.clear();
         }
         self.version = frame.version;
         for entry in &frame.entries {
@@ -115,10 +119,10 @@ impl Index {
     ) -> Result<(), Misfit> {
         match entry {
             Entry::Put { key, value } => {
-                self.put_galaxy(key, version, value);
+                self.put_kept(key, version, value);
                 changed(KeyChange { key: key.to_vec(), version, value });
             }
-            Entry::Kept { key, version, value } => self.put_galaxy(key, version, Some(value)),
+            Entry::Kept { key, version, value } => self.put_kept(key, version, Some(value)),
             Entry::Row { node, version, row } => {
                 let row = NodeRow::from_bytes(row).map_err(|error| Misfit(error.to_string()))?;
                 self.rows.insert(node, (version, row));
@@ -165,16 +169,16 @@ impl Index {
         Ok(())
     }
 
-    fn put_galaxy(&mut self, key: &[u8], version: u64, value: Option<&[u8]>) {
-        if !key.starts_with(keys::GALAXY) {
+    fn put_kept(&mut self, key: &[u8], version: u64, value: Option<&[u8]>) {
+        if !KEPT.iter().any(|prefix| key.starts_with(prefix)) {
             return;
         }
         match value {
             Some(value) => {
                 let value = Versioned { version, value: value.to_vec() };
-                self.galaxy.insert(key.to_vec(), value);
+                self.kept.insert(key.to_vec(), value);
             }
-            None => drop(self.galaxy.remove(key)),
+            None => drop(self.kept.remove(key)),
         }
     }
 

@@ -8,15 +8,17 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{EntityKey, NodeId};
-use crate::entity::commit::NodeRow;
-use crate::store::{Cursor, LoadPage, ReadError, Versioned};
+use crate::base::{EntityKey, Millis};
+use crate::entity::commit::{Commit, CommitAnswer, CommitError};
+use crate::entity::keys;
+use crate::store::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
 
 use super::error::OpenError;
 use super::frame::check_span;
-use super::index::{Index, Place};
+use super::index::{Index, KEPT, Place};
 use super::open::check_format;
 use super::recover::{Found, Mode, Recovered, recover};
+use super::system_time;
 
 /// A page of an entity, its places not read yet.
 pub(super) struct Plan {
@@ -79,11 +81,13 @@ impl Plan {
     }
 }
 
-/// A look at the segments of a store, as of when it was opened. The store may
-/// be open in another process. What was trimmed is gone, and of keys only
-/// galaxy keys, node rows and snapshot heads are in segments for certain.
+/// A look at the segments of a store, as of when it was opened; the store may
+/// be open in another process. A store that is read only, of which the
+/// journals, galaxy keys, ended incarnations, rows and heads are known: other
+/// keys may be in sled alone, and asking for them is an error.
 pub struct SegmentReader {
     index: Index,
+    heads: BTreeMap<Vec<u8>, Versioned>,
     segments: BTreeMap<u32, Found>,
 }
 
@@ -99,8 +103,7 @@ impl SegmentReader {
             return Err(OpenError::Io { doing: "find a store in", path: segments, source });
         }
         check_format(dir, &segments)?;
-        let Recovered { index, segments } = recover_running(&segments)?;
-        Ok(SegmentReader { index, segments })
+        recover_running(&segments)
     }
 
     /// The entities with a snapshot or records, in order of their keys.
@@ -108,39 +111,88 @@ impl SegmentReader {
         self.index.entities.keys().copied()
     }
 
-    /// A page of an entity, as [`Store::load`](crate::store::Store::load).
-    ///
-    /// # Errors
-    /// When it cannot be read or its checksum is wrong.
-    pub fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError> {
+    /// The known keys with `prefix`.
+    fn known(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Versioned>, ReadError> {
+        if prefix.starts_with(keys::ROW) {
+            let rows = self.index.rows.iter().map(|(node, (version, row))| {
+                (keys::row(*node), Versioned { version: *version, value: row.to_bytes() })
+            });
+            return Ok(rows.collect());
+        }
+        if prefix.starts_with(keys::HEAD) {
+            return Ok(self.heads.clone());
+        }
+        if KEPT.iter().any(|kept| prefix.starts_with(kept)) {
+            return Ok(self.index.kept.clone());
+        }
+        let prefix = prefix.escape_ascii();
+        Err(ReadError::Away(format!("only the store itself knows keys below `{prefix}`")))
+    }
+}
+
+impl Store for SegmentReader {
+    /// Always malformed: a reader does not write.
+    fn commit(&self, _: &Commit) -> Result<CommitAnswer, CommitError> {
+        Err(CommitError::Malformed("the store was opened for reading only".into()))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, ReadError> {
+        Ok(self.known(key)?.remove(key))
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, ReadError> {
+        let known = self.known(prefix)?.into_iter();
+        let found = known.filter(|(key, _)| key.starts_with(prefix));
+        let found = found.filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after));
+        Ok(found.take(limit).collect())
+    }
+
+    /// Nothing: changes are not followed here.
+    fn changes(&self, _: u64, _: usize) -> Result<Changes, ReadError> {
+        Ok(Changes { changes: vec![], upto: self.index.version, too_old: true })
+    }
+
+    fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError> {
         let file = |id| self.segments.get(&id).map(|found| Arc::clone(&found.file));
         plan(&self.index, entity, from, file)?.read()
     }
 
-    /// The value of a key below `galaxy/`.
-    pub fn galaxy(&self, key: &[u8]) -> Option<&Versioned> {
-        self.index.galaxy.get(key)
-    }
-
-    /// The nodes' rows.
-    pub fn rows(&self) -> impl Iterator<Item = (NodeId, &NodeRow)> {
-        self.index.rows.iter().map(|(node, (_, row))| (*node, row))
+    fn time(&self) -> Result<Millis, ReadError> {
+        Ok(system_time())
     }
 }
 
 /// Reads the segments while a node may write and delete some: one that went
 /// away between listing and opening is no error the next time.
-fn recover_running(segments: &Path) -> Result<Recovered, OpenError> {
+fn recover_running(segments: &Path) -> Result<SegmentReader, OpenError> {
     const TRIES: u32 = 5;
     let mut tried = 1;
     loop {
-        match recover(segments, Mode::Reader, None, |_| {}) {
+        let mut heads = BTreeMap::new();
+        let result = recover(segments, Mode::Reader, None, |change| {
+            let version = change.version;
+            match change.value.filter(|_| change.key.starts_with(keys::HEAD)) {
+                Some(value) => {
+                    heads.insert(change.key, Versioned { version, value: value.to_vec() });
+                }
+                None => drop(heads.remove(&change.key)),
+            }
+        });
+        match result {
             Err(OpenError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound && tried < TRIES =>
             {
                 tried += 1;
             }
-            result => return result,
+            Err(error) => return Err(error),
+            Ok(Recovered { index, segments }) => {
+                return Ok(SegmentReader { index, heads, segments });
+            }
         }
     }
 }

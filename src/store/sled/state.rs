@@ -80,7 +80,7 @@ impl State {
         for (node, (version, row)) in &self.index.rows {
             frame.row(*node, *version, &row.to_bytes());
         }
-        for (key, Versioned { version, value }) in &self.index.galaxy {
+        for (key, Versioned { version, value }) in &self.index.kept {
             frame.kept(key, *version, value);
         }
         frame
