@@ -137,7 +137,7 @@ impl Scan<'_> {
         }
         let whole = match (adjacent, next, mode) {
             (Some(_), ..) => at == limit,
-            (None, Some(_), _) => at == bytes.len(),
+            (None, Some(_), _) => used(&bytes[at..]).is_empty(),
             (None, None, Mode::Owner) => !frame::any_behind(used(&bytes[at..]), self.header.marker),
             (None, None, Mode::Reader) => true,
         };
@@ -158,8 +158,8 @@ impl Scan<'_> {
     fn found(self, end: usize) -> Found {
         let bytes = self.contents.bytes;
         let torn = !used(&bytes[end..]).is_empty();
-        let (end, length) = (end as u64, bytes.len() as u64);
-        Found { file: Arc::new(self.contents.file), header: self.header, end, length, torn }
+        let Contents { file, length, .. } = self.contents;
+        Found { file: Arc::new(file), header: self.header, end: end as u64, length, torn }
     }
 }
 

@@ -8,7 +8,7 @@
 //! end u64 of the segment with the id before it, crc32 u32 over all of that.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -152,7 +152,10 @@ pub fn read_header(dir: &Path, id: u32) -> Result<Header, OpenError> {
 pub struct Contents {
     pub path: PathBuf,
     pub file: File,
+    /// Without the reserved space at the end, where the file system knows it.
     pub bytes: Vec<u8>,
+    /// Of the file.
+    pub length: u64,
 }
 
 /// Reads a whole segment.
@@ -163,7 +166,31 @@ pub fn read(dir: &Path, id: u32, write: bool) -> Result<Contents, OpenError> {
     let path = path(dir, id);
     let file = File::options().read(true).write(write).open(&path);
     let file = file.map_err(OpenError::io("open", &path))?;
-    let mut bytes = Vec::new();
-    (&file).read_to_end(&mut bytes).map_err(OpenError::io("read", &path))?;
-    Ok(Contents { path, file, bytes })
+    let read = || {
+        let length = file.metadata()?.len();
+        let used = used_bytes(&file)?.unwrap_or(length).min(length);
+        let mut bytes = Vec::with_capacity(usize::try_from(used).unwrap_or(0));
+        (&file).seek(io::SeekFrom::Start(0))?;
+        (&file).take(used).read_to_end(&mut bytes)?;
+        Ok((bytes, length))
+    };
+    let (bytes, length) = read().map_err(OpenError::io("read", &path))?;
+    Ok(Contents { path, file, bytes, length })
+}
+
+/// Where the last byte that was ever written ends; `None` where the file
+/// system cannot tell.
+fn used_bytes(file: &File) -> io::Result<Option<u64>> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+    let mut used = 0;
+    loop {
+        let data = match seek(file, SeekFrom::Data(used)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => return Ok(Some(used)),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        used = seek(file, SeekFrom::Hole(data))?;
+    }
 }
