@@ -154,7 +154,6 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 pub struct Sessions {
     pub connect_timeout_s: Bounded<1, 300>,
-    pub resume_minutes: Bounded<1, 60>,
     pub unanswered_max: Bounded<1, 32>,
     pub queue_max_kib: Bounded<64, 65_536>,
     pub stalled_s: Bounded<5, 300>,

@@ -2,6 +2,7 @@
 //! error, so that standard output stays a command's own. Never logs a secret:
 //! passwords and tokens have types without a readable `Debug`.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -41,7 +42,10 @@ pub struct SetUpTwice;
 /// When a log is set up already.
 pub fn init(format: LogFormat, level: &LogLevel) -> Result<(), SetUpTwice> {
     let filter = EnvFilter::new(&level.0);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
