@@ -26,7 +26,7 @@ crash:
 	STARMESH_CRASH_ROUNDS=$(ROUNDS) cargo test --locked --test processes -- --nocapture crash
 
 bench:
-	cargo bench --locked
+	cargo bench --locked --bench '*'
 
 wasm:
 	scripts/wasm-build

@@ -70,18 +70,31 @@ async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Resul
     introduce(args, &server);
     let deposed = server.take_deposed();
     let mut players = Players::start(args.players, &server.url())?;
-    let why = tokio::select! {
-        () = node::stop_signal() => None,
-        why = ended(deposed) => Some(why),
-        () = watch(&server, &players.stats) => None,
+    let stats = players.stats.clone();
+    let end = tokio::select! {
+        () = node::stop_signal() => End::Asked,
+        why = ended(deposed) => End::Deposed(why),
+        report = players.gone() => End::Gone(report),
+        () = watch(&server, &stats) => End::Asked,
     };
     println!("\nstopping");
-    let report = players.stop().await;
+    let end = match end {
+        End::Asked => End::Left(players.stop().await),
+        end => end,
+    };
     server.stop().await;
-    if let Some(why) = why {
-        anyhow::bail!("the node may not go on: {why}");
-    }
-    conclude(args, report)
+    conclude(args, end)
+}
+
+/// Why the demo ends.
+enum End {
+    Asked,
+    /// The node owns nothing any more.
+    Deposed(String),
+    /// No player is left, though nobody told them to go.
+    Gone(Option<Report>),
+    /// All is as it should be; what the players found, if they had the time.
+    Left(Option<Report>),
 }
 
 fn introduce(args: &Args, server: &Server) {
@@ -159,11 +172,16 @@ impl Players {
         Ok(Players { stats, stop, task })
     }
 
+    /// Resolves when all have ended by themselves, with what they found.
+    async fn gone(&mut self) -> Option<Report> {
+        (&mut self.task).await.ok()?.ok()
+    }
+
     /// What they found; `None` when they were not done in time.
     async fn stop(&mut self) -> Option<Report> {
         // The task has ended already when nobody listens.
         let _ = self.stop.send(true);
-        timeout(GOODBYE, &mut self.task).await.ok()?.ok()?.ok()
+        timeout(GOODBYE, self.gone()).await.ok()?
     }
 }
 
@@ -173,10 +191,15 @@ fn seed() -> u64 {
 }
 
 /// A desync or a lost command is an error here as well.
-fn conclude(args: &Args, report: Option<Report>) -> anyhow::Result<()> {
-    if let Some(report) = report {
-        let found = report.desyncs + report.losses;
-        anyhow::ensure!(found == 0, "the players found {found} faults:\n{report}");
+fn conclude(args: &Args, end: End) -> anyhow::Result<()> {
+    match end {
+        End::Deposed(why) => anyhow::bail!("the node may not go on: {why}"),
+        End::Gone(Some(report)) => anyhow::bail!("all players left:\n{report}"),
+        End::Gone(None) => anyhow::bail!("the players failed"),
+        End::Left(Some(report)) if report.desyncs + report.losses > 0 => {
+            anyhow::bail!("the players found faults:\n{report}")
+        }
+        End::Asked | End::Left(_) => {}
     }
     println!("stopped; `make demo` goes on from here ({})", args.data.display());
     Ok(())
