@@ -2,6 +2,8 @@ mod golden_sector;
 mod http;
 mod node_restart;
 mod protocol_client;
+mod protocol_decode;
+mod protocol_golden;
 mod protocol_swarm;
 mod session_commands;
 mod session_connect;

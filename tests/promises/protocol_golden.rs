@@ -1,0 +1,269 @@
+//! The protocol is what docs/protocol.md says: an example of every message
+//! stands there as the codec writes it, every number and name is in its table,
+//! and the fingerprint changes exactly when a message does.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use starmesh::base::{PlayerId, Position, SectorId, SessionId, UnitId};
+use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
+use starmesh::protocol::command::{BatchCommand, BatchItem, MoveFleet, Target, UnitsCommand};
+use starmesh::protocol::ids::RESERVED;
+use starmesh::protocol::server::{
+    Ack, Connected, Error, Keyframe, Notice, Notification, Pong, Presence, PresenceEntry,
+    StateDelta, Subscribed, TypeCount,
+};
+use starmesh::protocol::wire::Battle;
+use starmesh::protocol::{
+    Answer, Arrival, ClientFrame, ClientMessage, CodecKind, Course, Destination, EndReason,
+    FINGERPRINT, MessageType, Order, Place, Point, ServerFrame, ServerMessage, UnitRecord,
+};
+
+const DOCS: &str = include_str!("../../docs/protocol.md");
+const HERE: SectorId = SectorId::tactical(5000, 2512);
+const TIME: u64 = 1_795_000_000_000;
+/// A place's tick, 84,210; its low bits are 18,674.
+const TICK: u64 = 84_210;
+
+fn target() -> Target {
+    Target::Position(Destination::at(HERE, Position { x: 700_000, y: 524_288 }))
+}
+
+#[allow(clippy::too_many_lines, reason = "a list, one example after the other")]
+fn client_examples() -> Vec<ClientFrame> {
+    let at = |handle, message| ClientFrame::new(handle, 0, message);
+    let connect = |resume| Connect { token: "eyJhbGciOi".into(), resume };
+    let units = |place, sequence| UnitsCommand {
+        sequence,
+        time: TIME,
+        place,
+        predicted: None,
+        units: vec![UnitId(1_048_576), UnitId(1_048_577)],
+    };
+    let battle = Battle { host: HERE.into(), n: 1 };
+    let rectangle = Rectangle { corner: HERE.into(), width: 5, height: 5 };
+    vec![
+        at(0, ClientMessage::Connect(connect(None))),
+        at(0, ClientMessage::Connect(connect(Some(SessionId(12))))),
+        at(0, ClientMessage::Disconnect(Empty {})),
+        at(0, ClientMessage::Subscribe(Subscribe { area: Area::Sectors(vec![HERE.into()]) })),
+        at(0, ClientMessage::Subscribe(Subscribe { area: Area::Rectangle(rectangle) })),
+        at(3, ClientMessage::Unsubscribe(Empty {})),
+        at(3, ClientMessage::KeyframeRequest(Empty {})),
+        at(0, ClientMessage::Ping(Ping { time: TIME })),
+        at(
+            3,
+            ClientMessage::MoveFleet(MoveFleet {
+                sequence: 1,
+                time: TIME,
+                place: None,
+                predicted: Some(Point { x: 524_288, y: 524_288 }),
+                units: vec![UnitId(1_048_576)],
+                target: target(),
+            }),
+        ),
+        at(3, ClientMessage::Stop(units(None, 2))),
+        at(0, ClientMessage::Hold(units(Some(Place::sector(HERE)), 3))),
+        at(0, ClientMessage::Hold(units(Some(Place::Battle(battle)), 4))),
+        at(
+            3,
+            ClientMessage::BatchCommand(BatchCommand {
+                time: TIME,
+                place: None,
+                commands: vec![
+                    BatchItem {
+                        sequence: 5,
+                        predicted: None,
+                        units: vec![UnitId(1_048_576)],
+                        order: Order::MoveFleet { target: target() },
+                    },
+                    BatchItem {
+                        sequence: 6,
+                        predicted: None,
+                        units: vec![UnitId(1_048_577)],
+                        order: Order::Stop {},
+                    },
+                    BatchItem {
+                        sequence: 7,
+                        predicted: None,
+                        units: vec![UnitId(1_048_578)],
+                        order: Order::Hold {},
+                    },
+                ],
+            }),
+        ),
+    ]
+}
+
+fn record() -> UnitRecord {
+    UnitRecord {
+        id: UnitId(1_048_576),
+        type_id: 1,
+        owner: PlayerId(7),
+        hops: 0,
+        position: Point { x: 524_288, y: 524_288 },
+        course: Course { vx: 12_551, vy: 0, steps: 14 },
+        heading: 0,
+        health: 65_535,
+        state: 1,
+    }
+}
+
+fn presence() -> PresenceEntry {
+    PresenceEntry {
+        sector: HERE.into(),
+        units: vec![TypeCount { type_id: 1, count: 4 }, TypeCount { type_id: 2, count: 2 }],
+    }
+}
+
+fn answers() -> Vec<Answer> {
+    let ended = |reason| Answer::SessionEnded { reason };
+    vec![
+        Answer::AttachAgain {},
+        Answer::Moved { place: Place::sector(SectorId::tactical(5001, 2512)) },
+        Answer::NotHere {},
+        Answer::Busy {},
+        Answer::StoreAway {},
+        Answer::Parked {},
+        Answer::Limited { after_ms: 2_500 },
+        Answer::invalid("units[1]", "an id from 1, below 2^53"),
+        Answer::Refused { rule: "in_transit".into(), state: Some(9) },
+        ended(EndReason::Superseded),
+        ended(EndReason::TokenRefused),
+        ended(EndReason::GenerationOutdated),
+        ended(EndReason::Violation),
+        ended(EndReason::TooSlow),
+    ]
+}
+
+fn server_examples() -> Vec<ServerFrame> {
+    let node = |message| ServerFrame::new(0, 90_001, message);
+    let place = |message| ServerFrame::new(3, TICK, message);
+    let mut all = vec![
+        node(ServerMessage::Connected(Connected {
+            session: SessionId(12),
+            player: PlayerId(7),
+            resumed: false,
+            node_tick: 90_001,
+            server_time: TIME,
+            fingerprint: "the server's".into(),
+            presence: vec![presence()],
+        })),
+        place(ServerMessage::Subscribed(Subscribed { place: Place::sector(HERE) })),
+        place(ServerMessage::Keyframe(Keyframe { full_tick: TICK, units: vec![record()] })),
+        place(ServerMessage::StateDelta(StateDelta {
+            base: 4,
+            units: vec![record()],
+            removed: vec![UnitId(1_048_580)],
+        })),
+        node(ServerMessage::Ack(Ack {
+            sequence: 1,
+            success: true,
+            server_time: TIME,
+            entity_sequence: 311,
+            effect_tick: TICK,
+            position: Some(Point { x: 524_288, y: 524_288 }),
+            arrival: Some(Arrival { x: 700_002, y: 524_288, steps: 14 }),
+            error: None,
+        })),
+        place(ServerMessage::Unsubscribed(Empty {})),
+        node(ServerMessage::Presence(Presence {
+            changed: vec![presence(), PresenceEntry { units: Vec::new(), ..presence() }],
+        })),
+        node(ServerMessage::Pong(Pong { time: TIME, server_time: TIME + 3 })),
+        node(ServerMessage::Error(Error {
+            regarding: Some("subscribe".into()),
+            answer: Answer::invalid("area", "1 to 25 sectors"),
+        })),
+    ];
+    let notices =
+        [Notice::StoreAway {}, Notice::StoreBack {}, Notice::ShuttingDown { after_ms: 1_000 }];
+    let notices = notices.into_iter().map(|notice| Notification { notice });
+    all.extend(notices.map(|notice| node(ServerMessage::Notification(notice))));
+    let acks = answers().into_iter().map(|error| Ack::failed(2, TIME, error));
+    all.extend(acks.map(|ack| node(ServerMessage::Ack(ack))));
+    all
+}
+
+/// All examples as text, a client's first.
+pub fn texts() -> Vec<String> {
+    let codec = CodecKind::Json.codec();
+    let text = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
+    let client = client_examples().into_iter().map(|frame| {
+        let mut bytes = Vec::new();
+        codec.encode_client(&frame, &mut bytes);
+        assert_eq!(codec.decode_client(&bytes).as_ref(), Ok(&frame));
+        text(bytes)
+    });
+    let server = server_examples().into_iter().map(|frame| {
+        let mut bytes = Vec::new();
+        codec.encode_server(&frame, &mut bytes);
+        assert_eq!(codec.decode_server(&bytes).as_ref(), Ok(&frame));
+        text(bytes)
+    });
+    client.chain(server).collect()
+}
+
+/// The JSON blocks of the documentation.
+fn documented() -> Vec<Value> {
+    let blocks = DOCS.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let values = blocks.map(|block| {
+        let read = serde_json::from_str(block);
+        read.unwrap_or_else(|error| panic!("no JSON in docs/protocol.md: {error}\n{block}"))
+    });
+    values.collect()
+}
+
+fn fingerprint() -> String {
+    let mut hashed = String::new();
+    for (number, name) in MessageType::ALL.iter().map(|kind| (kind.number(), kind.name())) {
+        hashed.push_str(&format!("{number} {name}\n"));
+    }
+    hashed.push_str(&texts().join("\n"));
+    starmesh::base::StateHash::of(hashed.as_bytes()).to_string()
+}
+
+#[test]
+fn every_message_is_read_back_as_it_was_written() {
+    let names: BTreeSet<String> = texts()
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).expect("JSON")["type"].to_string())
+        .collect();
+    assert_eq!(names.len(), MessageType::ALL.len(), "an example of each type, not only {names:?}");
+}
+
+#[test]
+fn the_documentation_shows_every_message_as_it_is_written() {
+    let documented = documented();
+    for text in texts() {
+        let mut value: Value = serde_json::from_str(&text).expect("JSON");
+        // Answers are documented by themselves, in one table.
+        if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+            value = error.clone();
+        }
+        assert!(documented.contains(&value), "docs/protocol.md lacks this example:\n{text}");
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_number_and_name() {
+    let known = MessageType::ALL.iter().map(|kind| (kind.number(), kind.name()));
+    for (number, name) in known.chain(RESERVED.iter().copied()) {
+        let row = format!("| 0x{number:02x} | `{name}` |");
+        assert!(DOCS.to_lowercase().contains(&row.to_lowercase()), "docs/protocol.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_fingerprint_is_that_of_the_messages() {
+    let now = fingerprint();
+    assert_eq!(FINGERPRINT, now, "messages changed: put this into protocol/fingerprint.rs");
+    assert!(DOCS.contains(&now), "messages changed: revise docs/protocol.md, then its fingerprint");
+}
+
+#[test]
+fn no_example_stands_twice() {
+    let texts = texts();
+    let unique: BTreeSet<&String> = texts.iter().collect();
+    assert_eq!(unique.len(), texts.len(), "each example counts");
+}
