@@ -9,6 +9,7 @@ mod session_commands;
 mod session_connect;
 mod session_places;
 mod session_script;
+mod session_socket;
 mod store_conformance;
 mod store_disk;
 mod store_model;
