@@ -23,7 +23,8 @@ sim:
 
 ROUNDS ?= 20
 crash:
-	STARMESH_CRASH_ROUNDS=$(ROUNDS) cargo test --locked --test processes -- --nocapture crash
+	STARMESH_CRASH_ROUNDS=$(ROUNDS) STARMESH_CRASH_SEED=$(SEED) \
+		cargo test --locked --test processes -- --nocapture crash
 
 bench:
 	cargo bench --locked --bench '*'
