@@ -6,6 +6,7 @@ mod gateway;
 mod invariants;
 mod outside;
 mod process;
+mod properties;
 mod queue;
 mod random;
 mod registrar;
