@@ -147,7 +147,7 @@ impl Client {
             let key = EntityKey::Sector(*sector);
             let is_new = !connection.places.contains_key(&key);
             let place = connection.places.entry(key).or_default();
-            let waits = place.view.tick().is_none() && out.now > place.asked + 2000;
+            let waits = place.view.tick().is_none() && out.now > place.asked + 300;
             if is_new || waits || out.random.chance(15) {
                 place.asked = out.now;
                 out.send_request(connection.number, &Request::Observe(key));
@@ -246,10 +246,8 @@ impl Client {
                 }
             }
             ToClient::Attached(entity, last) => self.attached(entity, last.ok(), out),
-            ToClient::NotObserved(entity) => {
-                let places = self.connection.iter_mut().map(|c| &mut c.places);
-                places.filter_map(|places| places.get_mut(&entity)).for_each(|p| p.asked = 0);
-            }
+            // It is being brought back: ask until it is there.
+            ToClient::NotObserved(entity) => out.send_request(number, &Request::Observe(entity)),
             ToClient::Gone(entity) => {
                 let never = format!("{entity} is gone from the only node");
                 out.witness.note(&Fact::Never(never));
