@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::ending::Ending;
 use super::ports::{Ports, ToSession};
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
 use super::store_threads::StoreThreads;
@@ -117,9 +118,7 @@ pub struct CoreParts {
     pub store: StoreThreads,
     pub ports: Arc<Ports>,
     pub status: Arc<CoreStatus>,
-    /// Told once, with what went wrong, when this process owns nothing any
-    /// more and must end.
-    pub deposed: oneshot::Sender<String>,
+    pub ending: Ending,
 }
 
 /// Starts the thread; it ends on [`ToCore::Stop`] or when deposed.
@@ -128,7 +127,10 @@ pub struct CoreParts {
 /// When the system gives no thread.
 pub fn start(parts: CoreParts, receiver: Receiver<ToCore>) -> std::io::Result<()> {
     let thread = CoreThread::new(parts);
-    std::thread::Builder::new().name("core".into()).spawn(move || thread.run(&receiver))?;
+    let ending = thread.ending.clone();
+    std::thread::Builder::new()
+        .name("core".into())
+        .spawn(move || ending.guard("the node's core", || thread.run(&receiver)))?;
     Ok(())
 }
 
@@ -140,7 +142,7 @@ struct CoreThread {
     store: StoreThreads,
     ports: Arc<Ports>,
     status: Arc<CoreStatus>,
-    deposed: Option<oneshot::Sender<String>>,
+    ending: Ending,
     stopping: Option<oneshot::Sender<()>>,
     ended: bool,
 
@@ -157,14 +159,14 @@ struct CoreThread {
 
 impl CoreThread {
     fn new(parts: CoreParts) -> CoreThread {
-        let CoreParts { core, tables, store, ports, status, deposed } = parts;
+        let CoreParts { core, tables, store, ports, status, ending } = parts;
         CoreThread {
             core,
             tables,
             store,
             ports,
             status,
-            deposed: Some(deposed),
+            ending,
             stopping: None,
             ended: false,
             rows: BTreeMap::new(),
@@ -259,9 +261,7 @@ impl CoreThread {
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");
-                if let Some(deposed) = self.deposed.take() {
-                    let _ = deposed.send(error.to_string());
-                }
+                self.ending.tell(error.to_string());
                 self.end();
             }
         }

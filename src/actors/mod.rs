@@ -4,6 +4,7 @@
 
 pub mod coordinator;
 pub mod core_thread;
+pub mod ending;
 pub mod entities;
 pub mod galaxy;
 pub mod meta;

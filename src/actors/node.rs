@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::coordinator::CoordinatorActor;
 use super::core_thread::{self, CoreHandle, CoreParts, CoreStatus, ToCore};
+use super::ending::Ending;
 use super::entities::Entities;
 use super::galaxy::{self, GalaxyError};
 use super::ports::{Ports, ToSession};
@@ -46,8 +47,8 @@ pub struct Node {
     tables: Vec<TableHandle>,
     arbiters: Vec<Arbiter>,
     registry: Arc<Registry>,
-    /// Resolves, with the reason, when the node was declared dead or another
-    /// process took its place.
+    /// Resolves, with the reason, when the node was declared dead, another
+    /// process took its place, or a thread that holds state panicked.
     pub deposed: Option<oneshot::Receiver<String>>,
 }
 
@@ -74,11 +75,13 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let status = Arc::new(CoreStatus::default());
 
+        let (ending, ended) = Ending::new();
         let arbiters: Vec<Arbiter> =
             (0..config.engine.arbiters.usize()).map(|_| Arbiter::new()).collect();
         let start_table = |arbiter: &Arbiter| {
             let (world, core) = (world.clone(), core.clone());
-            ticker::start(&arbiter.handle(), world, core, ports.clone(), registry.clone())
+            let (ports, registry) = (ports.clone(), registry.clone());
+            ticker::start(&arbiter.handle(), world, core, ports, registry, ending.clone())
         };
         let tables: Vec<TableHandle> = arbiters.iter().map(start_table).collect();
 
@@ -87,21 +90,20 @@ impl Node {
             ONLY_NODE,
             world.clone(),
             core.clone(),
-            config.engine.loads_at_once.usize(),
-            config.store.free_min_bytes(),
+            &ending,
+            config,
         )?;
         if let Some(group) = made {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
-        let (deposed, deposed_receiver) = oneshot::channel();
         let parts = CoreParts {
             core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone()),
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
             status: status.clone(),
-            deposed,
+            ending,
         };
         core_thread::start(parts, receiver)?;
 
@@ -115,7 +117,7 @@ impl Node {
             coordinator,
             status: status.clone(),
         };
-        let deposed = Some(deposed_receiver);
+        let deposed = Some(ended);
         Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed })
     }
 

@@ -92,6 +92,10 @@ impl Handler<Unobserve> for SectorActor {
     type Result = ();
 
     fn handle(&mut self, message: Unobserve, _: &mut Self::Context) {
-        ticker::with_table(|table| table.unobserve(self.key, message.connection));
+        // Without a table there is nothing to see and nothing to end.
+        let _ = ticker::with_table(|table| {
+            table.unobserve(self.key, message.connection);
+            Ok(())
+        });
     }
 }

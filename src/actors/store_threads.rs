@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::core_thread::{CoreHandle, ToCore};
+use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::loading::LOADS_MAX;
 use crate::cluster::core::node::Event;
+use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Commit;
 use crate::store::recovery::{load, next_id, owned};
@@ -31,7 +33,7 @@ enum Read {
 }
 
 impl StoreThreads {
-    /// Starts a thread for commits and `loaders` for reads.
+    /// Starts a thread for commits and some for reads.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -40,26 +42,27 @@ impl StoreThreads {
         node: NodeId,
         world: Arc<World>,
         core: CoreHandle,
-        loaders: usize,
-        free_min: u64,
+        ending: &Ending,
+        settings: &Config,
     ) -> std::io::Result<StoreThreads> {
         // The core has one commit under way.
         let (commits, queue) = sync_channel::<Arc<Commit>>(1);
-        let committer = (store.clone(), core.clone());
+        let (committer, to_core, guard) = (store.clone(), core.clone(), ending.clone());
         std::thread::Builder::new().name("store".into()).spawn(move || {
-            let (store, core) = committer;
-            commit_all(store.as_ref(), &queue, &core);
+            guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
         // All loads that the core has under way, and its two other reads.
         let (reads, queue) = sync_channel(LOADS_MAX + 2);
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..loaders {
+        for _ in 0..settings.engine.loads_at_once.usize() {
             let reader =
                 Reader { store: store.clone(), node, world: world.clone(), core: core.clone() };
-            let queue = queue.clone();
-            std::thread::Builder::new().name("loader".into()).spawn(move || reader.run(&queue))?;
+            let (queue, guard) = (queue.clone(), ending.clone());
+            std::thread::Builder::new()
+                .name("loader".into())
+                .spawn(move || guard.guard("a loader", || reader.run(&queue)))?;
         }
-        Ok(StoreThreads { store, free_min, commits, reads })
+        Ok(StoreThreads { store, free_min: settings.store.free_min_bytes(), commits, reads })
     }
 
     pub fn commit(&self, commit: Arc<Commit>) {

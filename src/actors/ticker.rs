@@ -15,6 +15,7 @@ use actix::{Actor, ArbiterHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::core_thread::{CoreHandle, ToCore};
+use super::ending::Ending;
 use super::meta::MetaActor;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
@@ -33,10 +34,16 @@ struct Desk {
     core: CoreHandle,
     ports: Arc<Ports>,
     registry: Arc<Registry>,
+    ending: Ending,
     /// Whether a flush is on its way.
     flushing: bool,
+    /// Ticks until things are counted again: counting looks at every entity.
+    count_in: u32,
     counted: TableCounts,
 }
+
+/// Ticks from one count to the next.
+const COUNT_TICKS: u32 = 10;
 
 thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
@@ -67,6 +74,7 @@ pub fn start(
     core: CoreHandle,
     ports: Arc<Ports>,
     registry: Arc<Registry>,
+    ending: Ending,
 ) -> TableHandle {
     let (sender, receiver) = unbounded_channel();
     let handle = TableHandle { sender, counts: Arc::default() };
@@ -77,7 +85,9 @@ pub fn start(
             core,
             ports,
             registry,
+            ending,
             flushing: false,
+            count_in: 0,
             counted: TableCounts::default(),
         };
         DESK.set(Some(desk));
@@ -86,13 +96,14 @@ pub fn start(
     handle
 }
 
-/// Lets `f` work on this arbiter's table; called on an arbiter that has one.
-pub fn with_table<T>(f: impl FnOnce(&mut Table) -> T) -> T {
-    DESK.with_borrow_mut(|desk| {
-        // Entity actors exist only on arbiters whose ticker started them.
-        let desk = desk.as_mut().expect("entity actors run beside a table");
-        f(&mut desk.table)
-    })
+/// Lets `f` work on this arbiter's table.
+///
+/// # Errors
+/// [`Unavailable::NotHere`] when there is none, or none any more.
+pub fn with_table<T>(
+    f: impl FnOnce(&mut Table) -> Result<T, Unavailable>,
+) -> Result<T, Unavailable> {
+    with_desk(|desk| f(&mut desk.table)).unwrap_or(Err(Unavailable::NotHere))
 }
 
 /// Admits a player's command; a refusal goes to the connection at once.
@@ -115,8 +126,15 @@ pub fn propose(entity: EntityKey, input: Input) -> Result<(), Unavailable> {
     proposed
 }
 
-fn with_desk(f: impl FnOnce(&mut Desk)) {
-    DESK.with_borrow_mut(|desk| desk.as_mut().map(f));
+/// Lets `f` work on this arbiter's desk. A panic in it ends the process; from
+/// then on there is no desk, so that nothing half done is seen.
+fn with_desk<T>(f: impl FnOnce(&mut Desk) -> T) -> Option<T> {
+    let ending = DESK.with_borrow(|desk| desk.as_ref().map(|desk| desk.ending.clone()))?;
+    let outcome = ending.guard("an arbiter", || DESK.with_borrow_mut(|desk| desk.as_mut().map(f)));
+    if outcome.is_none() {
+        DESK.set(None);
+    }
+    outcome.flatten()
 }
 
 /// After the messages that are waiting now, what the table gave goes out in
@@ -135,15 +153,16 @@ fn flush_soon() {
 async fn run(mut receiver: UnboundedReceiver<ToTable>, counts: &std::sync::Mutex<TableCounts>) {
     while let Some(message) = receiver.recv().await {
         with_desk(|desk| {
-            let ticked = desk.handle(message);
-            let mut any = ticked;
+            desk.handle(message);
             while let Ok(message) = receiver.try_recv() {
-                any |= desk.handle(message);
+                desk.handle(message);
             }
             desk.flush();
-            if any && let Ok(mut counts) = counts.lock() {
-                *counts = desk.table.counts();
-                desk.report(*counts);
+            if desk.count_in == 0 {
+                desk.count_in = COUNT_TICKS;
+                let counted = desk.table.counts();
+                desk.report(counted);
+                *counts.lock().unwrap_or_else(|lock| lock.into_inner()) = counted;
             }
         });
     }
@@ -151,8 +170,7 @@ async fn run(mut receiver: UnboundedReceiver<ToTable>, counts: &std::sync::Mutex
 }
 
 impl Desk {
-    /// Returns whether it was a tick.
-    fn handle(&mut self, message: ToTable) -> bool {
+    fn handle(&mut self, message: ToTable) {
         match &message {
             ToTable::Install(installed) => self.start_actor(installed.entity.key()),
             ToTable::Drop(entity) => self.registry.remove(*entity),
@@ -162,9 +180,9 @@ impl Desk {
         let is_tick = matches!(message, ToTable::Tick { .. });
         self.table.handle(message);
         if is_tick {
+            self.count_in = self.count_in.saturating_sub(1);
             metrics::TICK_SECONDS.record(began.elapsed().as_secs_f64());
         }
-        is_tick
     }
 
     fn start_actor(&self, key: EntityKey) {

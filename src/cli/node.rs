@@ -73,12 +73,13 @@ async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
             }
         } => Some(why),
     };
+    if let Some(why) = why {
+        // Nothing more may leave this process; what it acknowledged is durable.
+        anyhow::bail!("the node may not go on: {why}");
+    }
     tracing::info!(name, "stopping");
     server.stop().await;
-    match why {
-        None => Ok(()),
-        Some(why) => anyhow::bail!("the node may not go on: {why}"),
-    }
+    Ok(())
 }
 
 /// Resolves on Ctrl-C or SIGTERM.
