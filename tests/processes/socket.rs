@@ -1,0 +1,129 @@
+//! Owns a plain WebSocket, JSON in and out, for tests that say what no client
+//! library would: the same sequence twice, one player on two connections.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use starmesh::client::Target;
+use starmesh::protocol::http::{Login, Register, Secret};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::PATIENCE;
+
+const PASSWORD: &str = "correct horse";
+
+/// Makes the account and gives its access token.
+pub async fn register(target: &Target, name: &str) -> String {
+    let register = Register {
+        name: name.to_owned(),
+        email: format!("{name}@example.org"),
+        password: Secret(PASSWORD.to_owned()),
+        display_name: None,
+        faction: None,
+    };
+    target.register(register).await.expect("an account").access_token.0
+}
+
+/// Whether the account can still be opened.
+pub async fn can_log_in(target: &Target, name: &str) -> bool {
+    let login = Login { name: name.to_owned(), password: Secret(PASSWORD.to_owned()) };
+    target.log_in(login).await.is_ok()
+}
+
+/// A connection with an open session.
+pub struct Socket {
+    stream: WebSocketStream<TcpStream>,
+    /// What the server said first.
+    pub connected: Value,
+}
+
+impl Socket {
+    pub async fn connect(target: &Target, token: &str, resume: Option<u64>) -> Socket {
+        let uri = target.websocket().parse().expect("a target's address");
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol("starmesh.json.v1");
+        let stream = TcpStream::connect(target.authority()).await.expect("a node that listens");
+        let (stream, _) = client_async(request, stream).await.expect("a WebSocket");
+        let mut socket = Socket { stream, connected: Value::Null };
+        socket.send(json!({ "type": "connect", "token": token, "resume": resume })).await;
+        socket.connected = socket.wait_for("connected").await;
+        socket
+    }
+
+    pub fn session(&self) -> u64 {
+        self.connected["session"].as_u64().expect("a session")
+    }
+
+    /// A sector in which the player has units.
+    pub fn sector(&self) -> Value {
+        self.connected["presence"][0]["sector"].clone()
+    }
+
+    pub async fn send(&mut self, message: Value) {
+        self.stream.send(Message::text(message.to_string())).await.expect("an open socket");
+    }
+
+    /// The next message; `None` when the server closed the connection.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            let message = timeout(PATIENCE, self.stream.next()).await.expect("a message in time");
+            match message?.ok()? {
+                Message::Text(text) => {
+                    return Some(serde_json::from_str(&text).expect("messages are JSON"));
+                }
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next message of this type; others are passed over.
+    pub async fn wait_for(&mut self, kind: &str) -> Value {
+        let mut passed = Vec::new();
+        while let Some(message) = self.next().await {
+            if message["type"] == kind {
+                return message;
+            }
+            passed.push(message);
+        }
+        panic!("closed, and no {kind} among {passed:#?}");
+    }
+
+    /// Watches the sector; the player's own units in it.
+    pub async fn watch(&mut self, sector: &Value) -> Vec<Value> {
+        self.send(json!({ "type": "subscribe", "area": { "sectors": [sector] } })).await;
+        let keyframe = self.wait_for("keyframe").await;
+        let player = &self.connected["player"];
+        let units = keyframe["units"].as_array().expect("a keyframe has units");
+        units.iter().filter(|unit| unit["owner"] == *player).cloned().collect()
+    }
+
+    /// Orders the unit to a corner of the sector and waits for no answer.
+    pub async fn send_order(&mut self, sector: &Value, sequence: u32, unit: &Value) {
+        let corner = json!({ "sector": sector, "x": 1_u64 << 28, "y": 1_u64 << 28 });
+        self.send(json!({
+            "type": "moveFleet", "sequence": sequence, "time": 0,
+            "place": { "sector": sector }, "units": [unit["id"]],
+            "target": { "position": corner },
+        }))
+        .await;
+    }
+
+    /// Orders the unit to a corner of the sector; the answer.
+    pub async fn order(&mut self, sector: &Value, sequence: u32, unit: &Value) -> Value {
+        self.send_order(sector, sequence, unit).await;
+        let ack = self.wait_for("ack").await;
+        assert_eq!(ack["sequence"], sequence, "{ack}");
+        ack
+    }
+}
+
+/// What an acknowledgement says of its command. The rest is of the connection
+/// and the moment it was sent.
+pub fn of_command(ack: &Value) -> [&Value; 7] {
+    let fields =
+        ["sequence", "success", "entitySequence", "effectTick", "position", "arrival", "error"];
+    fields.map(|field| &ack[field])
+}
