@@ -1,0 +1,185 @@
+//! Owns the last word on a node that was killed: replays every entity of its
+//! data and compares that with what clients were told. Never starts anything;
+//! called when no process holds the data. Checks invariants 1, 4, 12 and 13.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use starmesh::actors::galaxy::find_or_make;
+use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
+use starmesh::config::Config;
+use starmesh::entity::World;
+use starmesh::entity::commands::{CommandAnswer, CommandResult};
+use starmesh::entity::effect::{Effect, PlayerEffect};
+use starmesh::entity::input::Input;
+use starmesh::entity::kinds::Kind;
+use starmesh::entity::record::Record;
+use starmesh::entity::replay::replay_with;
+use starmesh::sim::{Unit, UnitTypeId, rules};
+use starmesh::store::recovery::{image, owned};
+use starmesh::store::sled::{Options, SegmentReader, Sled};
+
+use crate::swarm::Answered;
+
+/// What names a command for ever.
+type CommandKey = (PlayerId, SessionId, u32);
+
+/// What was looked at.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub entities: u64,
+    pub records: u64,
+    pub hashes: u64,
+    /// Answers of the swarm that were found in a record.
+    pub found: u64,
+    /// Answers whose record a snapshot has trimmed.
+    pub trimmed: u64,
+    pub units: u64,
+    pub players: u64,
+}
+
+/// A whole galaxy, replayed.
+struct Audit {
+    world: World,
+    counts: Counts,
+    /// Where each command was applied, and with what answer.
+    applied: BTreeMap<CommandKey, CommandAnswer>,
+    /// The first record that each entity still has.
+    first: BTreeMap<EntityKey, u64>,
+    units: BTreeMap<UnitId, (EntityKey, Unit)>,
+    players: BTreeSet<PlayerId>,
+}
+
+/// Checks the data of a node that is not running against what its clients
+/// were told; panics with what is wrong.
+pub fn audit(data: &Path, told: &[Answered]) -> Counts {
+    let folder = data.join("store");
+    let store = Sled::open(&folder, Options::default()).expect("the store opens");
+    let built_in = rules::file::built_in().expect("the rules are valid");
+    let config = Config::with("").expect("the defaults are valid");
+    let (world, made) = find_or_make(&store, &config, built_in).expect("a galaxy");
+    assert!(made.is_none(), "the galaxy was lost");
+    let reader = SegmentReader::open(&folder).expect("segments");
+    let entities: Vec<EntityKey> = reader.entities().collect();
+    let claimed = owned(&store, NodeId(1)).expect("the store answers");
+    assert!(claimed.iter().all(|entity| entities.contains(entity)), "owned but never written");
+    let mut audit = Audit {
+        world,
+        counts: Counts::default(),
+        applied: BTreeMap::new(),
+        first: BTreeMap::new(),
+        units: BTreeMap::new(),
+        players: BTreeSet::new(),
+    };
+    entities.into_iter().for_each(|entity| audit.replay(&store, entity));
+    told.iter().for_each(|answered| audit.expect_kept(answered));
+    audit.check_units();
+    audit.counts
+}
+
+impl Audit {
+    /// Invariants 1 and 4 for one entity, and what it says of commands.
+    fn replay(&mut self, store: &Sled, entity: EntityKey) {
+        let image = image(store, entity).expect("the store answers");
+        let first = image.records.first().map_or(u64::MAX, |(sequence, _)| *sequence);
+        assert!(image.head.is_some() || first == 1, "{entity} begins with record {first}");
+        let numbers = image.records.iter().map(|(sequence, _)| *sequence);
+        assert!(numbers.eq(first..first.saturating_add(image.records.len() as u64)), "{entity}");
+        let mut seen = Seen { applied: &mut self.applied, last: BTreeMap::new() };
+        let world = &self.world;
+        let watch = |_: &_, record: &Record, effects: &[Effect]| seen.note(entity, record, effects);
+        let replayed = replay_with(entity, &image, world, watch)
+            .unwrap_or_else(|error| panic!("{entity} cannot be replayed: {error}"));
+        assert!(replayed.mismatches.is_empty(), "{entity}: {:?}", replayed.mismatches);
+        self.counts.entities += 1;
+        self.counts.records += image.records.len() as u64;
+        self.counts.hashes += replayed.hashes;
+        self.first.insert(entity, first);
+        match replayed.entity.kind() {
+            Kind::Ledger(ledger) => self.players.extend(ledger.players()),
+            Kind::Sector(sector) => {
+                for unit in sector.state().units() {
+                    let twice = self.units.insert(unit.id, (entity, *unit));
+                    assert_eq!(twice, None, "unit {} is in two places", unit.id);
+                }
+            }
+        }
+    }
+
+    /// Invariant 12: what was acknowledged is in the records of the entity
+    /// that was named, with that result.
+    fn expect_kept(&mut self, told: &Answered) {
+        let ack = &told.ack;
+        if ack.entity_sequence == 0 {
+            assert!(!ack.success, "a success that no record holds: {told:?}");
+            return;
+        }
+        let place = told.place.expect("a command is for a place").key();
+        if self.first.get(&place).is_some_and(|first| ack.entity_sequence < *first) {
+            self.counts.trimmed += 1;
+            return;
+        }
+        let key = (told.player, told.session, ack.sequence);
+        let Some(kept) = self.applied.get(&key) else {
+            panic!("acknowledged and in no record: {told:?}");
+        };
+        let is_done = matches!(kept.result, CommandResult::Done(_));
+        let kept_as = (kept.entity, kept.record, kept.tick.0, is_done);
+        let told_as = (place, ack.entity_sequence, ack.effect_tick, ack.success);
+        assert_eq!(kept_as, told_as, "{told:?} is kept as {kept:?}");
+        self.counts.found += 1;
+    }
+
+    /// Invariant 13: each player has what it started with, each unit once.
+    fn check_units(&mut self) {
+        let mut owned: BTreeMap<PlayerId, BTreeMap<UnitTypeId, u32>> = BTreeMap::new();
+        for (_, unit) in self.units.values() {
+            *owned.entry(unit.owner).or_default().entry(unit.type_id).or_default() += 1;
+        }
+        let start: BTreeMap<UnitTypeId, u32> = self.world.rules.start().iter().copied().collect();
+        let players: BTreeSet<PlayerId> = owned.keys().copied().collect();
+        assert_eq!(players, self.players, "players with units, and players that were started");
+        for (player, units) in &owned {
+            assert_eq!(*units, start, "what player {player} has, and what it started with");
+        }
+        self.counts.units = self.units.len() as u64;
+        self.counts.players = players.len() as u64;
+    }
+}
+
+/// The commands in one entity's records.
+struct Seen<'a> {
+    applied: &'a mut BTreeMap<CommandKey, CommandAnswer>,
+    /// The last command of each player in this entity.
+    last: BTreeMap<PlayerId, (SessionId, u32)>,
+}
+
+impl Seen<'_> {
+    /// Invariant 12: applied once in all the galaxy, in the session's order.
+    fn note(&mut self, entity: EntityKey, record: &Record, effects: &[Effect]) {
+        let answers = effects.iter().filter_map(|effect| match effect {
+            Effect::Player(PlayerEffect::Answered(answer)) => Some(answer),
+            _ => None,
+        });
+        let mut commands = record.inputs.iter().filter_map(|input| match input {
+            Input::Command(command) => Some(command),
+            _ => None,
+        });
+        for answer in answers {
+            let command = commands.next().expect("an answer has a command");
+            let CommandAnswer { player, session, sequence, .. } = *answer;
+            assert_eq!(
+                (command.player, command.session, command.sequence),
+                (player, session, sequence)
+            );
+            if answer.record != record.header.sequence {
+                continue; // answered from what the entity remembers
+            }
+            let before = self.last.insert(player, (session, sequence));
+            assert!(before < Some((session, sequence)), "{entity}: {answer:?} after {before:?}");
+            let twice = self.applied.insert((player, session, sequence), answer.clone());
+            assert_eq!(twice, None, "applied twice: {answer:?}");
+        }
+        assert_eq!(commands.next(), None, "{entity}: a command without an answer");
+    }
+}

@@ -1,0 +1,118 @@
+//! Owns a swarm as a process of its own: real clients that outlive the node
+//! they play on, and what they write down of its answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::Value;
+use starmesh::base::{PlayerId, SessionId};
+use starmesh::protocol::Place;
+use starmesh::protocol::server::Ack;
+
+use crate::support::{Home, Process, starmesh, wait_for};
+
+/// Orders so fast that there is always one under way.
+const SCENARIO: &str = r#"
+description = "orders without a pause, for crashes to fall into"
+[orders]
+interval_ms_min = 200
+interval_ms_max = 900
+units_max = 4
+margin_m = 50
+weight_move = 7
+weight_stop = 1
+weight_hold = 1
+weight_batch = 2
+[checks]
+keyframe_interval_ms = 1500
+"#;
+
+/// Clients that reconnect for as long as the test takes.
+pub struct Swarm {
+    process: Process,
+    clients: u64,
+    journal: PathBuf,
+    report: PathBuf,
+    log: PathBuf,
+}
+
+/// A command and its final answer, as the swarm wrote it down.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    pub client: u64,
+    pub player: PlayerId,
+    pub session: SessionId,
+    pub place: Option<Place>,
+    pub ack: Ack,
+}
+
+impl Swarm {
+    pub fn start(home: &Home, clients: u64, seed: u64) -> Swarm {
+        let file = |name: &str| home.path().join(name);
+        fs::write(file("swarm.toml"), SCENARIO).expect("the folder is writable");
+        let (journal, report) = (file("swarm.jsonl"), file("swarm.json"));
+        let log = file("swarm.log");
+        let mut command = starmesh();
+        command.args(["swarm", "--target", &home.url(), "--reconnect"]);
+        command.args(["--clients", &clients.to_string(), "--seed", &seed.to_string()]);
+        command.args(["--duration", "1h", "--ramp", "1s", "--scenario"]).arg(file("swarm.toml"));
+        command.arg("--journal").arg(&journal).arg("--json").arg(&report);
+        Swarm { process: Process::spawn(command, &log), clients, journal, report, log }
+    }
+
+    /// What was answered so far. A line being written is left out.
+    pub fn answered(&self) -> Vec<Answered> {
+        let text = fs::read_to_string(&self.journal).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let entries = whole.lines().map(serde_json::from_str::<Value>);
+        let entries = entries.map(|entry| entry.expect("a line is an object"));
+        let answered = entries.filter(|entry| entry["kind"] == "answered");
+        answered.map(|entry| serde_json::from_value(entry).expect("an answer")).collect()
+    }
+
+    /// Waits for `more` acknowledgements behind the first `known` answers.
+    pub fn wait_for_successes(&mut self, known: usize, more: u64) {
+        wait_for("acknowledged commands", || {
+            self.expect_running();
+            let answered = self.answered();
+            let new = answered.get(known..).unwrap_or_default();
+            let successes = new.iter().filter(|entry| entry.ack.success).count();
+            (successes as u64 >= more).then_some(())
+        });
+    }
+
+    /// Waits until every client had a success behind the first `known` answers.
+    pub fn wait_for_everybody(&mut self, known: usize) {
+        wait_for("a command of every client", || {
+            self.expect_running();
+            let answered = self.answered();
+            let new = answered.get(known..).unwrap_or_default();
+            let mut successes = BTreeMap::<u64, u64>::new();
+            for entry in new.iter().filter(|entry| entry.ack.success) {
+                *successes.entry(entry.client).or_default() += 1;
+            }
+            (successes.len() as u64 == self.clients).then_some(())
+        });
+    }
+
+    /// Lets the clients finish; expects that they found nothing wrong.
+    pub fn stop(mut self) -> (Vec<Answered>, Value) {
+        self.process.signal(Signal::INT);
+        let status = self.process.wait();
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        assert!(status.success(), "the swarm found something, {status}:\n{said}");
+        let report = fs::read(&self.report).expect("a report");
+        (self.answered(), serde_json::from_slice(&report).expect("a report is JSON"))
+    }
+
+    fn expect_running(&mut self) {
+        if let Some(status) = self.process.ended() {
+            let said = fs::read_to_string(&self.log).unwrap_or_default();
+            panic!("the swarm ended, {status}:\n{said}");
+        }
+    }
+}
