@@ -3,7 +3,10 @@
 mod audit;
 mod command_line;
 mod crash;
+mod full_disk;
+mod power_cut;
 mod refused_data;
+mod sessions;
 mod shutdown;
 mod socket;
 mod support;
