@@ -3,6 +3,7 @@
 mod audit;
 mod command_line;
 mod crash;
+mod example_client;
 mod full_disk;
 mod power_cut;
 mod refused_data;
