@@ -1,6 +1,7 @@
 //! Owns durable entities: what they are, how they talk, what is written of
 //! them. Never does I/O and never decides who owns what (`cluster::core` does).
 
+pub mod account;
 pub mod channel;
 pub mod commands;
 pub mod commit;

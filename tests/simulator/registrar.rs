@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use starmesh::base::PlayerId;
+use starmesh::base::{Millis, PlayerId};
 use starmesh::cluster::core::node::Event;
-use starmesh::entity::commit::{Check, Expect, Group, Put};
-use starmesh::entity::keys;
+use starmesh::entity::account::{Account, AccountRole, registration};
 
 use crate::outside::Outside;
 use crate::process::Process;
@@ -21,35 +20,6 @@ pub struct Registrar {
     asked: BTreeMap<u64, (u64, Account)>,
     /// The process they were asked of.
     process: u64,
-}
-
-/// What somebody wants to be called.
-#[derive(Clone, Debug)]
-struct Account {
-    player: PlayerId,
-    name: String,
-    email: String,
-}
-
-impl Account {
-    /// One group that checks name and e-mail absent and writes both with the
-    /// account.
-    fn group(&self) -> Group {
-        let id = self.player.0.to_be_bytes().to_vec();
-        let (name, email) = (keys::account_name(&self.name), keys::account_email(&self.email));
-        let absent = |key: &[u8]| Check { key: key.to_vec(), expect: Expect::Absent };
-        let account = keys::account(self.player);
-        let profile = format!("{} {}", self.name, self.email).into_bytes();
-        Group {
-            checks: vec![absent(&name), absent(&email), absent(&account)],
-            puts: vec![
-                Put { key: name, value: Some(id.clone()) },
-                Put { key: email, value: Some(id) },
-                Put { key: account, value: Some(profile) },
-            ],
-            append: None,
-        }
-    }
 }
 
 impl Registrar {
@@ -85,10 +55,18 @@ impl Registrar {
     }
 
     fn ask_new(&mut self, process: u64, out: &mut Outside) {
+        let name = if out.random.chance(500) { "name" } else { "Name" };
         let account = Account {
             player: PlayerId(1000 + self.last_id),
-            name: format!("name-{}", out.random.below(5)),
+            name: format!("{name}-{}", out.random.below(5)),
             email: format!("mail-{}@example.org", out.random.below(5)),
+            display_name: None,
+            faction: None,
+            password_hash: String::new(),
+            roles: vec![AccountRole::Player],
+            generation: 1,
+            created: Millis(out.now),
+            last_login: Millis(out.now),
         };
         self.ask(account, process, out);
     }
@@ -96,7 +74,7 @@ impl Registrar {
     fn ask(&mut self, account: Account, process: u64, out: &mut Outside) {
         self.last_id += 1;
         let id = self.last_id;
-        let event = Event::Rows { id, group: account.group() };
+        let event = Event::Rows { id, group: registration(&account) };
         self.asked.insert(id, (out.now, account));
         let delay = out.random.within(1..=30);
         out.later_in_node(process, delay, InNode::Core(event));

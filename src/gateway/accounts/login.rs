@@ -3,9 +3,9 @@
 
 use super::fields::{FieldError, Password};
 use super::refresh::{check, put_account};
-use super::stored::player_of;
 use super::{Account, AccountError, Accounts, TRIES};
 use crate::base::PlayerId;
+use crate::entity::account::{email_key, name_key, player_of};
 use crate::entity::commit::{Expect, Group};
 use crate::entity::keys;
 use crate::protocol::http::{Login, Tokens};
@@ -81,15 +81,15 @@ impl Accounts {
 
     async fn find_player(&self, user: &str) -> Result<PlayerId, AccountError> {
         let key = match user.contains('@') {
-            true => keys::account_email(&user.to_lowercase()),
-            false => keys::account_name(&user.to_lowercase()),
+            true => email_key(user),
+            false => name_key(user),
         };
         // Lower case may be longer than any key that was written.
         if key.len() > keys::KEY_BYTES_MAX {
             return Ok(NOBODY);
         }
         let row = self.0.rows.get(key).await?;
-        row.as_ref().map_or(Ok(NOBODY), player_of)
+        Ok(row.map_or(Ok(NOBODY), |row| player_of(&row.value))?)
     }
 
     pub(super) async fn verify(

@@ -14,7 +14,6 @@ mod refresh;
 mod register;
 mod secret;
 mod signing;
-mod stored;
 mod tokens;
 
 use std::sync::Arc;
@@ -24,7 +23,6 @@ pub use generations::{Generations, Raised};
 pub use refresh::RefreshToken;
 pub use secret::{ClusterSecret, SecretError};
 pub use signing::SigningError;
-pub use stored::{Account, AccountRole};
 pub use tokens::TokenError;
 
 use self::fields::FieldError;
@@ -34,6 +32,8 @@ use self::tokens::Claims;
 use crate::actors::rows::{Rows, StoreAway};
 use crate::base::{Millis, PlayerId};
 use crate::config::Players;
+use crate::entity::account::Damaged;
+pub use crate::entity::account::{Account, AccountRole};
 use crate::entity::keys;
 
 /// Tries of a change that another change of the same account overtook.
@@ -62,8 +62,8 @@ pub enum AccountError {
     Busy,
     #[error(transparent)]
     Store(#[from] StoreAway),
-    #[error("a row of accounts is damaged")]
-    Damaged,
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     #[error("passwords cannot be hashed")]
     Hashing,
 }

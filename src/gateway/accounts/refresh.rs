@@ -2,10 +2,10 @@
 //! is used once and answered with the next; one that comes a second time was
 //! copied, by whoever came first or second, so its family ends.
 
-use super::stored::RefreshFamily;
 use super::{Account, AccountError, Accounts, TRIES, TokenError, hex, random::random};
 use crate::actors::rows::GroupAnswer;
 use crate::base::{Millis, PlayerId};
+use crate::entity::account::RefreshFamily;
 use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::keys;
 use crate::protocol::http::{Secret, Tokens};

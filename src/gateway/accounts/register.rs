@@ -2,11 +2,8 @@
 //! both with the account.
 
 use super::fields::{self, AccountName, Email, FieldError, Password};
-use super::refresh::{check, put_account};
 use super::{Account, AccountError, AccountRole, Accounts, TRIES};
-use crate::base::PlayerId;
-use crate::entity::commit::{Expect, Group, Put};
-use crate::entity::keys;
+use crate::entity::account::{email_key, name_key, registration};
 use crate::protocol::http::{Register, Tokens};
 use crate::telemetry::metrics::REGISTRATIONS;
 
@@ -44,12 +41,10 @@ impl Accounts {
         self.check_free(&asked).await?;
         let account = self.new_account(&asked).await?;
         for _ in 0..TRIES {
-            let (refresh, mut puts) = self.new_family(&account).await?;
-            puts.extend(account_puts(&account, &asked));
-            if self
-                .commit(Group { checks: free_checks(&account, &asked), puts, append: None })
-                .await?
-            {
+            let (refresh, puts) = self.new_family(&account).await?;
+            let mut group = registration(&account);
+            group.puts.extend(puts);
+            if self.commit(group).await? {
                 REGISTRATIONS.increment(1);
                 return self.tokens(&account, &refresh);
             }
@@ -59,10 +54,10 @@ impl Accounts {
     }
 
     async fn check_free(&self, asked: &Registration) -> Result<(), AccountError> {
-        if self.0.rows.get(keys::account_name(&asked.name.key())).await?.is_some() {
+        if self.0.rows.get(name_key(asked.name.as_str())).await?.is_some() {
             return Err(AccountError::NameTaken);
         }
-        if self.0.rows.get(keys::account_email(&asked.email.key())).await?.is_some() {
+        if self.0.rows.get(email_key(asked.email.as_str())).await?.is_some() {
             return Err(AccountError::EmailTaken);
         }
         Ok(())
@@ -84,21 +79,4 @@ impl Accounts {
             last_login: now,
         })
     }
-}
-
-fn free_checks(account: &Account, asked: &Registration) -> Vec<crate::entity::commit::Check> {
-    vec![
-        check(keys::account_name(&asked.name.key()), Expect::Absent),
-        check(keys::account_email(&asked.email.key()), Expect::Absent),
-        check(keys::account(account.player), Expect::Absent),
-    ]
-}
-
-fn account_puts(account: &Account, asked: &Registration) -> [Put; 3] {
-    let to_player = |key, PlayerId(id)| Put { key, value: Some(id.to_be_bytes().to_vec()) };
-    [
-        to_player(keys::account_name(&asked.name.key()), account.player),
-        to_player(keys::account_email(&asked.email.key()), account.player),
-        put_account(account),
-    ]
 }

@@ -8,8 +8,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use super::random::random;
-use super::stored::AccountRole;
 use crate::base::{Millis, PlayerId};
+use crate::entity::account::AccountRole;
 
 /// Longer ones are refused unread; ours have about 400 bytes.
 const TOKEN_BYTES_MAX: usize = 2048;

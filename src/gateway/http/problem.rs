@@ -180,7 +180,7 @@ impl From<AccountError> for ProblemResponse {
             AccountError::Access(_) | AccountError::Refresh(_) => Kind::TokenRefused,
             AccountError::Busy => Kind::Busy,
             AccountError::Store(_) => Kind::StoreAway,
-            AccountError::Damaged | AccountError::Hashing => Kind::Internal,
+            AccountError::Damaged(_) | AccountError::Hashing => Kind::Internal,
         };
         if kind == Kind::Internal {
             tracing::error!(%error, "a call on accounts failed");

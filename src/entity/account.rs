@@ -1,14 +1,49 @@
-//! Owns the form in which accounts and refresh families are stored. The first
-//! byte of the payload is the variant: a new form becomes a new variant, and
-//! the old one stays readable.
+//! Owns the rows of accounts: their stored form, and the one group that makes an
+//! account. Never hashes, signs or commits (`gateway::accounts` does, which
+//! calls this; so does the simulator). Invariant: the first byte of a payload
+//! is its variant: a new form becomes a new variant, the old one stays readable.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::AccountError;
+use super::commit::{Check, Expect, Group, Put};
+use super::envelope::{self, Kind, Logic};
+use super::keys;
 use crate::base::{Millis, PlayerId};
-use crate::entity::envelope::{self, Kind, Logic};
-use crate::store::Versioned;
+
+/// A row that is not what its key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a row of accounts is damaged")]
+pub struct Damaged;
+
+/// The key by which a name is unique: without case.
+pub fn name_key(name: &str) -> Vec<u8> {
+    keys::account_name(&name.to_lowercase())
+}
+
+/// The key by which an e-mail is unique: without case. Mail systems that tell
+/// `A@x` from `a@x` exist in the standard, not in use.
+pub fn email_key(email: &str) -> Vec<u8> {
+    keys::account_email(&email.to_lowercase())
+}
+
+/// The group that makes `account`: refused unless its name and e-mail are
+/// free, and then they are taken.
+pub fn registration(account: &Account) -> Group {
+    let (name, email) = (name_key(&account.name), email_key(&account.email));
+    let id = keys::account(account.player);
+    let player = || Some(account.player.0.to_be_bytes().to_vec());
+    let absent = |key: &Vec<u8>| Check { key: key.clone(), expect: Expect::Absent };
+    Group {
+        checks: vec![absent(&name), absent(&email), absent(&id)],
+        puts: vec![
+            Put { key: name, value: player() },
+            Put { key: email, value: player() },
+            Put { key: id, value: Some(account.to_bytes()) },
+        ],
+        append: None,
+    }
+}
 
 /// What an account may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +109,7 @@ impl Account {
 
     /// # Errors
     /// When the row is not an account.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Account, AccountError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Account, Damaged> {
         let StoredAccount::V1(account) = open(Kind::Account, bytes)?;
         Ok(account)
     }
@@ -87,19 +122,18 @@ impl RefreshFamily {
 
     /// # Errors
     /// When the row is not a refresh family.
-    pub fn from_bytes(bytes: &[u8]) -> Result<RefreshFamily, AccountError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<RefreshFamily, Damaged> {
         let StoredFamily::V1(family) = open(Kind::RefreshFamily, bytes)?;
         Ok(family)
     }
 }
 
-/// The player id in a row of [`account_name`](crate::entity::keys::account_name)
-/// or [`account_email`](crate::entity::keys::account_email).
+/// The player id that [`name_key`] and [`email_key`] have as their value.
 ///
 /// # Errors
 /// When it is not eight bytes.
-pub fn player_of(row: &Versioned) -> Result<PlayerId, AccountError> {
-    let id = row.value.as_slice().try_into().map_err(|_| AccountError::Damaged)?;
+pub fn player_of(value: &[u8]) -> Result<PlayerId, Damaged> {
+    let id = value.try_into().map_err(|_| Damaged)?;
     Ok(PlayerId(u64::from_be_bytes(id)))
 }
 
@@ -113,9 +147,9 @@ fn seal(kind: Kind, value: &impl Serialize) -> Vec<u8> {
     out
 }
 
-fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, AccountError> {
-    let (_, payload) = envelope::open(kind, bytes).map_err(|_| AccountError::Damaged)?;
-    postcard::from_bytes(payload).map_err(|_| AccountError::Damaged)
+fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, Damaged> {
+    let (_, payload) = envelope::open(kind, bytes).map_err(|_| Damaged)?;
+    postcard::from_bytes(payload).map_err(|_| Damaged)
 }
 
 #[cfg(test)]
