@@ -19,7 +19,7 @@ const BYTES: usize = 32;
 /// Why there is no secret; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("{path}: the cluster secret could not be read or made: {source}")]
+    #[error("{path}: the cluster secret could not be read or made")]
     File { path: PathBuf, source: io::Error },
     #[error("{path}: expected {BYTES} bytes as the cluster secret, found {found}")]
     Length { path: PathBuf, found: usize },

@@ -11,9 +11,9 @@ use crate::config;
 /// Why there is no TLS; the node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{path}: expected {expected} in PEM form: {source}")]
+    #[error("{path}: expected {expected} in PEM form")]
     File { path: PathBuf, expected: &'static str, source: pem::Error },
-    #[error("{certificate} and {key} do not make a TLS server: {source}")]
+    #[error("{certificate} and {key} do not make a TLS server")]
     Mismatch { certificate: String, key: String, source: rustls::Error },
 }
 
@@ -41,4 +41,24 @@ pub fn server_config(settings: &config::Http) -> Result<Option<ServerConfig>, Tl
 
 fn file(path: &Path, expected: &'static str, source: pem::Error) -> TlsError {
     TlsError::File { path: path.to_path_buf(), expected, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn needs_no_files_when_none_are_named() {
+        let settings = Config::with("").unwrap().http;
+        assert!(server_config(&settings).unwrap().is_none());
+    }
+
+    #[test]
+    fn names_the_file_that_holds_no_certificate() {
+        let text = "[http]\ntls_certificate = 'Cargo.toml'\ntls_key = 'nowhere.pem'\n";
+        let settings = Config::with(text).unwrap().http;
+        let error = server_config(&settings).unwrap_err().to_string();
+        assert!(error.contains("Cargo.toml") || error.contains("nowhere.pem"), "{error}");
+    }
 }
