@@ -221,3 +221,47 @@ impl Cell {
         self.due = due;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::UnitId;
+    use crate::entity::World;
+    use crate::sim::rules::sample;
+    use crate::sim::{Command, Galaxy, UnitIds};
+
+    fn cell() -> Cell {
+        let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
+        let world = World { rules: sample::rules().unwrap(), galaxy, ledger_shards: 1 };
+        let sector = EntityKey::Sector(galaxy.start_place(0));
+        Cell::new(Entity::genesis(sector, &world).unwrap(), 0, 0, Tick(0))
+    }
+
+    fn command(sequence: u32) -> PlayerCommand {
+        let units = UnitIds::new(vec![UnitId(1)]).unwrap();
+        let (player, session) = (PlayerId(1), SessionId(1));
+        PlayerCommand { player, session, sequence, command: Command::Stop { units } }
+    }
+
+    #[test]
+    fn admits_a_command_that_a_pending_one_overtook() {
+        let mut cell = cell();
+        assert_eq!(cell.admit_command(&command(5)), Door::Admitted);
+        // Its record will say that it is never applied.
+        assert_eq!(cell.admit_command(&command(4)), Door::Admitted);
+        assert_eq!(cell.admit_command(&command(4)), Door::Pending);
+        assert_eq!(cell.admit_command(&command(5)), Door::Pending);
+    }
+
+    #[test]
+    fn leaves_at_most_32_commands_of_a_session_unanswered() {
+        let mut cell = cell();
+        for sequence in 1..=32 {
+            assert_eq!(cell.admit_command(&command(sequence)), Door::Admitted);
+            cell.push(Input::Command(command(sequence)));
+        }
+        assert_eq!(cell.admit_command(&command(33)), Door::Busy);
+        cell.pop(1);
+        assert_eq!(cell.admit_command(&command(33)), Door::Admitted);
+    }
+}
