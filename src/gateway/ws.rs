@@ -176,6 +176,11 @@ impl SessionActor {
         self.line.handle(|session, around| session.handle_message(payload, around));
     }
 
+    fn control(&self, payload: &[u8]) {
+        let bytes = payload.len();
+        self.line.handle(|session, around| session.handle_control(bytes, around.now));
+    }
+
     fn bad_frame(&self, too_long: bool, ctx: &mut WebsocketContext<SessionActor>) {
         self.line.handle(|session, around| session.handle_bad_frame(too_long, around.now));
         // What follows cannot be told apart from frames any more.
@@ -198,11 +203,9 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             }
             Ok(Message::Ping(payload)) => {
                 ctx.pong(&payload);
-                self.line.handle(|session, around| session.handle_alive(around.now));
+                self.control(&payload);
             }
-            Ok(Message::Pong(_)) => {
-                self.line.handle(|session, around| session.handle_alive(around.now));
-            }
+            Ok(Message::Pong(payload)) => self.control(&payload),
             Ok(Message::Close(_)) => {
                 self.line.handle(|session, around| session.handle_peer_closed(around.now));
             }

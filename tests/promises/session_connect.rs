@@ -171,8 +171,24 @@ fn a_silent_client_is_pinged_then_closed() {
     for _ in 0..10 {
         script.pass(20_000);
         assert_eq!(script.read(), [Read::Ping]);
-        script.on(|session, around| session.handle_alive(around.now));
+        script.on(|session, around| session.handle_control(0, around.now));
     }
+}
+
+#[test]
+fn a_flood_of_messages_or_pings_ends_the_session() {
+    let mut script = Script::open();
+    // Connect was one.
+    for _ in 0..254 {
+        script.on(|session, around| session.handle_control(0, around.now));
+    }
+    assert_eq!(script.read(), []);
+    script.say(r#"{"type":"ping","time":1}"#);
+    let messages = script.read_messages();
+    let [ServerMessage::Error(error)] = &messages[..] else { panic!("{messages:?}") };
+    assert!(matches!(error.answer, Answer::Limited { .. }), "{error:?}");
+    script.say(r#"{"type":"ping","time":1}"#);
+    check_end(&mut script, &ended(EndReason::Violation), 1008);
 }
 
 #[test]

@@ -35,9 +35,18 @@ impl<'a> Payload<'a> {
 
 impl Session {
     /// The client gave a sign of life.
-    pub fn handle_alive(&mut self, now: Now) {
+    fn handle_alive(&mut self, now: Now) {
         self.heard = now.at;
         self.pinged = None;
+    }
+
+    /// The client sent a ping or pong of so many bytes, which counts as a
+    /// message but for its answer.
+    pub fn handle_control(&mut self, bytes: usize, now: Now) {
+        self.handle_alive(now);
+        if !self.is_closing() && self.rate.admit(bytes as u64, now.at) == Pace::Flood {
+            self.end(EndReason::Violation, now);
+        }
     }
 
     /// The client sent a message.
