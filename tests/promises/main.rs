@@ -1,6 +1,7 @@
 mod golden_sector;
 mod http;
 mod node_restart;
+mod node_support;
 mod protocol_client;
 mod protocol_decode;
 mod protocol_golden;

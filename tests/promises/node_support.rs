@@ -1,0 +1,129 @@
+//! What the tests of whole nodes share: a node on a store, a player on it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use starmesh::actors::node::Node;
+use starmesh::actors::ports::{SessionPort, ToSession};
+use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
+use starmesh::config::Config;
+use starmesh::entity::commands::{CommandAnswer, PlayerCommand};
+use starmesh::entity::effect::{Connected, PlayerEffect};
+use starmesh::entity::input::Connect;
+use starmesh::sim::{Command, Target, UnitIds, rules};
+use starmesh::store::Store;
+use starmesh::view::observer::Update;
+use tokio::sync::Notify;
+
+/// A node with default settings, when it has all that it owned before.
+pub async fn start(store: Arc<dyn Store>) -> Node {
+    let rules = rules::file::built_in().unwrap();
+    let node = Node::start(&Config::with("").unwrap(), rules, store).unwrap();
+    let ready = async {
+        while !node.status.ready.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the node gets ready");
+    node
+}
+
+/// The command of `player` that moves one unit to a quarter of the sector.
+pub fn move_order(
+    player: PlayerId,
+    session: SessionId,
+    sequence: u32,
+    unit: UnitId,
+    sector: SectorId,
+) -> PlayerCommand {
+    let target = Target { sector, position: CompressedPosition { x: 1 << 30, y: 1 << 30 } };
+    let units = UnitIds::new(vec![unit]).unwrap();
+    PlayerCommand { player, session, sequence, command: Command::Move { units, target } }
+}
+
+/// A connection that keeps all it is told.
+#[derive(Default)]
+struct Port {
+    told: Mutex<Vec<ToSession>>,
+    news: Notify,
+}
+
+impl SessionPort for Port {
+    fn deliver(&self, message: ToSession) {
+        self.told.lock().unwrap().push(message);
+        self.news.notify_waiters();
+    }
+}
+
+impl Port {
+    /// The first message, from now or before, that `pick` takes.
+    async fn wait_for<T>(&self, pick: impl Fn(&ToSession) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                let news = self.news.notified();
+                if let Some(found) = self.told.lock().unwrap().iter().find_map(&pick) {
+                    return found;
+                }
+                news.await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, found).await.expect("the node answers")
+    }
+}
+
+fn connected(message: &ToSession) -> Option<Connected> {
+    match message {
+        ToSession::Player(PlayerEffect::Connected(connected)) => Some(connected.clone()),
+        _ => None,
+    }
+}
+
+fn answer(message: &ToSession) -> Option<CommandAnswer> {
+    match message {
+        ToSession::Player(PlayerEffect::Answered(answer)) => Some(answer.clone()),
+        _ => None,
+    }
+}
+
+fn keyframe(message: &ToSession) -> Option<Arc<Update>> {
+    match message {
+        ToSession::Update { update, .. } if update.keyframe => Some(update.clone()),
+        _ => None,
+    }
+}
+
+/// A player with one connection.
+pub struct Player<'n> {
+    node: &'n Node,
+    id: PlayerId,
+    port: Arc<Port>,
+    connection: u64,
+}
+
+impl Player<'_> {
+    pub fn new(node: &Node, id: PlayerId) -> Player<'_> {
+        let port = Arc::new(Port::default());
+        let connection = node.entities.ports.open(port.clone());
+        Player { node, id, port, connection }
+    }
+
+    pub async fn connect(&self, resume: Option<SessionId>) -> Connected {
+        let connect = Connect { player: self.id, connection: self.connection, resume };
+        self.node.entities.connect(connect).unwrap();
+        self.port.wait_for(connected).await
+    }
+
+    pub async fn look(&self, sector: SectorId) -> Arc<Update> {
+        let entity = EntityKey::Sector(sector);
+        self.node.entities.observe(self.connection, entity, self.id).await.unwrap();
+        self.port.wait_for(keyframe).await
+    }
+
+    pub async fn order(&self, sector: SectorId, command: PlayerCommand) -> CommandAnswer {
+        let entity = EntityKey::Sector(sector);
+        self.node.entities.command(self.connection, entity, command);
+        self.port.wait_for(answer).await
+    }
+}
