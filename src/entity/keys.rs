@@ -7,6 +7,8 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 pub const ACCOUNT: &[u8] = b"account/";
 /// What only a galaxy's first start writes: seed, logic, shards, format.
 pub const GALAXY: &[u8] = b"galaxy/";
+/// The [`World`](super::World).
+pub const WORLD: &[u8] = b"galaxy/world";
 /// All node rows.
 pub const ROW: &[u8] = b"row/";
 /// All snapshot chunks.
