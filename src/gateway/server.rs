@@ -27,7 +27,7 @@ use crate::base::Millis;
 use crate::config::Config;
 use crate::sim::Rules;
 use crate::store::Store;
-use crate::store::sled::{OpenError, Options, Sled};
+use crate::store::sled::{self, OpenError, Options, Sled};
 use crate::telemetry::Recorder;
 
 /// A tick may be this late before the node is not ready any more.
@@ -170,7 +170,7 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
     let journal_bytes_max = config.store.journal_max_bytes();
     let options = Options { journal_bytes_max, ..Options::default() };
-    let opened = Sled::open(&folder.join("store"), options);
+    let opened = Sled::open(&folder.join(sled::FOLDER), options);
     Ok(Arc::new(opened.map_err(|source| ServeError::Store { folder, source })?))
 }
 

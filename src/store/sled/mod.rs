@@ -38,6 +38,9 @@ use frame::{FrameWriter, Parsed};
 use state::{Segment, View};
 use writer::Writer;
 
+/// The store's folder in a node's data.
+pub const FOLDER: &str = "store";
+
 /// How a store is kept; the defaults are what a node uses.
 #[derive(Clone)]
 pub struct Options {

@@ -111,6 +111,12 @@ impl SegmentReader {
         self.index.entities.keys().copied()
     }
 
+    /// Whether the journal ends with a write that is not whole. A node that
+    /// runs may be at it; one that died there never acknowledged it.
+    pub fn is_torn(&self) -> bool {
+        self.segments.last_key_value().is_some_and(|(_, last)| last.torn)
+    }
+
     /// The known keys with `prefix`.
     fn known(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Versioned>, ReadError> {
         if prefix.starts_with(keys::ROW) {
@@ -168,7 +174,8 @@ impl Store for SegmentReader {
 }
 
 /// Reads the segments while a node may write and delete some: one that went
-/// away between listing and opening is no error the next time.
+/// away between listing and opening is no error the next time, nor is a frame
+/// that was read while it was written.
 fn recover_running(segments: &Path) -> Result<SegmentReader, OpenError> {
     const TRIES: u32 = 5;
     let mut tried = 1;
@@ -184,15 +191,19 @@ fn recover_running(segments: &Path) -> Result<SegmentReader, OpenError> {
             }
         });
         match result {
-            Err(OpenError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound && tried < TRIES =>
-            {
-                tried += 1;
-            }
+            Err(error) if tried < TRIES && may_pass(&error) => tried += 1,
             Err(error) => return Err(error),
             Ok(Recovered { index, segments }) => {
                 return Ok(SegmentReader { index, heads, segments });
             }
         }
+    }
+}
+
+fn may_pass(error: &OpenError) -> bool {
+    match error {
+        OpenError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        OpenError::Damaged { .. } => true,
+        OpenError::Locked(_) | OpenError::Newer { .. } => false,
     }
 }

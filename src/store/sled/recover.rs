@@ -39,7 +39,8 @@ pub struct Recovered {
 pub enum Mode {
     /// They are ours: the last one's tail is judged, files can be written.
     Owner,
-    /// A node may run: the last one ends where it ended when it was read.
+    /// A node may run and write while they are read: what looks broken may
+    /// be whole the next time.
     Reader,
 }
 
@@ -63,7 +64,7 @@ pub fn recover(
         let contents = segment::read(dir, header.id, mode == Mode::Owner)?;
         let mut scan = Scan { contents, header: *header, index: &mut recovered.index };
         scan.check_order(at.checked_sub(1).map(|before| headers[before].id))?;
-        let end = scan.frames(next, mode, keys_from, &mut changed)?;
+        let end = scan.frames(next, keys_from, &mut changed)?;
         let found = scan.found(end);
         recovered.segments.insert(header.id, found);
     }
@@ -102,7 +103,6 @@ impl Scan<'_> {
     fn frames(
         &mut self,
         next: Option<&Header>,
-        mode: Mode,
         keys_from: Option<Position>,
         changed: &mut impl FnMut(KeyChange<'_>),
     ) -> Result<usize, OpenError> {
@@ -135,11 +135,10 @@ impl Scan<'_> {
         if at == segment::HEADER {
             return Err(self.damaged(at, "its first frame is broken"));
         }
-        let whole = match (adjacent, next, mode) {
-            (Some(_), ..) => at == limit,
-            (None, Some(_), _) => used(&bytes[at..]).is_empty(),
-            (None, None, Mode::Owner) => !frame::any_behind(used(&bytes[at..]), self.header.marker),
-            (None, None, Mode::Reader) => true,
+        let whole = match (adjacent, next) {
+            (Some(_), _) => at == limit,
+            (None, Some(_)) => used(&bytes[at..]).is_empty(),
+            (None, None) => !frame::any_behind(used(&bytes[at..]), self.header.marker),
         };
         self.contents.bytes = bytes;
         if whole { Ok(at) } else { Err(self.damaged(at, "a frame is broken, others follow it")) }
