@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod course;
 pub mod galaxy;
+pub mod golden;
 pub mod orders;
 pub mod rules;
 pub mod sector;
