@@ -1,32 +1,140 @@
-//! `starmesh replay`: rebuilds an entity from its journal and verifies it.
+//! `starmesh replay`: rebuilds an entity from its snapshot and journal, tells
+//! what happened to it and verifies the journalled hashes. Reads segments only,
+//! so that a node may run on the same data.
 
+mod text;
+
+use std::io::Write;
 use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::UsageError;
+use crate::base::{EntityKey, SectorId, Tick};
+use crate::entity::history::History;
+use crate::entity::{World, keys};
+use crate::sim::{LOGIC_VERSION, golden};
+use crate::store::sled::{self, SegmentReader};
+use crate::store::{Store, recovery};
+
+/// Entities that are named when the one asked for has no journal.
+const NAMED_MAX: usize = 20;
 
 /// Rebuild an entity from its journal and verify the journalled hashes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    pub what: What,
+    what: What,
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub enum What {
-    Sector(SectorArgs),
+enum What {
+    /// Rebuild a sector, print what happened in it and verify its hashes.
+    Sector {
+        /// The sector as logs and errors print it: X,Y or X,Y,SCALE.
+        #[arg(allow_hyphen_values = true)]
+        sector: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Rebuild a shard of player ledgers and verify its hashes.
+    Ledger {
+        /// The shard: player id mod the number of shards.
+        shard: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Play the fixed golden scenario and print its hash.
+    Golden,
 }
 
-/// Rebuild a sector, print what happened in it and verify its hashes.
 #[derive(Debug, clap::Args)]
-pub struct SectorArgs {
-    /// The sector, as logs and errors print it.
-    pub sector: String,
-    /// Stop after this tick of the sector.
+struct Options {
+    /// Stop after this tick of the entity.
     #[arg(long, value_name = "TICK")]
-    pub to: Option<u64>,
-    /// The node's data.
+    to: Option<u64>,
+    /// The node's data; the node may run.
     #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
+    data: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this build cannot replay yet")
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.what {
+        What::Sector { sector, options } => {
+            let sector: SectorId = sector.parse().map_err(|error| usage(&error))?;
+            replay(EntityKey::Sector(sector), &options)
+        }
+        What::Ledger { shard, options } => replay(EntityKey::Ledger(shard), &options),
+        What::Golden => {
+            let hash = golden::play(|sector| sector);
+            print(&format!("{hash}, logic version {LOGIC_VERSION}\n"))
+        }
+    }
+}
+
+/// Tells the entity's history; an error when it is not sound.
+fn replay(key: EntityKey, options: &Options) -> anyhow::Result<()> {
+    let reader = SegmentReader::open(&options.data.join(sled::FOLDER))?;
+    let image = recovery::image(&reader, key)?;
+    if image.is_empty() {
+        return Err(no_journal(key, &reader));
+    }
+    let to = options.to.map(Tick);
+    let node_ticks = recovery::node_ticks(&reader)?;
+    let history = History::tell(key, image, &world(&reader)?, to, &node_ticks);
+    let mut text = if options.json {
+        serde_json::to_string(&history).context("writing JSON")?
+    } else {
+        text::of(&history)
+    };
+    text.push('\n');
+    print(&text)?;
+    if reader.is_torn() {
+        eprintln!("note: the journal ends with a write that is not whole; it was not acknowledged");
+    }
+    verdict(&history)
+}
+
+fn world(reader: &SegmentReader) -> anyhow::Result<World> {
+    let row = reader.get(keys::WORLD)?.context("the store holds no galaxy yet")?;
+    Ok(World::from_bytes(&row.value)?)
+}
+
+fn verdict(history: &History) -> anyhow::Result<()> {
+    if history.is_sound() {
+        return Ok(());
+    }
+    match &history.problem {
+        Some(problem) => anyhow::bail!("{} cannot be replayed: {problem}", history.entity),
+        None => anyhow::bail!(
+            "{}: replay gives another state than {} of the {} journalled hashes",
+            history.entity,
+            history.mismatches,
+            history.hashes
+        ),
+    }
+}
+
+fn no_journal(key: EntityKey, reader: &SegmentReader) -> anyhow::Error {
+    let mut names: Vec<String> =
+        reader.entities().take(NAMED_MAX + 1).map(|entity| entity.to_string()).collect();
+    if names.len() > NAMED_MAX {
+        names[NAMED_MAX] = "…".into();
+    }
+    usage(&format!("{key} has no journal; there are: {}", names.join("; ")))
+}
+
+fn usage(error: &impl ToString) -> anyhow::Error {
+    UsageError(error.to_string()).into()
+}
+
+/// Writes to standard output; whoever reads it may stop before the end.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

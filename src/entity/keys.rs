@@ -120,6 +120,13 @@ pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     Some(NodeId(u32::from_be_bytes(id)))
 }
 
+/// The incarnation whose end this key names.
+pub fn parse_ended_incarnation(key: &[u8]) -> Option<(NodeId, Incarnation)> {
+    let (node, incarnation) = key.strip_prefix(ENDED)?.split_first_chunk::<4>()?;
+    let incarnation = u64::from_be_bytes(incarnation.try_into().ok()?);
+    Some((NodeId(u32::from_be_bytes(*node)), Incarnation(incarnation)))
+}
+
 /// The entity whose [`head`] this key names.
 pub fn parse_head(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(HEAD)?).ok()
@@ -147,11 +154,14 @@ mod tests {
             assert_eq!(parse_chunk(&chunk(entity, 1 << 40, 3)), Some((entity, 1 << 40, 3)));
         }
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
+        let ended = (NodeId(9), Incarnation(1 << 40));
+        assert_eq!(parse_ended_incarnation(&ended_incarnation(ended.0, ended.1)), Some(ended));
     }
 
     #[test]
     fn parses_no_other_key() {
         assert_eq!(parse_row(b"row/123"), None);
+        assert_eq!(parse_ended_incarnation(b"node/1234"), None);
         assert_eq!(parse_head(b"head/"), None);
         assert_eq!(parse_chunk(b"snapshot/short"), None);
         assert_eq!(parse_chunk(&head(EntityKey::Ledger(5))), None);

@@ -136,7 +136,10 @@ impl Replayed {
 
 /// The state that the image's snapshot, or else the seed, gives, and the
 /// snapshot's size.
-fn begin(key: EntityKey, image: &Image, world: &World) -> Result<(Entity, u64), ReplayError> {
+///
+/// # Errors
+/// As [`replay`].
+pub fn begin(key: EntityKey, image: &Image, world: &World) -> Result<(Entity, u64), ReplayError> {
     let Some(head) = &image.head else {
         let entity = Entity::genesis(key, world).ok_or(ReplayError::NoSuchEntity(key))?;
         return Ok((entity, 0));

@@ -5,6 +5,8 @@
 use super::{ReadError, Store};
 use crate::base::{EntityKey, Incarnation, NodeId, Tick};
 use crate::cluster::core::loading::{LoadError, Loaded, recover};
+use crate::entity::commit::{NodeRow, RowError};
+use crate::entity::history::NodeTicks;
 use crate::entity::replay::{Image, replay};
 use crate::entity::{World, keys};
 
@@ -57,6 +59,25 @@ fn ended(
         })
     });
     Ok(tick.transpose()?.map(Tick))
+}
+
+/// The last durable tick of every incarnation, of those that run and of those
+/// that ended.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn node_ticks(store: &dyn Store) -> Result<NodeTicks, ReadError> {
+    let mut ticks = NodeTicks::new();
+    for (key, row) in store.scan(keys::ROW, None, usize::MAX)? {
+        let damaged = |error: RowError| ReadError::Damaged(error.to_string());
+        let row = NodeRow::from_bytes(&row.value).map_err(damaged)?;
+        ticks.extend(keys::parse_row(&key).map(|node| ((node, row.incarnation), row.tick)));
+    }
+    for (key, _) in store.scan(keys::ENDED, None, usize::MAX)? {
+        let Some((node, incarnation)) = keys::parse_ended_incarnation(&key) else { continue };
+        ticks.extend(ended(store, node, incarnation)?.map(|tick| ((node, incarnation), tick)));
+    }
+    Ok(ticks)
 }
 
 /// The entities that `node` has, or had, an open claim on.

@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod example_client;
 mod full_disk;
+mod golden;
 mod power_cut;
 mod refused_data;
 mod sessions;

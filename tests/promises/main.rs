@@ -6,6 +6,7 @@ mod protocol_client;
 mod protocol_decode;
 mod protocol_golden;
 mod protocol_swarm;
+mod replay;
 mod session_commands;
 mod session_connect;
 mod session_places;

@@ -1,0 +1,22 @@
+//! The golden scenario gives its hash whatever the profile the binary was
+//! built in.
+
+use std::process::Command;
+
+use starmesh::sim::golden::HASH;
+
+fn played_by(binary: &str) -> String {
+    let output = Command::new(binary).args(["replay", "golden"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn debug_and_release_builds_play_to_the_golden_hash() {
+    // `make test` names the release build; without it there is only this one.
+    let release = std::env::var("STARMESH_RELEASE_BIN").ok();
+    let this = env!("CARGO_BIN_EXE_starmesh").to_owned();
+    for binary in [Some(this), release].into_iter().flatten() {
+        assert_eq!(played_by(&binary), format!("{HASH}, logic version 1\n"), "{binary}");
+    }
+}
