@@ -8,32 +8,27 @@
 //! Invariant: nothing of tick T is released before the row says at least T
 //! and the inputs that caused it are durable.
 
+mod observers;
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::cell::{Cell, Door, OBSERVERS_MAX};
+use super::cell::{Cell, Door};
 use super::message::{Committed, FromTable, Installed, ToTable};
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, StateHash, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::{Effect, PlayerEffect};
 use crate::entity::input::Input;
 use crate::entity::kinds::Kind;
-use crate::entity::kinds::sector::TICKS_PER_STEP;
 use crate::entity::record::{Record, encode_input};
 use crate::entity::{Entity, World};
-use crate::view::observer::{Observer, Update};
+use crate::view::observer::Update;
 
-/// Observers are sent something at least this often, in ticks.
-const HEARTBEAT_TICKS: u64 = 10;
 /// Inputs from outside are refused while so many of all entities wait for a
 /// commit.
 const PENDING_MAX: usize = 65_536;
-/// Messages are carried again after this many ticks without acknowledgement.
-const CARRY_AGAIN_TICKS: u64 = 20;
-/// The state is hashed every so many ticks of the entity's.
-const HASH_TICKS: u64 = 100;
-
 /// What may leave the node now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Release {
@@ -243,40 +238,6 @@ impl Table {
         Ok(cell.entity.head().commands.last_applied(player, session))
     }
 
-    /// Lets `observer` (a number of the caller's) see `entity` as `player`
-    /// sees it: a keyframe with the next even tick, then what changes. Asked
-    /// again by the same observer it gives a new keyframe, behind what changed
-    /// at its tick.
-    ///
-    /// # Errors
-    /// When the entity is not here or has too many observers.
-    pub fn observe(
-        &mut self,
-        entity: EntityKey,
-        observer: u64,
-        player: PlayerId,
-    ) -> Result<(), Unavailable> {
-        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
-        if cell.observers.len() >= OBSERVERS_MAX && !cell.observers.contains_key(&observer) {
-            return Err(Unavailable::Busy);
-        }
-        cell.observers
-            .entry(observer)
-            .and_modify(Observer::ask_keyframe)
-            .or_insert_with(|| Observer::new(player));
-        self.observed.insert(entity);
-        Ok(())
-    }
-
-    /// Ends what [`observe`](Self::observe) began.
-    pub fn unobserve(&mut self, entity: EntityKey, observer: u64) {
-        let Some(cell) = self.cells.get_mut(&entity) else { return };
-        cell.observers.remove(&observer);
-        if cell.observers.is_empty() {
-            self.observed.remove(&entity);
-        }
-    }
-
     fn install(&mut self, installed: Installed) {
         let Installed { entity, snapshot_bytes, journal_bytes } = installed;
         let key = entity.key();
@@ -340,122 +301,6 @@ impl Table {
         cell.note_snapshot_begun(sequence);
         let bytes = cell.entity.snapshot(&self.world);
         self.to_core.push(FromTable::Snapshot { entity: key, sequence, bytes });
-    }
-
-    /// The node's tick is now `tick`.
-    fn step(&mut self, tick: Tick, now: Millis) {
-        self.tick = tick;
-        self.now = now;
-        let active: Vec<EntityKey> = self.active.iter().copied().collect();
-        for key in active {
-            self.step_entity(key);
-        }
-        self.hash_states();
-        self.show_observers();
-        self.fire_timers();
-        self.carry_again();
-    }
-
-    fn step_entity(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key) else { return };
-        let mut effects = Vec::new();
-        cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
-        self.counts.steps += 1;
-        self.unhashed.insert(key);
-        self.run_effects(key, effects);
-        self.note_state(key);
-    }
-
-    /// Journals the hash of every state that changed since its last one and
-    /// whose turn it is; spread over entities by their number.
-    fn hash_states(&mut self) {
-        let due: Vec<EntityKey> = self
-            .unhashed
-            .iter()
-            .copied()
-            .filter(|key| self.cells.get(key).is_some_and(|cell| is_hash_turn(cell, self.tick)))
-            .collect();
-        for key in due {
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            let tick = cell.tick_at(self.tick);
-            cell.entity.run_to(tick, &self.world, &mut Vec::new());
-            let hash: StateHash = cell.entity.state_hash(&self.world);
-            self.unhashed.remove(&key);
-            self.submit(key, Input::Hash { tick, hash });
-        }
-    }
-
-    /// At even ticks of theirs, entities show observers what there is to show.
-    fn show_observers(&mut self) {
-        let observed: Vec<EntityKey> = self.observed.iter().copied().collect();
-        for key in observed {
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            let at = cell.tick_at(self.tick);
-            let Kind::Sector(_) = cell.entity.kind() else { continue };
-            if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.is_claimed() {
-                continue;
-            }
-            cell.entity.run_to(at, &self.world, &mut Vec::new());
-            let changes = std::mem::take(&mut cell.changes);
-            let beat = self.tick.since(cell.shown) >= HEARTBEAT_TICKS;
-            let Kind::Sector(sector) = cell.entity.kind() else { continue };
-            let mut updates = Vec::new();
-            for (observer, view) in &mut cell.observers {
-                let shown = view.observe(sector.state(), &self.world.rules, at, &changes, beat);
-                for update in shown {
-                    let update = Arc::new(update);
-                    updates.push(Release::Update { observer: *observer, entity: key, update });
-                }
-            }
-            if beat || !changes.is_predictable() {
-                cell.shown = self.tick;
-            }
-            updates.into_iter().for_each(|update| self.hold(update));
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        while let Some((due, key)) = self.timers.first().copied() {
-            if due > self.now {
-                return;
-            }
-            self.timers.pop_first();
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            cell.set_due(None);
-            if cell.entity.next_due().is_some_and(|due| due <= self.now) {
-                self.submit(key, Input::Time);
-            } else {
-                self.note_due(key);
-            }
-        }
-    }
-
-    /// Sets the timer for `key`, unless an earlier one is set: that one looks
-    /// again when it fires.
-    fn note_due(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key) else { return };
-        let Some(due) = cell.entity.next_due() else { return };
-        match cell.due() {
-            Some(earlier) if earlier <= due => return,
-            Some(later) => self.timers.remove(&(later, key)),
-            None => true,
-        };
-        cell.set_due(Some(due));
-        self.timers.insert((due, key));
-    }
-
-    /// Carries again what was not acknowledged for a while: whoever had it
-    /// may have lost it.
-    fn carry_again(&mut self) {
-        let mut messages = Vec::new();
-        for key in &self.unsettled {
-            let Some(cell) = self.cells.get_mut(key) else { continue };
-            if self.tick.since(cell.carried) >= CARRY_AGAIN_TICKS {
-                cell.carried = self.tick;
-                messages.extend(cell.entity.head().outbox.waiting(*key));
-            }
-        }
-        self.to_core.extend(messages.into_iter().map(FromTable::Carry));
     }
 
     fn deliver(&mut self, message: ChannelMessage) {
@@ -544,18 +389,4 @@ impl Table {
             self.released.extend(releases);
         }
     }
-}
-
-/// Whether an entity's state is hashed at this tick: (tick + 2 × number) mod 100 = 0.
-fn is_hash_turn(cell: &Cell, node_tick: Tick) -> bool {
-    let number = match cell.entity.key() {
-        EntityKey::Sector(sector) => (sector.morton() % u128::from(HASH_TICKS)) as u64,
-        EntityKey::Ledger(n)
-        | EntityKey::Market(n)
-        | EntityKey::Alliance(n)
-        | EntityKey::Board(n)
-        | EntityKey::Battle { n, .. } => n % HASH_TICKS,
-    };
-    cell.is_claimed()
-        && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
 }

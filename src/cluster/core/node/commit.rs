@@ -1,0 +1,145 @@
+//! Owns what goes into the next commit: a record for each entity with inputs
+//! waiting, rows, ids, parts of snapshots, all up to a size. Never sends it.
+//! Invariant: an entity's records are numbered without gap, its claim first.
+
+use super::{NodeCore, NodeEffect, Phase, Waiting};
+use crate::base::{EntityKey, Millis};
+use crate::cluster::core::message::Committed;
+use crate::cluster::core::pipeline::Slot;
+use crate::entity::commit::{Append, Commit, Group, Put, RECORD_BYTES_MAX};
+use crate::entity::input::{Claim, Input};
+use crate::entity::keys;
+use crate::entity::record::{RecordHeader, encode_input, encode_record};
+
+/// The row moves at least this often, in ticks.
+const ROW_TICKS: u64 = 2;
+/// Bytes of records after which a commit takes no more.
+const COMMIT_BYTES: usize = 4 << 20;
+/// Records in one commit.
+const RECORDS_PER_COMMIT: usize = 8192;
+/// Bytes of inputs after which a record takes no more: with the longest input
+/// behind them it is still one that stores accept.
+const RECORD_BYTES: usize = RECORD_BYTES_MAX / 2;
+/// Bytes of rows after which a commit takes no more.
+const ROWS_BYTES: usize = 2 << 20;
+/// Groups of rows in one commit.
+const ROWS_PER_COMMIT: usize = 1024;
+
+impl NodeCore {
+    pub(super) fn has_work(&self) -> bool {
+        self.phase != Phase::Beginning
+            && (!self.order.is_empty()
+                || !self.rows.is_empty()
+                || !self.snapshots.is_empty()
+                || self.reservation.is_some()
+                || self.wanted > self.durable
+                || self.tick.since(self.durable) >= ROW_TICKS)
+    }
+
+    pub(super) fn commit(&mut self, now: Millis) {
+        let mut commit = self.empty_commit();
+        let mut slots = Vec::new();
+        let records = self.take_records(now);
+        let rows = self.take_rows();
+        let mut add = |(group, slot): (Group, Slot)| {
+            commit.groups.push(group);
+            slots.push(slot);
+        };
+        records.into_iter().chain(rows).for_each(&mut add);
+        self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
+        self.snapshots.take(self.world.logic()).into_iter().for_each(&mut add);
+        let commit = self.pipeline.send(commit, slots);
+        self.effects.push(NodeEffect::Commit(commit));
+    }
+
+    pub(super) fn empty_commit(&self) -> Commit {
+        Commit {
+            node: self.node,
+            incarnation: self.incarnation,
+            number: self.pipeline.next_number(),
+            nonce: self.nonce,
+            tick: self.tick,
+            audit_root: [0; 32],
+            groups: Vec::new(),
+        }
+    }
+
+    /// One record for each entity that has inputs waiting, up to a size.
+    fn take_records(&mut self, now: Millis) -> Vec<(Group, Slot)> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        let entities = self.order.len().min(RECORDS_PER_COMMIT);
+        for _ in 0..entities {
+            if bytes >= COMMIT_BYTES {
+                break;
+            }
+            let Some(entity) = self.order.pop_front() else { break };
+            let Some(mut waiting) = self.waiting.remove(&entity) else { continue };
+            let group = self.record(entity, &mut waiting, now);
+            if !waiting.is_empty() {
+                self.waiting.insert(entity, waiting);
+                self.order.push_back(entity);
+            }
+            let Some(group) = group else { continue };
+            bytes += group.0.append.as_ref().map_or(0, |append| append.bytes.len());
+            taken.push(group);
+        }
+        taken
+    }
+
+    fn take_rows(&mut self) -> Vec<(Group, Slot)> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while bytes < ROWS_BYTES
+            && taken.len() < ROWS_PER_COMMIT
+            && let Some((id, group)) = self.rows.pop_front()
+        {
+            bytes += group.weight();
+            taken.push((group, Slot::Rows(id)));
+        }
+        taken
+    }
+
+    fn record(
+        &mut self,
+        entity: EntityKey,
+        waiting: &mut Waiting,
+        now: Millis,
+    ) -> Option<(Group, Slot)> {
+        let owned = self.owned.get_mut(&entity)?;
+        let node_tick = self.tick;
+        let claim = owned.anchor.is_none().then_some(Claim {
+            node: self.node,
+            incarnation: self.incarnation,
+            node_tick,
+        });
+        let (tick, at) = *owned.anchor.get_or_insert((owned.loaded, node_tick));
+        owned.sequence += 1;
+        owned.time = owned.time.max(now);
+        let header = RecordHeader {
+            sequence: owned.sequence,
+            tick: tick.after(node_tick.since(at)),
+            time: owned.time,
+        };
+        let mut inputs = Vec::new();
+        let mut puts = Vec::new();
+        if let Some(claim) = claim {
+            encode_input(&Input::Claim(claim), &mut inputs);
+            let key = keys::owned(self.node, entity);
+            puts.push(Put { key, value: Some(Vec::new()) });
+        }
+        let mut taken = 0;
+        while inputs.len() < RECORD_BYTES
+            && let Some(input) = waiting.pop_front()
+        {
+            inputs.extend_from_slice(&input);
+            taken += 1;
+        }
+        let count = taken + u32::from(claim.is_some());
+        let bytes = encode_record(&header, self.world.logic(), count, &inputs);
+        let committed =
+            Committed { entity, header, claim, inputs: taken, bytes: bytes.len() as u64 };
+        let append = Some(Append { entity, sequence: header.sequence, bytes });
+        Some((Group { checks: Vec::new(), puts, append }, Slot::Record(committed)))
+    }
+}

@@ -1,0 +1,105 @@
+//! Owns what follows from the store's answer to a commit: records go to the
+//! tables, rows and ids to who wants them; a refused row ends everything.
+//! Invariant: tables hear of a durable tick before its records.
+
+use super::{NodeCore, NodeEffect, Phase};
+use crate::base::{EntityKey, Millis};
+use crate::cluster::core::message::ToTable;
+use crate::cluster::core::pipeline::{Settled, Slot};
+use crate::entity::commit::{Commit, CommitAnswer, CommitError};
+
+impl NodeCore {
+    pub(super) fn handle_commit_done(
+        &mut self,
+        result: Result<CommitAnswer, CommitError>,
+        now: Millis,
+    ) {
+        match self.pipeline.settle(result, now) {
+            Some(Settled::Durable { commit, slots, answer }) => {
+                self.note_away(false);
+                self.handle_durable(&commit, slots, &answer);
+            }
+            Some(Settled::Unknown) => {
+                self.counts.resent += 1;
+                self.note_away(true);
+            }
+            Some(Settled::Deposed(error)) => {
+                self.phase = Phase::Deposed;
+                self.effects.push(NodeEffect::StepDown(error));
+            }
+            None => {}
+        }
+    }
+
+    fn note_away(&mut self, away: bool) {
+        self.away = away;
+        self.note_closed();
+    }
+
+    /// Tells tables and sessions when commands are not taken any more, or are
+    /// again.
+    pub(super) fn note_closed(&mut self) {
+        let closed = self.away || self.full;
+        if self.closed != closed {
+            self.closed = closed;
+            self.effects.push(NodeEffect::ToTables(ToTable::Away(closed)));
+            self.effects.push(NodeEffect::StoreAway(closed));
+        }
+    }
+
+    fn handle_durable(&mut self, commit: &Commit, slots: Vec<Slot>, answer: &CommitAnswer) {
+        if self.phase == Phase::Beginning {
+            self.phase = Phase::Recovering;
+            self.effects.push(NodeEffect::ScanOwned);
+            return;
+        }
+        self.counts.commits += 1;
+        let mut records = Vec::new();
+        for (index, slot) in slots.into_iter().enumerate() {
+            // A commit never has so many groups that an index would not fit.
+            let accepted = !answer.refused.contains(&(index as u32));
+            match slot {
+                Slot::Record(record) if accepted => records.push(record),
+                Slot::Record(record) => self.disown(record.entity),
+                Slot::Rows(id) => {
+                    let version = accepted.then_some(answer.version);
+                    self.effects.push(NodeEffect::RowsDone { id, version });
+                }
+                Slot::Ids => {
+                    if self.ids.settle(accepted) {
+                        self.effects.push(NodeEffect::ReadNextId);
+                    }
+                    self.grant_ids();
+                }
+                Slot::Chunks => {}
+                Slot::Snapshot { .. } if !accepted => self.counts.refused += 1,
+                Slot::Snapshot { entity, sequence, bytes } => {
+                    self.counts.snapshots += 1;
+                    let done = ToTable::SnapshotDone { entity, sequence, bytes };
+                    self.effects.push(NodeEffect::ToTable(entity, done));
+                }
+            }
+        }
+        self.counts.records += records.len() as u64;
+        self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
+        for record in records.iter().filter(|record| record.claim.is_some()) {
+            self.claiming.remove(&record.entity);
+        }
+        self.durable = commit.tick;
+        self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
+        if !records.is_empty() {
+            self.effects.push(NodeEffect::Committed(records));
+        }
+    }
+
+    /// Another node has the entity, whatever was thought here.
+    fn disown(&mut self, entity: EntityKey) {
+        self.counts.refused += 1;
+        self.owned.remove(&entity);
+        self.claiming.remove(&entity);
+        if self.waiting.remove(&entity).is_some() {
+            self.order.retain(|key| *key != entity);
+        }
+        self.effects.push(NodeEffect::ToTable(entity, ToTable::Drop(entity)));
+    }
+}

@@ -1,0 +1,87 @@
+//! Owns the closed lists of what a node's core is told and of what it wants
+//! done, and what it counts. Never decides anything.
+
+use std::sync::Arc;
+
+use crate::base::{EntityKey, Millis};
+use crate::cluster::core::loading::{LoadError, Loaded};
+use crate::cluster::core::message::{Committed, FromTable, ToTable};
+use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
+use crate::entity::input::Input;
+use crate::entity::replay::Mismatch;
+
+/// Something a node's core is told.
+#[derive(Debug)]
+pub enum Event {
+    /// Only that it is now this late; due after [`NodeEffect::WakeAt`].
+    Clock,
+    /// What the store said to the commit under way.
+    CommitDone(Result<CommitAnswer, CommitError>),
+    /// From one of the node's tables.
+    FromTable(FromTable),
+    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned.
+    Owned(Vec<EntityKey>),
+    /// The answer to [`NodeEffect::Load`].
+    Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
+    /// The answer to [`NodeEffect::ReadNextId`]: the key's value and version.
+    NextId(Option<(u64, u64)>),
+    /// An input for an entity that may not run yet.
+    Propose(EntityKey, Input),
+    /// The disk has too little room for commands (true), or enough again.
+    DiskFull(bool),
+    /// Entities that keep the oldest part of an overlong journal alive: those
+    /// that run here get a new snapshot.
+    Pinned(Vec<EntityKey>),
+    /// A group of rows to commit; `id` comes back with the outcome.
+    Rows { id: u64, group: Group },
+}
+
+/// Something a node's core wants done.
+#[derive(Debug)]
+pub enum NodeEffect {
+    /// Commit this and say how it went; one at a time.
+    Commit(Arc<Commit>),
+    /// Tell a table: the one this entity is in, or will be.
+    ToTable(EntityKey, ToTable),
+    /// Tell every table.
+    ToTables(ToTable),
+    /// Tell each table of the records that are for its entities, in order.
+    Committed(Vec<Committed>),
+    /// Read the keys of entities this node owned and say them.
+    ScanOwned,
+    /// Load and replay this entity and say what came of it.
+    Load(EntityKey),
+    /// Read the next free id block and say it.
+    ReadNextId,
+    /// What became of a group of rows: the version, or `None` when refused.
+    RowsDone { id: u64, version: Option<u64> },
+    /// Every entity that this node owned runs: players may come.
+    Ready,
+    /// The store does not answer (true), or does again.
+    StoreAway(bool),
+    /// An entity cannot be loaded; it stays as it is, an operator must look.
+    Unloadable(EntityKey, LoadError),
+    /// Replay found other hashes than the journal says; the journal wins.
+    Mismatch(EntityKey, Vec<Mismatch>),
+    /// Send [`Event::Clock`] at this time at the latest.
+    WakeAt(Millis),
+    /// This process owns nothing any more and must end; nothing it holds back
+    /// may leave it.
+    StepDown(CommitError),
+}
+
+/// Counts of a node's core; each is also a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    pub tick: u64,
+    pub commits: u64,
+    pub records: u64,
+    pub record_bytes: u64,
+    /// Commits sent again because their outcome was unknown.
+    pub resent: u64,
+    /// Groups refused that should not have been; stays 0 on one node.
+    pub refused: u64,
+    pub snapshots: u64,
+    /// Proposals and messages dropped because too many waited for a load.
+    pub dropped: u64,
+}

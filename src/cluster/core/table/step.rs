@@ -1,0 +1,118 @@
+//! Owns what a tick of the node does to the entities of a table: steps,
+//! hashes, updates, timers, messages carried again. Never moves the tick
+//! itself (the core does). Invariant: steps only move time; whatever else a
+//! tick calls for is submitted as an input.
+
+use super::Table;
+use crate::base::{EntityKey, Millis, StateHash, Tick};
+use crate::cluster::core::cell::Cell;
+use crate::cluster::core::message::FromTable;
+use crate::entity::input::Input;
+
+/// Messages are carried again after this many ticks without acknowledgement.
+const CARRY_AGAIN_TICKS: u64 = 20;
+/// The state is hashed every so many ticks of the entity's.
+const HASH_TICKS: u64 = 100;
+
+impl Table {
+    /// The node's tick is now `tick`.
+    pub(super) fn step(&mut self, tick: Tick, now: Millis) {
+        self.tick = tick;
+        self.now = now;
+        let active: Vec<EntityKey> = self.active.iter().copied().collect();
+        for key in active {
+            self.step_entity(key);
+        }
+        self.hash_states();
+        self.show_observers();
+        self.fire_timers();
+        self.carry_again();
+    }
+
+    fn step_entity(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let mut effects = Vec::new();
+        cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
+        self.counts.steps += 1;
+        self.unhashed.insert(key);
+        self.run_effects(key, effects);
+        self.note_state(key);
+    }
+
+    /// Journals the hash of every state that changed since its last one and
+    /// whose turn it is; spread over entities by their number.
+    fn hash_states(&mut self) {
+        let due: Vec<EntityKey> = self
+            .unhashed
+            .iter()
+            .copied()
+            .filter(|key| self.cells.get(key).is_some_and(|cell| is_hash_turn(cell, self.tick)))
+            .collect();
+        for key in due {
+            let Some(cell) = self.cells.get_mut(&key) else { continue };
+            let tick = cell.tick_at(self.tick);
+            cell.entity.run_to(tick, &self.world, &mut Vec::new());
+            let hash: StateHash = cell.entity.state_hash(&self.world);
+            self.unhashed.remove(&key);
+            self.submit(key, Input::Hash { tick, hash });
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((due, key)) = self.timers.first().copied() {
+            if due > self.now {
+                return;
+            }
+            self.timers.pop_first();
+            let Some(cell) = self.cells.get_mut(&key) else { continue };
+            cell.set_due(None);
+            if cell.entity.next_due().is_some_and(|due| due <= self.now) {
+                self.submit(key, Input::Time);
+            } else {
+                self.note_due(key);
+            }
+        }
+    }
+
+    /// Sets the timer for `key`, unless an earlier one is set: that one looks
+    /// again when it fires.
+    pub(super) fn note_due(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let Some(due) = cell.entity.next_due() else { return };
+        match cell.due() {
+            Some(earlier) if earlier <= due => return,
+            Some(later) => self.timers.remove(&(later, key)),
+            None => true,
+        };
+        cell.set_due(Some(due));
+        self.timers.insert((due, key));
+    }
+
+    /// Carries again what was not acknowledged for a while: whoever had it
+    /// may have lost it.
+    fn carry_again(&mut self) {
+        let mut messages = Vec::new();
+        for key in &self.unsettled {
+            let Some(cell) = self.cells.get_mut(key) else { continue };
+            if self.tick.since(cell.carried) >= CARRY_AGAIN_TICKS {
+                cell.carried = self.tick;
+                messages.extend(cell.entity.head().outbox.waiting(*key));
+            }
+        }
+        self.to_core.extend(messages.into_iter().map(FromTable::Carry));
+    }
+}
+
+/// Whether an entity's state is hashed at this tick: (tick + 2 × number) mod 100 = 0.
+fn is_hash_turn(cell: &Cell, node_tick: Tick) -> bool {
+    let number = match cell.entity.key() {
+        EntityKey::Sector(sector) => (sector.morton() % u128::from(HASH_TICKS)) as u64,
+        EntityKey::Ledger(n)
+        | EntityKey::Market(n)
+        | EntityKey::Alliance(n)
+        | EntityKey::Board(n)
+        | EntityKey::Battle { n, .. } => n % HASH_TICKS,
+    };
+    cell.is_claimed()
+        && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
+}
