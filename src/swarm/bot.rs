@@ -34,7 +34,9 @@ struct Bot {
     client: Client,
     checker: Checker,
     chance: Chance,
+    /// Whether it was ever connected, and whether it is.
     connected: bool,
+    open: bool,
     /// Own units by place, as last written to the journal.
     written: BTreeMap<EntityKey, Vec<UnitId>>,
     counted: Traffic,
@@ -78,6 +80,7 @@ impl Bot {
             checker: Checker::default(),
             chance: Chance { seed, client, turn: 0 },
             connected: false,
+            open: false,
             written: BTreeMap::new(),
             counted: Traffic::default(),
             next_order: now,
@@ -262,6 +265,7 @@ impl Bot {
             self.checker.handle_new_session();
         }
         let first = !std::mem::replace(&mut self.connected, true);
+        self.open = true;
         self.counts(|counts| {
             counts.connects += 1;
             counts.clients_connected += u64::from(first);
@@ -283,11 +287,11 @@ impl Bot {
         let Some(view) = self.client.view(place) else { return };
         let losses = self.checker.check(place, view);
         losses.iter().for_each(|loss| self.note_loss(loss));
-        let confirmed = self.checker.drain_confirmed();
+        let seen = self.checker.drain_seen();
         self.counts(|counts| {
             counts.updates += 1;
             counts.keyframes += u64::from(keyframe);
-            counts.confirmed += confirmed;
+            counts.effects_seen += seen;
         });
         let ids: Vec<UnitId> = self.own_units(place).iter().map(|unit| unit.id).collect();
         if keyframe || self.written.get(&place).is_none_or(|written| *written != ids) {
@@ -307,11 +311,15 @@ impl Bot {
         });
     }
 
-    fn count(&self, event: &Event) {
+    fn count(&mut self, event: &Event) {
+        let ended = matches!(event, Event::Disconnected { .. } | Event::Ended { .. });
+        let open = self.open;
+        self.open = open && !ended;
         self.counts(|counts| match event {
-            Event::Disconnected { .. } => counts.disconnects += 1,
+            Event::Disconnected { .. } if open => counts.disconnects += 1,
+            Event::Disconnected { .. } => counts.note_error("connect failed"),
             Event::Ended { answer, reason } => {
-                counts.disconnects += 1;
+                counts.disconnects += u64::from(open);
                 counts.note_error(answer.as_ref().map_or_else(|| "ended".to_owned(), kind));
                 counts.note_sample(|| format!("ended: {reason}"));
             }

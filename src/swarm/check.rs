@@ -68,7 +68,7 @@ pub struct Checker {
     player: PlayerId,
     units: BTreeMap<UnitId, Known>,
     /// Effects shown and not yet asked for.
-    confirmed: u64,
+    seen: u64,
 }
 
 impl Checker {
@@ -78,8 +78,8 @@ impl Checker {
     }
 
     /// How many effects were shown since this was last asked.
-    pub fn drain_confirmed(&mut self) -> u64 {
-        std::mem::take(&mut self.confirmed)
+    pub fn drain_seen(&mut self) -> u64 {
+        std::mem::take(&mut self.seen)
     }
 
     /// Whether every effect promised so far was shown.
@@ -166,7 +166,7 @@ impl Checker {
                 }
                 continue;
             };
-            if let Some(what) = known.check(tick, unit, &mut self.confirmed) {
+            if let Some(what) = known.check(tick, unit, &mut self.seen) {
                 losses.push(Loss { place, tick, unit: *id, what });
             }
         }
@@ -176,13 +176,13 @@ impl Checker {
 
 impl Known {
     /// What is wrong with the unit as it is shown at `tick`.
-    fn check(&mut self, tick: u64, unit: &Unit, confirmed: &mut u64) -> Option<String> {
+    fn check(&mut self, tick: u64, unit: &Unit, seen: &mut u64) -> Option<String> {
         let expected = self.expected.as_mut().filter(|e| e.after < tick && !e.told)?;
         if self.unanswered > 0 {
             return None;
         }
         if expected.effect.is_shown_by(unit) {
-            *confirmed += u64::from(!std::mem::replace(&mut expected.shown, true));
+            *seen += u64::from(!std::mem::replace(&mut expected.shown, true));
             return None;
         }
         expected.told = true;

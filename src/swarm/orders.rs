@@ -100,3 +100,64 @@ fn predicted(own: &[Unit], units: &[UnitId]) -> Option<crate::protocol::Point> {
     let first = units.first()?;
     own.iter().find(|unit| unit.id == *first).map(|unit| unit.position.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::PlayerId;
+    use crate::sim::{Course, Order as Given, UnitState, UnitTypeId};
+    use crate::swarm::Scenario;
+
+    const HERE: SectorId = SectorId::tactical(7, 8);
+
+    fn unit(id: u64) -> Unit {
+        Unit {
+            id: UnitId(id),
+            type_id: UnitTypeId(1),
+            owner: PlayerId(1),
+            hops: 0,
+            position: Position::default(),
+            course: Course::STANDING,
+            heading: 0,
+            health: 1,
+            state: UnitState(0),
+            order: Given::Idle,
+        }
+    }
+
+    fn turns(seed: u64) -> Vec<Turn> {
+        let orders = Scenario::load("frontier").expect("built in").orders;
+        let own: Vec<Unit> = (1..=8).map(unit).collect();
+        let turn = |turn| Chance { seed, client: 3, turn }.order(&orders, HERE, &own);
+        (0..200).map(|n| turn(n).expect("there are units")).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_orders_and_another_others() {
+        assert_eq!(turns(1), turns(1));
+        assert_ne!(turns(1), turns(2));
+    }
+
+    #[test]
+    fn targets_keep_their_distance_from_the_border() {
+        let all = turns(1).into_iter().flat_map(|turn| match turn {
+            Turn::One(wanted) => vec![wanted],
+            Turn::Batch(batch) => batch,
+        });
+        let targets: Vec<Destination> = all
+            .filter_map(|wanted| match wanted.order {
+                Order::MoveFleet { target: Target::Position(destination) } => Some(destination),
+                _ => None,
+            })
+            .collect();
+        let margin = 50 * STEPS_PER_METRE;
+        let inside = |x: u32| (margin..SECTOR_STEPS - margin).contains(&((x >> 12) as i32));
+        assert!(targets.len() > 50 && targets.iter().all(|d| inside(d.x) && inside(d.y)));
+    }
+
+    #[test]
+    fn a_player_without_units_gives_no_order() {
+        let orders = Scenario::load("frontier").expect("built in").orders;
+        assert_eq!(Chance { seed: 1, client: 0, turn: 0 }.order(&orders, HERE, &[]), None);
+    }
+}

@@ -23,9 +23,9 @@ pub struct Report {
     pub disconnects: u64,
     pub commands: u64,
     pub acknowledged: u64,
-    /// Acknowledged commands whose effect was seen. One that another command
-    /// replaced before the next update has no effect to be seen.
-    pub confirmed: u64,
+    /// Units that were seen to do what an acknowledgement said. What another
+    /// command replaced before the next update could not be seen.
+    pub effects_seen: u64,
     pub gave_up: u64,
     pub errors: BTreeMap<String, u64>,
     pub updates: u64,
@@ -77,7 +77,7 @@ impl Report {
             disconnects: counts.disconnects,
             commands: counts.commands,
             acknowledged: counts.acknowledged,
-            confirmed: counts.confirmed,
+            effects_seen: counts.effects_seen,
             gave_up: counts.gave_up,
             updates: counts.updates,
             keyframes: counts.keyframes,
@@ -127,7 +127,7 @@ impl fmt::Display for Report {
             ("commands", self.commands.to_string()),
             (
                 "acknowledgements",
-                format!("{}, effect seen of {}", self.acknowledged, self.confirmed),
+                format!("{}, seen on {} units", self.acknowledged, self.effects_seen),
             ),
             ("given up", self.gave_up.to_string()),
             ("updates", format!("{}, {} keyframes", self.updates, self.keyframes)),

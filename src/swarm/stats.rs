@@ -27,14 +27,15 @@ pub struct Counts {
     /// Sessions opened, first ones and resumed ones.
     pub connects: u64,
     pub resumed: u64,
+    /// Open connections that were lost.
     pub disconnects: u64,
     /// Commands sent, repeats not counted.
     pub commands: u64,
     /// Of those, answered with success.
     pub acknowledged: u64,
-    /// Of those, the effect was seen.
-    pub confirmed: u64,
-    /// Of those, given up without a known outcome.
+    /// Units that were seen to do what an acknowledgement said.
+    pub effects_seen: u64,
+    /// Of the commands, given up without a known outcome.
     pub gave_up: u64,
     pub keyframes: u64,
     pub updates: u64,
@@ -61,7 +62,7 @@ impl Stats {
                 disconnects: 0,
                 commands: 0,
                 acknowledged: 0,
-                confirmed: 0,
+                effects_seen: 0,
                 gave_up: 0,
                 keyframes: 0,
                 updates: 0,

@@ -3,6 +3,7 @@
 //! the server is made to lie.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -284,6 +285,10 @@ async fn register(stream: &mut TcpStream) {
 }
 
 fn play(lie: Lie) -> Report {
+    play_with(lie, None)
+}
+
+fn play_with(lie: Lie, journal: Option<PathBuf>) -> Report {
     let scenario = r#"
         description = "many orders, quickly"
         [orders]
@@ -311,7 +316,7 @@ fn play(lie: Lie) -> Report {
             seed: 1,
             players: "p".into(),
             reconnect: false,
-            journal: None,
+            journal,
         };
         let (_stop, stopped) = watch::channel(false);
         run(config, Arc::new(Stats::new()), stopped).await.expect("no journal to open")
@@ -320,12 +325,23 @@ fn play(lie: Lie) -> Report {
 
 #[test]
 fn finds_nothing_when_the_server_is_right() {
-    let report = play(Lie::None);
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = folder.path().join("journal.jsonl");
+    let report = play_with(Lie::None, Some(journal.clone()));
     println!("{report}");
     assert_eq!(report.faults(), Vec::<String>::new());
     assert!(report.commands > 20 && report.acknowledged == report.commands, "{report}");
-    assert!(report.confirmed > 0 && report.keyframes > 6, "{report}");
+    assert!(report.effects_seen > 0 && report.keyframes > 6, "{report}");
     assert!(report.errors.is_empty(), "{report}");
+    let text = std::fs::read_to_string(journal).expect("written");
+    let kinds: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON lines"))
+        .map(|entry| entry["kind"].as_str().expect("each has a kind").to_owned())
+        .collect();
+    let answered = kinds.iter().filter(|kind| *kind == "answered").count() as u64;
+    assert_eq!(answered, report.acknowledged, "all that was acknowledged is in the oracle log");
+    assert!(kinds.iter().any(|kind| kind == "units"));
 }
 
 #[test]
