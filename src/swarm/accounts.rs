@@ -41,6 +41,12 @@ pub async fn tokens(target: &Target, name: &str, until: Instant, stats: &Stats) 
         };
         let again = Instant::now() + wait;
         if again >= until {
+            stats.lock().note_sample(|| {
+                let seconds = wait.as_secs();
+                format!(
+                    "{name}: no token, again only in {seconds} s (see limits.exempt of the node)"
+                )
+            });
             return None;
         }
         sleep_until(again).await;
