@@ -134,6 +134,8 @@ fn a_process_whose_unknown_commit_another_overtook_is_fenced() {
     assert!(store.commit(&lost).is_err());
     // Its node starts anew before it sends the same again.
     Process::restarted(1, 2).must(&store, vec![put(b"y", b"new")]);
+    let last = segments(dir.path()).pop().expect("a segment");
+    assert!(last.ends_with("0000000002.seg"), "{last:?}: nothing is written where a sync failed");
     assert!(matches!(store.commit(&lost), Err(CommitError::Fenced { .. })));
     drop(store);
     let store = open(dir.path(), options);
