@@ -99,13 +99,12 @@ enum End {
 
 fn introduce(args: &Args, server: &Server) {
     let url = server.url();
-    let summary = server.summary();
     let socket = url.replacen("http", "ws", 1);
     println!("a node with {} scripted players, kept in {}", args.players, args.data.display());
     println!("  players   {socket}{WEBSOCKET_PATH}");
     println!("  HTTP      {url}");
     println!("  metrics   {url}/metrics");
-    println!("begins at tick {} with {} units", summary.core.tick, summary.tables.units);
+    println!("begins at tick {}", server.summary().core.tick);
     println!("Ctrl-C stops it; started again it goes on where it stopped\n");
 }
 

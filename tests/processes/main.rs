@@ -3,6 +3,7 @@
 mod audit;
 mod command_line;
 mod crash;
+mod demo;
 mod example_client;
 mod full_disk;
 mod golden;
