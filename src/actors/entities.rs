@@ -17,7 +17,7 @@ use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
-use crate::entity::input::{Connect, Input};
+use crate::entity::input::{Connect, Input, Left};
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
@@ -101,9 +101,9 @@ impl Entities {
     }
 
     /// Tells the ledger that a session's connection is lost.
-    pub fn left(&self, player: PlayerId, session: SessionId) {
+    pub fn left(&self, left: Left) {
         // One that is not told is told by the next claim.
-        let _ = self.propose(self.world.ledger_of(player), Input::Left { player, session });
+        let _ = self.propose(self.world.ledger_of(left.player), Input::Left(left));
     }
 
     /// The node's tick and clock, for headers and acknowledgements.

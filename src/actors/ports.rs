@@ -10,7 +10,8 @@ use dashmap::DashMap;
 
 use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::cluster::core::table::{Release, Unavailable};
-use crate::entity::effect::PlayerEffect;
+use crate::entity::effect::{Connected, PlayerEffect};
+use crate::entity::input::Left;
 use crate::view::observer::Update;
 
 /// What a connection is told from inside the node.
@@ -95,7 +96,7 @@ impl Ports {
     /// session that was given to a connection that has gone: its ledger is to
     /// be told, or it would count as open for ever.
     #[must_use]
-    pub fn release(&self, release: Release) -> Option<(PlayerId, SessionId)> {
+    pub fn release(&self, release: Release) -> Option<Left> {
         match release {
             Release::Update { observer, entity, update } => {
                 self.deliver(observer, ToSession::Update { entity, update });
@@ -106,7 +107,8 @@ impl Ports {
             Release::Player(PlayerEffect::Connected(connected)) => {
                 let connection = connected.connection;
                 if !self.connections.contains_key(&connection) {
-                    return Some((connected.player, connected.session));
+                    let Connected { player, session, .. } = connected;
+                    return Some(Left { player, session, connection });
                 }
                 self.attach(connection, connected.player, connected.session);
                 let effect = PlayerEffect::Connected(connected);

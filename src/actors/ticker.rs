@@ -197,8 +197,8 @@ impl Desk {
     fn flush(&mut self) {
         self.flushing = false;
         for release in self.table.drain_released() {
-            if let Some((player, session)) = self.ports.release(release) {
-                self.table.leave(player, session);
+            if let Some(left) = self.ports.release(release) {
+                self.table.leave(left);
             }
         }
         let to_core = self.table.drain_core();

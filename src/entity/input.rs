@@ -26,7 +26,7 @@ pub enum Input {
     /// A gateway asks a ledger for a player's session.
     Connect(Connect),
     /// A gateway lost a player's connection.
-    Left { player: PlayerId, session: SessionId },
+    Left(Left),
     /// The hash of the state directly after the step to `tick`, before any
     /// record of that tick; replay must find the same.
     Hash { tick: Tick, hash: StateHash },
@@ -43,6 +43,16 @@ pub struct Claim {
     pub incarnation: Incarnation,
     /// The node's tick when the record with this claim was committed.
     pub node_tick: Tick,
+}
+
+/// The connection that held a session is gone. It counts only while no later
+/// connection has resumed that session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub player: PlayerId,
+    pub session: SessionId,
+    /// As in its [`Connect`].
+    pub connection: u64,
 }
 
 /// A gateway's request for a session.

@@ -193,8 +193,8 @@ impl Entity {
             Input::Connect(connect) => {
                 self.with_kind(world, effects, |kind, ctx| kind.connect(ctx, connect));
             }
-            Input::Left { player, session } => {
-                self.with_kind(world, effects, |kind, ctx| kind.left(ctx, *player, *session));
+            Input::Left(left) => {
+                self.with_kind(world, effects, |kind, ctx| kind.left(ctx, left));
             }
             // The hash is for replay, which looks at it; time has passed above.
             Input::Hash { .. } | Input::Time => {}

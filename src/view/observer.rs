@@ -32,17 +32,24 @@ pub struct Observer {
     shown: Option<Vec<UnitId>>,
     /// It asked for a keyframe once more.
     asked: bool,
+    /// The place's tick of the last update.
+    told: Tick,
 }
 
 impl Observer {
     pub fn new(player: PlayerId) -> Observer {
-        Observer { player, vision: Vision::default(), shown: None, asked: false }
+        Observer { player, vision: Vision::default(), shown: None, asked: false, told: Tick(0) }
     }
 
     /// Shows it a keyframe with the next update, behind what changed: the
     /// observer compares the keyframe with what it rebuilt.
     pub fn ask_keyframe(&mut self) {
         self.asked = true;
+    }
+
+    /// For how many ticks of the place it has been told nothing.
+    pub fn quiet_for(&self, tick: Tick) -> u64 {
+        tick.since(self.told)
     }
 
     /// What it is to be shown of `state`, which is after the step to `tick`:
@@ -75,6 +82,9 @@ impl Observer {
         });
         self.shown = Some(now);
         self.asked = false;
+        if delta.is_some() || keyframe.is_some() {
+            self.told = tick;
+        }
         [delta, keyframe].into_iter().flatten()
     }
 }

@@ -8,6 +8,7 @@ use starmesh::base::{EntityKey, PlayerId, SessionId, Tick};
 use starmesh::cluster::core::table::{Release, Unavailable};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
+use starmesh::entity::input::Left;
 use starmesh::protocol::server::{Keyframe, StateDelta};
 use starmesh::sim::Command;
 use starmesh::view::convert;
@@ -90,10 +91,11 @@ impl Gateway {
     }
 
     /// The session that this gives to a connection that has gone.
-    pub fn orphan(&self, release: &Release) -> Option<(PlayerId, SessionId)> {
+    pub fn orphan(&self, release: &Release) -> Option<Left> {
         let Release::Player(PlayerEffect::Connected(connected)) = release else { return None };
-        let known = self.connections.contains_key(&connected.connection);
-        (!known).then_some((connected.player, connected.session))
+        let Connected { player, session, connection, .. } = *connected;
+        let known = self.connections.contains_key(&connection);
+        (!known).then_some(Left { player, session, connection })
     }
 
     /// Whom something that left the node's entities is for: client,

@@ -11,7 +11,7 @@ use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::table::{Table, Unavailable};
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::commit::{Commit, NodeRow};
-use starmesh::entity::input::{Connect, Input};
+use starmesh::entity::input::{Connect, Input, Left};
 use starmesh::store::{Store, recovery};
 
 use crate::gateway::{Gateway, Request, ToClient};
@@ -245,8 +245,8 @@ impl Process {
     fn flush(&mut self, index: usize, outside: &mut Outside) {
         for release in self.tables[index].drain_released() {
             outside.witness.note(&Fact::Released(&release));
-            if let Some((player, session)) = self.gateway.orphan(&release) {
-                self.tables[index].leave(player, session);
+            if let Some(left) = self.gateway.orphan(&release) {
+                self.tables[index].leave(left);
             }
             if let Some((client, connection, message)) = self.gateway.route(release) {
                 outside.send_to_client(client, connection, message);
@@ -307,7 +307,7 @@ impl Process {
         }
         if let Some(session) = closed.session {
             let player = closed.player;
-            let left = Input::Left { player, session };
+            let left = Input::Left(Left { player, session, connection });
             self.propose(outside.world.ledger_of(player), left, outside);
         }
     }

@@ -35,8 +35,6 @@ pub struct Cell {
     /// Sequences of the pending commands, per session.
     pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
     pub observers: BTreeMap<u64, Observer>,
-    /// When observers were last sent something.
-    pub shown: Tick,
     /// When its waiting messages were last carried.
     pub carried: Tick,
     /// What observers have not been shown yet.
@@ -70,7 +68,6 @@ impl Cell {
             pending_messages: BTreeMap::new(),
             pending_commands: BTreeMap::new(),
             observers: BTreeMap::new(),
-            shown: at,
             carried: at,
             changes: Changes::default(),
             journal_bytes,

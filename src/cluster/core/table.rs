@@ -20,7 +20,7 @@ use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::{Effect, PlayerEffect};
-use crate::entity::input::Input;
+use crate::entity::input::{Input, Left};
 use crate::entity::kinds::Kind;
 use crate::entity::record::{Record, encode_input};
 use crate::entity::{Entity, World};
@@ -171,7 +171,7 @@ impl Table {
     /// # Errors
     /// When the entity is not here, has too much waiting, or time stands still.
     pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
-        if self.away && !matches!(input, Input::Left { .. }) {
+        if self.away && !matches!(input, Input::Left(_)) {
             return Err(Unavailable::StoreAway);
         }
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
@@ -183,9 +183,8 @@ impl Table {
     }
 
     /// A session was given here to a connection that had gone.
-    pub fn leave(&mut self, player: PlayerId, session: SessionId) {
-        let ledger = self.world.ledger_of(player);
-        self.submit(ledger, Input::Left { player, session });
+    pub fn leave(&mut self, left: Left) {
+        self.submit(self.world.ledger_of(left.player), Input::Left(left));
     }
 
     /// What the core is to be told, in order.

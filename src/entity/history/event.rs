@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, StateHash};
 use crate::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
-use crate::entity::input::{Claim, Input};
+use crate::entity::input::{Claim, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
 use crate::sim::{Accepted, Command, Rules, Unit};
 
@@ -51,6 +51,7 @@ pub enum Event {
     Left {
         player: u64,
         session: u64,
+        connection: u64,
     },
     Hash {
         tick: u64,
@@ -142,7 +143,9 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
             connection: connect.connection,
             resume: connect.resume.map(|session| session.0),
         },
-        Input::Left { player, session } => Event::Left { player: player.0, session: session.0 },
+        Input::Left(Left { player, session, connection }) => {
+            Event::Left { player: player.0, session: session.0, connection: *connection }
+        }
         Input::Hash { tick, hash } => {
             Event::Hash { tick: tick.0, hash: hash.to_string(), verdict: Verdict::Unchecked }
         }
@@ -285,8 +288,8 @@ impl fmt::Display for Event {
             Event::Connect { player, connection, resume: Some(session) } => {
                 write!(f, "player {player} resumes session {session}, connection {connection}")
             }
-            Event::Left { player, session } => {
-                write!(f, "player {player} lost the connection of session {session}")
+            Event::Left { player, session, connection } => {
+                write!(f, "player {player} lost connection {connection} of session {session}")
             }
             Event::Hash { tick, hash, verdict } => {
                 write!(f, "hash {hash} of tick {tick}: {verdict}")

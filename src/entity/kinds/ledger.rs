@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
 use crate::entity::context::Context;
 use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
-use crate::entity::input::Connect;
+use crate::entity::input::{Connect, Left};
 use crate::entity::message::{Answer, Counts, Notice, Request};
 
 /// A session can be resumed for this long after its connection was lost.
@@ -31,6 +31,8 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Row {
     session: SessionId,
+    /// The newest connection of that session.
+    connection: u64,
     /// When the newest session's connection was lost; `None` while it holds.
     left: Option<Millis>,
     start: Start,
@@ -101,6 +103,7 @@ impl Ledger {
             row.session.0 += 1;
         }
         row.left = None;
+        row.connection = connection;
         match row.start {
             Start::Done => ctx.tell(row.connected(player, connection, resumed)),
             Start::Asked { .. } => row.start = Start::Asked { connection },
@@ -118,8 +121,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn left(&mut self, ctx: &mut Context<'_>, player: PlayerId, session: SessionId) {
-        if let Some(row) = self.players.get_mut(&player).filter(|row| row.session == session) {
+    pub(super) fn left(&mut self, ctx: &mut Context<'_>, left: &Left) {
+        let Some(row) = self.players.get_mut(&left.player) else { return };
+        if (row.session, row.connection) == (left.session, left.connection) {
             row.left = Some(ctx.now());
         }
     }

@@ -6,10 +6,10 @@ pub mod sector;
 
 use super::commands::{CommandResult, PlayerCommand};
 use super::context::Context;
-use super::input::Connect;
+use super::input::{Connect, Left};
 use super::message::{Answer, Notice, Request};
 use super::world::World;
-use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::base::EntityKey;
 use ledger::Ledger;
 use sector::Sector;
 
@@ -99,9 +99,9 @@ impl Kind {
         }
     }
 
-    pub(super) fn left(&mut self, ctx: &mut Context<'_>, player: PlayerId, session: SessionId) {
+    pub(super) fn left(&mut self, ctx: &mut Context<'_>, left: &Left) {
         if let Kind::Ledger(ledger) = self {
-            ledger.left(ctx, player, session);
+            ledger.left(ctx, left);
         }
     }
 

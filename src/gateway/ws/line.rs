@@ -17,6 +17,7 @@ use super::gateway::Gateway;
 use super::port::{Port, Told};
 use crate::actors::ports::ToSession;
 use crate::base::{Millis, PlayerId};
+use crate::entity::input::Left;
 use crate::gateway::queue::Queue;
 use crate::gateway::session::inbox::Drained;
 use crate::gateway::session::{Around, Connection, Effect, Session};
@@ -203,7 +204,9 @@ impl Line {
             Effect::Command { entity, command } => {
                 gateway.entities.command(number, entity, command);
             }
-            Effect::Left { player, session } => gateway.entities.left(player, session),
+            Effect::Left { player, session } => {
+                gateway.entities.left(Left { player, session, connection: number });
+            }
             Effect::Finish => self.0.state.borrow_mut().over = true,
             Effect::Count(count) => gateway.count(count),
             // `Connection` has put these into the queue.

@@ -61,18 +61,15 @@ impl Table {
             }
             cell.entity.run_to(at, &self.world, &mut Vec::new());
             let changes = std::mem::take(&mut cell.changes);
-            let beat = self.tick.since(cell.shown) >= HEARTBEAT_TICKS;
             let Kind::Sector(sector) = cell.entity.kind() else { continue };
             let mut updates = Vec::new();
             for (observer, view) in &mut cell.observers {
+                let beat = view.quiet_for(at) >= HEARTBEAT_TICKS;
                 let shown = view.observe(sector.state(), &self.world.rules, at, &changes, beat);
                 for update in shown {
                     let update = Arc::new(update);
                     updates.push(Release::Update { observer: *observer, entity: key, update });
                 }
-            }
-            if beat || !changes.is_predictable() {
-                cell.shown = self.tick;
             }
             updates.into_iter().for_each(|update| self.hold(update));
         }
