@@ -16,7 +16,8 @@ test:
 demo:
 	cargo run --release --locked -- demo
 
-# SEEDS is how many, from SEED on; without either a few thousand.
+# SEED alone is that one again; SEEDS is how many, from SEED on; without either
+# a few thousand.
 sim:
 	STARMESH_SIM_SEED=$(SEED) STARMESH_SIM_SEEDS=$(SEEDS) \
 		cargo test --locked --test simulator -- --nocapture
