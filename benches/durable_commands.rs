@@ -86,8 +86,15 @@ async fn run(players: u64, time: Duration) {
     let config = Config::with("[store]\nfree_min_mib = 0").unwrap();
     let node = Node::start(&config, rules::file::built_in().unwrap(), store).unwrap();
     let (answered, rejected) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let fleet: Vec<Arc<Player>> =
-        (1..=players).map(|id| player(&node, id, &answered, &rejected)).collect();
+    while !node.status.ready.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut fleet: Vec<Arc<Player>> = Vec::new();
+    for id in 1..=players {
+        fleet.push(player(&node, id, &answered, &rejected));
+        // The coordinator is on this thread and must get a turn.
+        tokio::task::yield_now().await;
+    }
     while fleet.iter().any(|player| player.place.lock().unwrap().is_none()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

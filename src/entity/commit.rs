@@ -38,7 +38,8 @@ pub struct Commit {
     pub nonce: u64,
     /// The node's tick; never less than the row's. Ignored in commit 0.
     pub tick: Tick,
-    /// Chained hash over this node's audit entries so far.
+    /// Chained hash over this node's audit entries so far; zero while nothing
+    /// writes any.
     pub audit_root: [u8; 32],
     pub groups: Vec<Group>,
 }

@@ -31,8 +31,10 @@ pub struct Head {
     /// Requests without an answer yet, and whom they were sent to.
     pub open_requests: BTreeMap<u64, EntityKey>,
     pub last_request: u64,
-    /// What found its channel full, in order.
-    pub backlog: VecDeque<(EntityKey, Body)>,
+    /// What found its channel full, per receiver in order: one that takes
+    /// nothing holds up nobody else. As long as what was asked of this entity
+    /// and is not answered, and what it has to tell.
+    pub backlog: BTreeMap<EntityKey, VecDeque<Body>>,
     ids: Ids,
 }
 
@@ -106,7 +108,7 @@ impl Context<'_> {
     /// Whether something sent to `to` now would travel at once. Who can wait
     /// and say it all in one later asks this first.
     pub fn has_room(&self, to: EntityKey) -> bool {
-        self.head.backlog.is_empty() && self.head.outbox.has_room(to)
+        !self.head.backlog.contains_key(&to) && self.head.outbox.has_room(to)
     }
 
     /// Tells a player's session.
@@ -143,22 +145,31 @@ impl Context<'_> {
     }
 
     pub(super) fn send(&mut self, to: EntityKey, body: Body) {
-        self.head.backlog.push_back((to, body));
-        self.flush_backlog();
+        let mut waiting = self.head.backlog.remove(&to).unwrap_or_default();
+        waiting.push_back(body);
+        self.send_waiting(to, waiting);
     }
 
-    /// Sends what waited for room, in order; stops at the first that still
-    /// finds none, so that nothing overtakes.
+    /// Sends what waited for room.
     pub(super) fn flush_backlog(&mut self) {
-        while let Some((to, body)) = self.head.backlog.pop_front() {
-            let (sequence, now) = (self.head.sequence, self.head.time);
+        for (to, waiting) in std::mem::take(&mut self.head.backlog) {
+            self.send_waiting(to, waiting);
+        }
+    }
+
+    /// Sends to one receiver, in order; keeps what still finds no room, so
+    /// that nothing overtakes.
+    fn send_waiting(&mut self, to: EntityKey, mut waiting: VecDeque<Body>) {
+        let (sequence, now) = (self.head.sequence, self.head.time);
+        while let Some(body) = waiting.front() {
             match self.head.outbox.send(self.key, to, sequence, now, body.clone()) {
                 Ok(message) => self.effects.push(Effect::Carry(message)),
                 Err(_) => {
-                    self.head.backlog.push_front((to, body));
+                    self.head.backlog.insert(to, waiting);
                     return;
                 }
             }
+            waiting.pop_front();
         }
     }
 }

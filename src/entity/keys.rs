@@ -5,7 +5,7 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
 /// Accounts, their names and e-mails: `changes` follows them.
 pub const ACCOUNT: &[u8] = b"account/";
-/// What only a galaxy's first start writes: seed, logic, shards, format.
+/// What only a galaxy's first start writes: extent, seed, shards, rules.
 pub const GALAXY: &[u8] = b"galaxy/";
 /// The [`World`](super::World).
 pub const WORLD: &[u8] = b"galaxy/world";

@@ -1,5 +1,7 @@
 //! Invariant 11: inbox and outbox are within their bounds.
 
+use std::collections::VecDeque;
+
 use starmesh::entity::channel::WAITING_MAX;
 
 use crate::scene::{Fact, Invariant, Scene};
@@ -18,7 +20,8 @@ impl Invariant for Bounds {
     fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
         let Fact::Applied { after, .. } = fact else { return Ok(()) };
         let head = after.head();
-        let (waiting, backlog) = (head.outbox.fullest(), head.backlog.len());
+        let (waiting, backlog) =
+            (head.outbox.fullest(), head.backlog.values().map(VecDeque::len).sum::<usize>());
         if waiting <= WAITING_MAX && backlog <= BACKLOG_MAX {
             return Ok(());
         }
