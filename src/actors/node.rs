@@ -18,8 +18,9 @@ use super::rows::{GroupRequest, Rows, RowsLimits};
 use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle};
 use crate::base::NodeId;
+use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
-use crate::cluster::core::table::TableCounts;
+use crate::cluster::core::table::{Table, TableCounts};
 use crate::config::Config;
 use crate::sim::Rules;
 use crate::store::Store;
@@ -70,6 +71,7 @@ impl Node {
         let (world, made) = galaxy::find_or_make(store.as_ref(), config, rules)?;
         let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
         let world = Arc::new(world);
+        let limits = Limits::default();
         let (core, receiver) = core_thread::queue();
         let ports = Arc::new(Ports::default());
         let registry = Arc::new(Registry::default());
@@ -81,7 +83,8 @@ impl Node {
         let start_table = |arbiter: &Arbiter| {
             let (world, core) = (world.clone(), core.clone());
             let (ports, registry) = (ports.clone(), registry.clone());
-            ticker::start(&arbiter.handle(), world, core, ports, registry, ending.clone())
+            let table = Table::new(world, limits);
+            ticker::start(&arbiter.handle(), table, core, ports, registry, ending.clone())
         };
         let tables: Vec<TableHandle> = arbiters.iter().map(start_table).collect();
 
@@ -92,13 +95,14 @@ impl Node {
             core.clone(),
             &ending,
             config,
+            &limits,
         )?;
         if let Some(group) = made {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
         let parts = CoreParts {
-            core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone()),
+            core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone(), limits),
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),

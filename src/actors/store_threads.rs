@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
-use crate::cluster::core::loading::LOADS_MAX;
+use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
@@ -44,6 +44,7 @@ impl StoreThreads {
         core: CoreHandle,
         ending: &Ending,
         settings: &Config,
+        limits: &Limits,
     ) -> std::io::Result<StoreThreads> {
         // The core has one commit under way.
         let (commits, queue) = sync_channel::<Arc<Commit>>(1);
@@ -52,7 +53,7 @@ impl StoreThreads {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
         // All loads that the core has under way, and its two other reads.
-        let (reads, queue) = sync_channel(LOADS_MAX + 2);
+        let (reads, queue) = sync_channel(limits.loads + 2);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..settings.engine.loads_at_once.usize() {
             let reader =

@@ -5,7 +5,7 @@
 //!
 //! The queue from the core has no bound of its own: what the core may send is
 //! one commit's records, one tick, and what waits for at most
-//! [`LOADS_MAX`](crate::cluster::core::loading::LOADS_MAX) loads.
+//! [`Limits::loads`](crate::cluster::core::limits::Limits::loads) loads.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use super::sector::SectorActor;
 use crate::base::EntityKey;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::table::{Table, TableCounts, Unavailable};
-use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::Input;
 use crate::telemetry::metrics;
@@ -63,14 +62,14 @@ impl TableHandle {
     }
 }
 
-/// Starts a table on `arbiter`.
+/// Runs `table` on `arbiter`.
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound here could block the core; the module's head says what bounds it"
 )]
 pub fn start(
     arbiter: &ArbiterHandle,
-    world: Arc<World>,
+    table: Table,
     core: CoreHandle,
     ports: Arc<Ports>,
     registry: Arc<Registry>,
@@ -81,7 +80,7 @@ pub fn start(
     let counts = handle.counts.clone();
     arbiter.spawn(async move {
         let desk = Desk {
-            table: Table::new(world),
+            table,
             core,
             ports,
             registry,

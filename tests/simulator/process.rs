@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId};
 use starmesh::cluster::core::clock::Clock;
+use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::table::{Table, Unavailable};
@@ -50,8 +51,9 @@ fn table_of(entity: EntityKey) -> usize {
 impl Process {
     pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
         let nonce = outside.random.number();
-        let core = NodeCore::new(NODE, nonce, row, outside.world.clone());
-        let tables = (0..TABLES).map(|_| Table::new(outside.world.clone())).collect();
+        let limits = Limits::default();
+        let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits);
+        let tables = (0..TABLES).map(|_| Table::new(outside.world.clone(), limits)).collect();
         let mut process = Process {
             id,
             core,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::limits::Limits;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{ChannelMessage, Verdict};
@@ -12,13 +13,6 @@ use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_M
 use crate::entity::input::Input;
 use crate::sim::Changes;
 use crate::view::observer::Observer;
-
-/// Inputs that may wait for a commit; beyond it players are told `busy`.
-pub const INPUTS_MAX: usize = 4096;
-/// Observers of one entity; beyond it subscriptions are told `busy`.
-pub const OBSERVERS_MAX: usize = 4096;
-/// A journal shorter than this needs no snapshot.
-const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
 
 /// An entity while it runs.
 #[derive(Debug)]
@@ -101,7 +95,7 @@ impl Cell {
     }
 
     /// Takes a command in, or says why not. What is admitted is to be submitted.
-    pub fn admit_command(&mut self, command: &PlayerCommand) -> Door {
+    pub fn admit_command(&mut self, command: &PlayerCommand, limits: &Limits) -> Door {
         if let Admission::Answer(answer) = self.entity.judge_command(command) {
             return Door::Answered(answer);
         }
@@ -110,7 +104,7 @@ impl Cell {
         if pending.is_some_and(|pending| pending.contains(&command.sequence)) {
             return Door::Pending;
         }
-        if pending.map_or(0, BTreeSet::len) >= RESULTS_MAX || self.is_full() {
+        if pending.map_or(0, BTreeSet::len) >= RESULTS_MAX || self.is_full(limits) {
             return Door::Busy;
         }
         // One below a pending one waits behind it: only when that is durable
@@ -178,15 +172,15 @@ impl Cell {
     }
 
     /// Whether no more inputs from outside are taken before a commit.
-    pub fn is_full(&self) -> bool {
-        self.pending.len() >= INPUTS_MAX
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.pending.len() >= limits.inputs_per_entity
     }
 
     /// Counts a record; true when a snapshot is due now: the journal behind
     /// the last one is twice its size, and worth it.
-    pub fn note_record(&mut self, bytes: u64) -> bool {
+    pub fn note_record(&mut self, bytes: u64, limits: &Limits) -> bool {
         self.journal_bytes += bytes;
-        let limit = JOURNAL_BYTES_MIN.max(self.snapshot_bytes.saturating_mul(2));
+        let limit = limits.journal_bytes_min.max(self.snapshot_bytes.saturating_mul(2));
         self.snapshot.is_none() && self.journal_bytes > limit
     }
 
@@ -240,25 +234,29 @@ mod tests {
         PlayerCommand { player, session, sequence, command: Command::Stop { units } }
     }
 
+    fn admit(cell: &mut Cell, sequence: u32) -> Door {
+        cell.admit_command(&command(sequence), &Limits::default())
+    }
+
     #[test]
     fn admits_a_command_that_a_pending_one_overtook() {
         let mut cell = cell();
-        assert_eq!(cell.admit_command(&command(5)), Door::Admitted);
+        assert_eq!(admit(&mut cell, 5), Door::Admitted);
         // Its record will say that it is never applied.
-        assert_eq!(cell.admit_command(&command(4)), Door::Admitted);
-        assert_eq!(cell.admit_command(&command(4)), Door::Pending);
-        assert_eq!(cell.admit_command(&command(5)), Door::Pending);
+        assert_eq!(admit(&mut cell, 4), Door::Admitted);
+        assert_eq!(admit(&mut cell, 4), Door::Pending);
+        assert_eq!(admit(&mut cell, 5), Door::Pending);
     }
 
     #[test]
     fn leaves_at_most_32_commands_of_a_session_unanswered() {
         let mut cell = cell();
         for sequence in 1..=32 {
-            assert_eq!(cell.admit_command(&command(sequence)), Door::Admitted);
+            assert_eq!(admit(&mut cell, sequence), Door::Admitted);
             cell.push(Input::Command(command(sequence)));
         }
-        assert_eq!(cell.admit_command(&command(33)), Door::Busy);
+        assert_eq!(admit(&mut cell, 33), Door::Busy);
         cell.pop(1);
-        assert_eq!(cell.admit_command(&command(33)), Door::Admitted);
+        assert_eq!(admit(&mut cell, 33), Door::Admitted);
     }
 }

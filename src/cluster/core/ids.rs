@@ -4,13 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use super::limits::Limits;
 use crate::base::EntityKey;
 use crate::base::ids::ID_BLOCK;
 use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::keys;
-
-/// Blocks reserved at a time.
-const BLOCKS: u64 = 64;
 
 /// Id blocks reserved by this node.
 #[derive(Debug, Default)]
@@ -20,7 +18,7 @@ pub struct IdBlocks {
     wanting: BTreeSet<EntityKey>,
     asked: bool,
     /// The reservation that is being committed.
-    reserving: Option<u64>,
+    reserving: Option<(u64, u64)>,
 }
 
 impl IdBlocks {
@@ -33,14 +31,15 @@ impl IdBlocks {
 
     /// The first free id and the version of its key, `None` in a new galaxy;
     /// gives the group that reserves blocks from there.
-    pub fn reserve(&mut self, found: Option<(u64, u64)>) -> Group {
+    pub fn reserve(&mut self, found: Option<(u64, u64)>, limits: &Limits) -> Group {
         let (start, expect) = match found {
             Some((start, version)) => (start, Expect::Version(version)),
             None => (1, Expect::Absent),
         };
-        self.reserving = Some(start);
+        let end = start + limits.id_blocks * ID_BLOCK;
+        self.reserving = Some((start, end));
         let key = keys::NEXT_ID.to_vec();
-        let value = (start + BLOCKS * ID_BLOCK).to_be_bytes().to_vec();
+        let value = end.to_be_bytes().to_vec();
         Group {
             checks: vec![Check { key: key.clone(), expect }],
             puts: vec![Put { key, value: Some(value) }],
@@ -52,8 +51,8 @@ impl IdBlocks {
     /// first. Returns whether the store must be read again.
     pub fn settle(&mut self, accepted: bool) -> bool {
         match (accepted, self.reserving.take()) {
-            (true, Some(start)) => {
-                (self.next, self.end) = (start, start + BLOCKS * ID_BLOCK);
+            (true, Some(reserved)) => {
+                (self.next, self.end) = reserved;
                 self.asked = false;
                 false
             }

@@ -4,16 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::limits::Limits;
 use super::message::ToTable;
 use crate::base::{EntityKey, Incarnation, NodeId, Tick};
 use crate::entity::Entity;
 use crate::entity::replay::{Mismatch, ReplayError, Replayed};
-
-/// Entities loaded at a time.
-pub const LOADS_MAX: usize = 64;
-/// What may wait for one entity; more is dropped: messages come again, and
-/// whoever connects tries again.
-pub const WAITING_MAX: usize = 1024;
 
 /// An entity brought back to the last durable tick of its last owner.
 #[derive(Clone, Debug)]
@@ -94,10 +89,10 @@ impl Loading {
 
     /// Keeps `message` for when `entity` runs. Returns false when it is
     /// dropped: too much waits, or the entity cannot be loaded.
-    pub fn keep(&mut self, entity: EntityKey, message: ToTable) -> bool {
+    pub fn keep(&mut self, entity: EntityKey, message: ToTable, limits: &Limits) -> bool {
         self.want(entity);
         match self.waiting.get_mut(&entity) {
-            Some(waiting) if waiting.len() < WAITING_MAX => {
+            Some(waiting) if waiting.len() < limits.waiting_per_load => {
                 waiting.push(message);
                 true
             }
@@ -106,8 +101,8 @@ impl Loading {
     }
 
     /// The next entity to load, if one more may be.
-    pub fn begin_next(&mut self) -> Option<EntityKey> {
-        if self.under_way.len() >= LOADS_MAX {
+    pub fn begin_next(&mut self, limits: &Limits) -> Option<EntityKey> {
+        if self.under_way.len() >= limits.loads {
             return None;
         }
         let entity = self.queue.pop_front()?;

@@ -6,6 +6,7 @@
 pub mod cell;
 pub mod clock;
 pub mod ids;
+pub mod limits;
 pub mod loading;
 pub mod message;
 pub mod node;

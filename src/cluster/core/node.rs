@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::ids::IdBlocks;
+use super::limits::Limits;
 use super::loading::{LoadError, Loaded, Loading};
 use super::message::{FromTable, Installed, ToTable};
 use super::pipeline::Pipeline;
@@ -65,6 +66,7 @@ pub struct NodeCore {
     incarnation: Incarnation,
     nonce: u64,
     world: Arc<World>,
+    limits: Limits,
     phase: Phase,
     /// Whether the keys of owned entities have been read.
     scanned: bool,
@@ -102,7 +104,13 @@ pub struct NodeCore {
 impl NodeCore {
     /// A core that begins the incarnation after `row`'s. `nonce` is drawn once
     /// per process.
-    pub fn new(node: NodeId, nonce: u64, row: Option<&NodeRow>, world: Arc<World>) -> NodeCore {
+    pub fn new(
+        node: NodeId,
+        nonce: u64,
+        row: Option<&NodeRow>,
+        world: Arc<World>,
+        limits: Limits,
+    ) -> NodeCore {
         let incarnation = Incarnation(row.map_or(0, |row| row.incarnation.0) + 1);
         let tick = row.map_or(Tick(0), |row| row.tick);
         NodeCore {
@@ -110,6 +118,7 @@ impl NodeCore {
             incarnation,
             nonce,
             world,
+            limits,
             phase: Phase::Beginning,
             scanned: false,
             tick,
@@ -184,7 +193,7 @@ impl NodeCore {
                 missing.for_each(|entity| self.loading.want(entity));
             }
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
-            Event::NextId(found) => self.reservation = Some(self.ids.reserve(found)),
+            Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
             Event::Propose(entity, input) => {
                 self.send_to(entity, ToTable::Propose { entity, input });
             }
@@ -226,7 +235,7 @@ impl NodeCore {
             }
             FromTable::Waiting(tick) => self.wanted = self.wanted.max(tick),
             FromTable::Snapshot { entity, sequence, bytes } => {
-                self.snapshots.push(entity, sequence, bytes);
+                self.snapshots.push(entity, sequence, bytes, &self.limits);
             }
         }
     }
@@ -259,7 +268,7 @@ impl NodeCore {
     fn send_to(&mut self, entity: EntityKey, message: ToTable) {
         if self.owned.contains_key(&entity) {
             self.effects.push(NodeEffect::ToTable(entity, message));
-        } else if !self.loading.keep(entity, message) {
+        } else if !self.loading.keep(entity, message, &self.limits) {
             self.counts.dropped += 1;
         }
     }
@@ -340,7 +349,7 @@ impl NodeCore {
     /// whose open claims could not be taken over else.
     fn begin_loads(&mut self) {
         while self.phase != Phase::Beginning
-            && let Some(entity) = self.loading.begin_next()
+            && let Some(entity) = self.loading.begin_next(&self.limits)
         {
             self.effects.push(NodeEffect::Load(entity));
         }

@@ -5,15 +5,13 @@
 
 use std::collections::VecDeque;
 
+use super::limits::Limits;
 use super::pipeline::Slot;
 use crate::base::{EntityKey, StateHash};
-use crate::entity::commit::{Check, Expect, Group, Put, VALUE_BYTES_MAX};
+use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::envelope::Logic;
 use crate::entity::keys;
 use crate::entity::record::SnapshotHead;
-
-/// Chunks that go into one commit: at most a megabyte of snapshots.
-const CHUNKS_PER_COMMIT: usize = 16;
 
 /// Snapshots being written, one after the other.
 #[derive(Debug, Default)]
@@ -26,17 +24,19 @@ struct Job {
     entity: EntityKey,
     sequence: u64,
     bytes: Vec<u8>,
+    /// Of each chunk but the last.
+    chunk_bytes: usize,
     written: u32,
 }
 
 impl Job {
     fn chunks(&self) -> u32 {
-        u32::try_from(self.bytes.len().div_ceil(VALUE_BYTES_MAX)).unwrap_or(u32::MAX)
+        u32::try_from(self.bytes.len().div_ceil(self.chunk_bytes)).unwrap_or(u32::MAX)
     }
 
     fn put(&self, index: u32) -> Put {
-        let at = index as usize * VALUE_BYTES_MAX;
-        let end = (at + VALUE_BYTES_MAX).min(self.bytes.len());
+        let at = index as usize * self.chunk_bytes;
+        let end = (at + self.chunk_bytes).min(self.bytes.len());
         let key = keys::chunk(self.entity, self.sequence, index);
         Put { key, value: Some(self.bytes[at..end].to_vec()) }
     }
@@ -64,14 +64,15 @@ impl Snapshots {
     }
 
     /// Takes the state of `entity` after `sequence` to be written.
-    pub fn push(&mut self, entity: EntityKey, sequence: u64, bytes: Vec<u8>) {
-        self.jobs.push_back(Job { entity, sequence, bytes, written: 0 });
+    pub fn push(&mut self, entity: EntityKey, sequence: u64, bytes: Vec<u8>, limits: &Limits) {
+        let chunk_bytes = limits.chunk_bytes;
+        self.jobs.push_back(Job { entity, sequence, bytes, chunk_bytes, written: 0 });
     }
 
-    /// What goes into the next commit, about a megabyte.
-    pub fn take(&mut self, logic: Logic) -> Vec<(Group, Slot)> {
+    /// What goes into the next commit.
+    pub fn take(&mut self, logic: Logic, limits: &Limits) -> Vec<(Group, Slot)> {
         let mut taken = Vec::new();
-        let mut room = CHUNKS_PER_COMMIT as u32;
+        let mut room = u32::try_from(limits.chunks_per_commit).unwrap_or(u32::MAX);
         while room > 0 {
             let Some(job) = self.jobs.front_mut() else { break };
             let upto = job.chunks().min(job.written + room);

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::cell::{Cell, Door};
+use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
@@ -26,9 +27,6 @@ use crate::entity::record::{Record, encode_input};
 use crate::entity::{Entity, World};
 use crate::view::observer::Update;
 
-/// Inputs from outside are refused while so many of all entities wait for a
-/// commit.
-const PENDING_MAX: usize = 65_536;
 /// What may leave the node now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Release {
@@ -72,6 +70,7 @@ pub struct TableCounts {
 #[derive(Debug)]
 pub struct Table {
     world: Arc<World>,
+    limits: Limits,
     tick: Tick,
     now: Millis,
     durable: Tick,
@@ -92,9 +91,10 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(world: Arc<World>) -> Table {
+    pub fn new(world: Arc<World>, limits: Limits) -> Table {
         Table {
             world,
+            limits,
             tick: Tick(0),
             now: Millis(0),
             durable: Tick(0),
@@ -175,7 +175,7 @@ impl Table {
             return Err(Unavailable::StoreAway);
         }
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if cell.is_full() || self.pending >= PENDING_MAX {
+        if cell.is_full(&self.limits) || self.pending >= self.limits.inputs_per_table {
             return Err(Unavailable::Busy);
         }
         self.submit(entity, input);
@@ -206,12 +206,12 @@ impl Table {
         if self.away {
             return Err(Unavailable::StoreAway);
         }
-        let is_full = self.pending >= PENDING_MAX;
+        let is_full = self.pending >= self.limits.inputs_per_table;
         let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
         if is_full {
             return Err(Unavailable::Busy);
         }
-        match cell.admit_command(&command) {
+        match cell.admit_command(&command, &self.limits) {
             Door::Admitted => self.submit(entity, Input::Command(command)),
             Door::Pending => {}
             Door::Answered(answer) => {
@@ -283,7 +283,7 @@ impl Table {
             cell.note_claimed();
         }
         self.counts.inputs += record.inputs.len() as u64;
-        let wants_snapshot = cell.note_record(committed.bytes);
+        let wants_snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
         }

@@ -6,24 +6,13 @@ use super::{NodeCore, NodeEffect, Phase, Waiting};
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::Committed;
 use crate::cluster::core::pipeline::Slot;
-use crate::entity::commit::{Append, Commit, Group, Put, RECORD_BYTES_MAX};
+use crate::entity::commit::{Append, Commit, Group, Put};
 use crate::entity::input::{Claim, Input};
 use crate::entity::keys;
 use crate::entity::record::{RecordHeader, encode_input, encode_record};
 
 /// The row moves at least this often, in ticks.
 const ROW_TICKS: u64 = 2;
-/// Bytes of records after which a commit takes no more.
-const COMMIT_BYTES: usize = 4 << 20;
-/// Records in one commit.
-const RECORDS_PER_COMMIT: usize = 8192;
-/// Bytes of inputs after which a record takes no more: with the longest input
-/// behind them it is still one that stores accept.
-const RECORD_BYTES: usize = RECORD_BYTES_MAX / 2;
-/// Bytes of rows after which a commit takes no more.
-const ROWS_BYTES: usize = 2 << 20;
-/// Groups of rows in one commit.
-const ROWS_PER_COMMIT: usize = 1024;
 
 impl NodeCore {
     pub(super) fn has_work(&self) -> bool {
@@ -47,7 +36,7 @@ impl NodeCore {
         };
         records.into_iter().chain(rows).for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
-        self.snapshots.take(self.world.logic()).into_iter().for_each(&mut add);
+        self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
         let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
     }
@@ -68,9 +57,9 @@ impl NodeCore {
     fn take_records(&mut self, now: Millis) -> Vec<(Group, Slot)> {
         let mut taken = Vec::new();
         let mut bytes = 0;
-        let entities = self.order.len().min(RECORDS_PER_COMMIT);
+        let entities = self.order.len().min(self.limits.records_per_commit);
         for _ in 0..entities {
-            if bytes >= COMMIT_BYTES {
+            if bytes >= self.limits.commit_bytes {
                 break;
             }
             let Some(entity) = self.order.pop_front() else { break };
@@ -90,8 +79,8 @@ impl NodeCore {
     fn take_rows(&mut self) -> Vec<(Group, Slot)> {
         let mut taken = Vec::new();
         let mut bytes = 0;
-        while bytes < ROWS_BYTES
-            && taken.len() < ROWS_PER_COMMIT
+        while bytes < self.limits.rows_bytes
+            && taken.len() < self.limits.rows_per_commit
             && let Some((id, group)) = self.rows.pop_front()
         {
             bytes += group.weight();
@@ -129,7 +118,7 @@ impl NodeCore {
             puts.push(Put { key, value: Some(Vec::new()) });
         }
         let mut taken = 0;
-        while inputs.len() < RECORD_BYTES
+        while inputs.len() < self.limits.record_bytes
             && let Some(input) = waiting.pop_front()
         {
             inputs.extend_from_slice(&input);

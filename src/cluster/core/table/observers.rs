@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::{Release, Table, Unavailable};
 use crate::base::{EntityKey, PlayerId};
-use crate::cluster::core::cell::OBSERVERS_MAX;
 use crate::entity::kinds::Kind;
 use crate::entity::kinds::sector::TICKS_PER_STEP;
 use crate::view::observer::Observer;
@@ -29,7 +28,8 @@ impl Table {
         player: PlayerId,
     ) -> Result<(), Unavailable> {
         let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
-        if cell.observers.len() >= OBSERVERS_MAX && !cell.observers.contains_key(&observer) {
+        let is_full = cell.observers.len() >= self.limits.observers_per_entity;
+        if is_full && !cell.observers.contains_key(&observer) {
             return Err(Unavailable::Busy);
         }
         cell.observers

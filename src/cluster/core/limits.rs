@@ -1,0 +1,73 @@
+//! Owns the bounds that a node's core and its tables keep. Never decides what
+//! happens at one: whoever keeps it says so. Made by who starts a node; the
+//! simulator draws small ones, so that every bound is met. Invariant: none is
+//! zero, and a record or chunk within them is one that stores accept.
+
+use crate::entity::commit::{RECORD_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// Bounds of a node. Nothing stored depends on them: a restart may have others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    // What waits in a table of entities.
+    /// Inputs of one entity that may wait for a commit; beyond it whoever
+    /// proposes one is told `busy`.
+    pub inputs_per_entity: usize,
+    /// Inputs of all entities of a table that may wait for a commit.
+    pub inputs_per_table: usize,
+    /// Observers of one entity; beyond it subscriptions are told `busy`.
+    pub observers_per_entity: usize,
+
+    // What waits for a load.
+    /// Entities loaded at a time.
+    pub loads: usize,
+    /// Messages and proposals that may wait for one entity; more are dropped:
+    /// messages come again, and whoever connects tries again.
+    pub waiting_per_load: usize,
+
+    // What goes into one commit. Each but `record_bytes` is looked at before
+    // the next thing is added, so a commit exceeds it by at most one of them.
+    /// Bytes of records.
+    pub commit_bytes: usize,
+    /// Records.
+    pub records_per_commit: usize,
+    /// Bytes of inputs after which a record takes no more: with the longest
+    /// input behind them it must still be one that stores accept.
+    pub record_bytes: usize,
+    /// Bytes of groups of rows.
+    pub rows_bytes: usize,
+    /// Groups of rows.
+    pub rows_per_commit: usize,
+
+    // Snapshots.
+    /// A journal with fewer bytes than this needs no snapshot.
+    pub journal_bytes_min: u64,
+    /// Bytes of a snapshot's chunk, at most a store's longest value.
+    pub chunk_bytes: usize,
+    /// Chunks of snapshots in one commit.
+    pub chunks_per_commit: usize,
+
+    // Ids.
+    /// Blocks of ids reserved in the store at a time.
+    pub id_blocks: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            inputs_per_entity: 4096,
+            inputs_per_table: 65_536,
+            observers_per_entity: 4096,
+            loads: 64,
+            waiting_per_load: 1024,
+            commit_bytes: 4 << 20,
+            records_per_commit: 8192,
+            record_bytes: RECORD_BYTES_MAX / 2,
+            rows_bytes: 2 << 20,
+            rows_per_commit: 1024,
+            journal_bytes_min: 64 * 1024,
+            chunk_bytes: VALUE_BYTES_MAX,
+            chunks_per_commit: 16,
+            id_blocks: 64,
+        }
+    }
+}
