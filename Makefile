@@ -1,11 +1,12 @@
 # What people run. `make test` is the gate; everything else is cargo.
 
-.PHONY: help test demo sim crash bench wasm
+.PHONY: help test demo sim golden crash bench wasm
 
 help:
 	@echo 'make demo              one node and 20 scripted players, kept in data/demo'
 	@echo 'make test              everything that must hold before a change lands'
 	@echo 'make sim [SEED=n]      the simulator: many seeds, or one of them again'
+	@echo 'make golden            new golden bytes, after a version was raised'
 	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds'
 	@echo 'make bench             what docs/benchmarks.md records'
 	@echo 'make wasm              the pure library as a WebAssembly module'
@@ -21,6 +22,10 @@ demo:
 sim:
 	STARMESH_SIM_SEED=$(SEED) STARMESH_SIM_SEEDS=$(SEEDS) \
 		cargo test --locked --test simulator -- --nocapture
+
+golden:
+	STARMESH_WRITE_GOLDEN=1 cargo test --locked --no-default-features --test simulator -- \
+		golden_journals_are_read
 
 ROUNDS ?= 20
 crash:

@@ -1,20 +1,28 @@
 #!/usr/bin/env node
-// Plays the golden scenario in the module that scripts/wasm-build made, and
-// compares its hash with the one that native builds are held to. Fails when
-// they differ. The module needs no imports.
+// Plays the golden scenario and the golden journals in the module that
+// scripts/wasm-build made, and compares their hashes with those that native
+// builds are held to. Fails when they differ. The module needs no imports.
 
 import { readFile } from "node:fs/promises";
 
 const root = new URL("../", import.meta.url);
 const module = await readFile(new URL("target/wasm/wasm32-unknown-unknown/release/starmesh.wasm", root));
-const source = await readFile(new URL("src/sim/golden.rs", root), "utf8");
-const [, golden] = source.match(/pub const HASH: &str = "([0-9a-f]{32})";/);
-
 const { instance } = await WebAssembly.instantiate(module, {});
+
+const read = (path) => readFile(new URL(path, root), "utf8");
+const [, scenario] = (await read("src/sim/golden.rs")).match(/pub const HASH: &str = "([0-9a-f]{32})";/);
+const states = [...(await read("src/entity/golden/stored.txt")).matchAll(/^sector\/state\/\d+ ([0-9a-f]{32})$/gm)];
+
+let failed = false;
 // The first 8 of the hash's 16 bytes; an i64 comes as a signed BigInt.
-const played = BigInt.asUintN(64, instance.exports.golden_hash()).toString(16).padStart(16, "0");
-if (played !== golden.slice(0, 16)) {
-    console.error(`wasm-golden: ${played} played in WebAssembly, ${golden.slice(0, 16)} expected`);
-    process.exit(1);
-}
-console.log(`${played}… as in native builds`);
+const compare = (what, result, golden) => {
+    const played = BigInt.asUintN(64, result).toString(16).padStart(16, "0");
+    const same = played === golden.slice(0, 16);
+    failed ||= !same;
+    if (same) console.log(`${what}: ${played}… as in native builds`);
+    else console.error(`wasm-golden: ${what}: ${played} in WebAssembly, ${golden.slice(0, 16)} expected`);
+};
+compare("scenario", instance.exports.golden_hash(), scenario);
+// 0 when any line is read, replayed or written otherwise.
+compare("journals", instance.exports.golden_journals(), states.at(-1)[1]);
+process.exit(failed ? 1 : 0);

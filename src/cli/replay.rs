@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use super::UsageError;
 use crate::base::{EntityKey, SectorId, Tick};
+use crate::entity::golden::{self as journals, Golden};
 use crate::entity::history::History;
 use crate::entity::{World, keys};
 use crate::sim::{LOGIC_VERSION, golden};
@@ -44,7 +45,7 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
-    /// Play the fixed golden scenario and print its hash.
+    /// Play the fixed golden scenario and the golden journals, print their hashes.
     Golden,
 }
 
@@ -70,7 +71,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         What::Ledger { shard, options } => replay(EntityKey::Ledger(shard), &options),
         What::Golden => {
             let hash = golden::play(|sector| sector);
-            print(&format!("{hash}, logic version {LOGIC_VERSION}\n"))
+            let Golden { sector, ledger } = journals::check(journals::STORED)?;
+            print(&format!(
+                "{hash}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n"
+            ))
         }
     }
 }

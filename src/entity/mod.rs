@@ -8,6 +8,7 @@ pub mod commit;
 pub mod context;
 pub mod effect;
 pub mod envelope;
+pub mod golden;
 pub mod history;
 pub mod input;
 pub mod keys;

@@ -1,8 +1,9 @@
-//! The golden scenario gives its hash whatever the profile the binary was
-//! built in.
+//! The golden scenario gives its hash, and the golden journals are read,
+//! replayed and written as ever, whatever the profile the binary was built in.
 
 use std::process::Command;
 
+use starmesh::entity::golden::{self, Golden};
 use starmesh::sim::golden::HASH;
 
 fn played_by(binary: &str) -> String {
@@ -16,7 +17,9 @@ fn debug_and_release_builds_play_to_the_golden_hash() {
     // `make test` names the release build; without it there is only this one.
     let release = std::env::var("STARMESH_RELEASE_BIN").ok();
     let this = env!("CARGO_BIN_EXE_starmesh").to_owned();
+    let Golden { sector, ledger } = golden::check(golden::STORED).unwrap();
+    let expected = format!("{HASH}, logic version 1\njournals: sector {sector}, ledger {ledger}\n");
     for binary in [Some(this), release].into_iter().flatten() {
-        assert_eq!(played_by(&binary), format!("{HASH}, logic version 1\n"), "{binary}");
+        assert_eq!(played_by(&binary), expected, "{binary}");
     }
 }

@@ -2,4 +2,5 @@
 
 mod channel;
 mod commands;
+mod golden_journals;
 mod stored_bytes;

@@ -1,0 +1,165 @@
+//! Owns the golden bytes of what has no journal: keys of entities, keys of the
+//! store, envelopes of every kind, rows. Lines are only added.
+
+use std::collections::BTreeMap;
+
+use super::Drift;
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Tick};
+use crate::entity::account::{Account, AccountRole, RefreshFamily};
+use crate::entity::commit::NodeRow;
+use crate::entity::envelope::{self, Kind, Logic};
+use crate::entity::{World, keys};
+
+const PAYLOAD: &[u8] = b"payload";
+const LOGIC: Logic = Logic { version: 0x0102_0304, rules: 0x0506_0708_090A_0B0C };
+
+/// A line for each name and row.
+pub fn lines() -> Vec<(String, String)> {
+    let entities = entities().map(|(name, key)| (format!("entity/{name}"), key.to_bytes()));
+    let keys = store_keys().into_iter().map(|(name, key)| (format!("key/{name}"), key));
+    let envelopes = kinds()
+        .into_iter()
+        .map(|(name, kind)| (format!("envelope/{name}"), envelope::seal(kind, LOGIC, PAYLOAD)));
+    let rows = [
+        ("row/node", row().to_bytes()),
+        ("row/account", account().to_bytes()),
+        ("row/refresh-family", family().to_bytes()),
+        ("row/galaxy", super::world().to_bytes()),
+    ];
+    let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
+    let all = entities.into_iter().chain(keys).chain(envelopes).chain(rows);
+    all.map(|(name, bytes)| (name, super::to_hex(&bytes))).collect()
+}
+
+/// Reads every stored line back.
+///
+/// # Errors
+/// The first that is not what it was.
+pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
+    let expect = |line: String, read: &dyn Fn(&[u8]) -> Result<bool, String>| {
+        let why = match read(&super::bytes(found, &line)?) {
+            Ok(true) => return Ok(()),
+            Ok(false) => "it is read as something else".to_owned(),
+            Err(why) => why,
+        };
+        Err(Drift::Unreadable { line, why })
+    };
+    for (name, key) in entities() {
+        expect(format!("entity/{name}"), &|bytes| {
+            EntityKey::from_bytes(bytes).map(|read| read == key).map_err(|e| e.to_string())
+        })?;
+    }
+    for (name, kind) in kinds() {
+        expect(format!("envelope/{name}"), &|bytes| {
+            let opened = envelope::open(kind, bytes).map_err(|e| e.to_string())?;
+            Ok(opened == (LOGIC, PAYLOAD))
+        })?;
+    }
+    expect("row/node".into(), &|bytes| {
+        NodeRow::from_bytes(bytes).map(|read| read == row()).map_err(|e| e.to_string())
+    })?;
+    expect("row/account".into(), &|bytes| {
+        Account::from_bytes(bytes).map(|read| read == account()).map_err(|e| e.to_string())
+    })?;
+    expect("row/refresh-family".into(), &|bytes| {
+        RefreshFamily::from_bytes(bytes).map(|read| read == family()).map_err(|e| e.to_string())
+    })?;
+    expect("row/galaxy".into(), &|bytes| {
+        World::from_bytes(bytes).map(|read| read == super::world()).map_err(|e| e.to_string())
+    })
+}
+
+/// One of each kind, with coordinates of both signs.
+fn entities() -> [(&'static str, EntityKey); 7] {
+    let sector = SectorId { x: 6259, y: -3740, scale: 0 };
+    let region = SectorId { x: -1, y: 97, scale: 7 };
+    [
+        ("sector", EntityKey::Sector(sector)),
+        ("region", EntityKey::Sector(region)),
+        ("ledger", EntityKey::Ledger(0x0102_0304_0506_0708)),
+        ("market", EntityKey::Market(3)),
+        ("alliance", EntityKey::Alliance(1 << 40)),
+        ("board", EntityKey::Board(5)),
+        ("battle", EntityKey::Battle { host: sector, n: 6 }),
+    ]
+}
+
+/// Every name of `entity::keys`.
+fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
+    let (node, incarnation) = (NodeId(0x0102_0304), Incarnation(0x0506_0708));
+    let (player, entity) = (PlayerId(0x1122), EntityKey::Ledger(9));
+    vec![
+        ("prefix-account", keys::ACCOUNT.to_vec()),
+        ("prefix-galaxy", keys::GALAXY.to_vec()),
+        ("world", keys::WORLD.to_vec()),
+        ("prefix-row", keys::ROW.to_vec()),
+        ("prefix-snapshot", keys::SNAPSHOT.to_vec()),
+        ("prefix-head", keys::HEAD.to_vec()),
+        ("prefix-ended", keys::ENDED.to_vec()),
+        ("prefix-due", keys::DUE.to_vec()),
+        ("signing", keys::SIGNING.to_vec()),
+        ("next-id", keys::NEXT_ID.to_vec()),
+        ("account", keys::account(player)),
+        ("account-name", keys::account_name("ada")),
+        ("account-email", keys::account_email("ada@example.org")),
+        ("prefix-refresh", keys::refresh_of(player)),
+        ("refresh", keys::refresh(player, *b"0123456789abcdef")),
+        ("row", keys::row(node)),
+        ("ended-incarnation", keys::ended_incarnation(node, incarnation)),
+        ("owned", keys::owned(node, entity)),
+        ("prefix-owned", keys::owned_by(node)),
+        ("due", keys::due(Millis(0x0A0B), entity)),
+        ("parked", keys::parked(entity)),
+        ("head", keys::head(entity)),
+        ("prefix-snapshot-of", keys::snapshot(entity, 0x0C0D)),
+        ("chunk", keys::chunk(entity, 0x0C0D, 0x0E)),
+    ]
+}
+
+fn kinds() -> [(&'static str, Kind); 8] {
+    [
+        ("record", Kind::Record),
+        ("snapshot", Kind::Snapshot),
+        ("snapshot-head", Kind::SnapshotHead),
+        ("account", Kind::Account),
+        ("galaxy", Kind::Galaxy),
+        ("node-row", Kind::NodeRow),
+        ("refresh-family", Kind::RefreshFamily),
+        ("signing-keys", Kind::SigningKeys),
+    ]
+}
+
+fn row() -> NodeRow {
+    NodeRow {
+        incarnation: Incarnation(300),
+        nonce: u64::MAX,
+        number: 1 << 33,
+        tick: Tick(70_000),
+        refused: vec![0, 300],
+        audit_root: *b"0123456789abcdef0123456789abcdef",
+    }
+}
+
+fn account() -> Account {
+    Account {
+        player: PlayerId(7),
+        name: "Ada".into(),
+        email: "ada@example.org".into(),
+        display_name: Some("Countess".into()),
+        faction: None,
+        password_hash: "$argon2id$".into(),
+        roles: vec![AccountRole::Player, AccountRole::Moderator, AccountRole::Admin],
+        generation: 2,
+        created: Millis(1),
+        last_login: Millis(300),
+    }
+}
+
+fn family() -> RefreshFamily {
+    RefreshFamily {
+        current: *b"0123456789abcdef0123456789abcdef",
+        generation: 2,
+        issued: Millis(300),
+        expires: Millis(1 << 40),
+    }
+}

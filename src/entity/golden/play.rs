@@ -1,0 +1,86 @@
+//! Owns the writing of a golden journal: an entity that is given records, and
+//! the lines that come of it. Never reads one.
+
+use crate::base::{EntityKey, Millis, StateHash, Tick};
+use crate::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
+use crate::entity::input::Input;
+use crate::entity::message::Body;
+use crate::entity::record::{Record, RecordHeader, SnapshotHead, encode_input, encode_record};
+use crate::entity::{Entity, World};
+
+/// A journal in the making.
+pub struct Play<'a> {
+    pub name: &'static str,
+    pub key: EntityKey,
+    pub records: Vec<Record>,
+    /// Sequences of the snapshots.
+    pub snapshots: Vec<u64>,
+    pub lines: Vec<(String, String)>,
+    world: &'a World,
+    entity: Entity,
+}
+
+impl<'a> Play<'a> {
+    pub fn new(name: &'static str, key: EntityKey, world: &'a World) -> Play<'a> {
+        // Both plays are of entities that the smallest galaxy has.
+        let entity = Entity::genesis(key, world).expect("it exists");
+        let (records, snapshots) = (Vec::new(), Vec::new());
+        let lines = vec![(format!("{name}/key"), super::to_hex(&key.to_bytes()))];
+        Play { name, key, records, snapshots, lines, world, entity }
+    }
+
+    /// The next record, and the hash of the state after it.
+    pub fn record(&mut self, tick: u64, time: u64, inputs: Vec<Input>) {
+        let sequence = self.entity.head().sequence + 1;
+        let header = RecordHeader { sequence, tick: Tick(tick), time: Millis(time) };
+        let mut encoded = Vec::new();
+        inputs.iter().for_each(|input| encode_input(input, &mut encoded));
+        // A few dozen.
+        let count = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+        let bytes = encode_record(&header, self.world.logic(), count, &encoded);
+        self.line("record", sequence, super::to_hex(&bytes));
+        let record = Record { header, inputs };
+        // Plays go forward.
+        self.entity.apply(&record, self.world, &mut Vec::new()).expect("the next record");
+        let hash = self.entity.state_hash(self.world);
+        self.line("state", sequence, hash.to_string());
+        self.records.push(record);
+    }
+
+    /// A snapshot after the last record, and its head.
+    pub fn snapshot(&mut self) {
+        let sequence = self.entity.head().sequence;
+        let bytes = self.entity.snapshot(self.world);
+        let head = SnapshotHead {
+            sequence,
+            chunks: 1,
+            bytes: bytes.len() as u64,
+            hash: StateHash::of(&bytes),
+        };
+        self.line("snapshot", sequence, super::to_hex(&bytes));
+        self.line("head", sequence, super::to_hex(&head.encode(self.world.logic())));
+        self.snapshots.push(sequence);
+    }
+
+    /// The journalled hash of the state after the step to `tick`.
+    pub fn hash(&mut self, tick: u64) -> Input {
+        self.entity.run_to(Tick(tick), self.world, &mut Vec::new());
+        Input::Hash { tick: Tick(tick), hash: self.entity.state_hash(self.world) }
+    }
+
+    /// A message from `sender` on the channel that it opened at `opened`.
+    pub fn message(&self, sender: EntityKey, opened: u64, number: u64, body: Body) -> Input {
+        let channel = ChannelId { sender, receiver: self.key, opened };
+        Input::Message(ChannelMessage { channel, number, body })
+    }
+
+    /// `receiver` applied what this sent on the channel opened at `opened`.
+    pub fn acknowledged(&self, receiver: EntityKey, opened: u64, upto: u64) -> Input {
+        let channel = ChannelId { sender: self.key, receiver, opened };
+        Input::Acknowledged(Acknowledgement { channel, upto })
+    }
+
+    fn line(&mut self, what: &str, sequence: u64, value: String) {
+        self.lines.push((format!("{}/{what}/{sequence}", self.name), value));
+    }
+}

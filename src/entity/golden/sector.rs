@@ -1,0 +1,123 @@
+//! Owns the golden journal of a sector: every input, a full channel with a
+//! backlog behind it, commands remembered and forgotten. Records are only
+//! added at the end.
+
+use super::play::Play;
+use crate::base::{
+    CompressedPosition, EntityKey, Incarnation, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId,
+};
+use crate::entity::World;
+use crate::entity::commands::PlayerCommand;
+use crate::entity::input::{Claim, Connect, Input, Left};
+use crate::entity::message::{Answer, Body, Notice, Request};
+use crate::sim::rules::sample::{FIGHTER, FREIGHTER};
+use crate::sim::{Command, Target, UnitIds};
+
+const LEDGER: EntityKey = EntityKey::Ledger(0);
+const MINUTE: u64 = 60_000;
+
+pub fn play(world: &World) -> Play<'_> {
+    let place = world.galaxy.start_place(0);
+    let mut play = Play::new("sector", EntityKey::Sector(place), world);
+    begin(&mut play);
+    command(&mut play, place);
+    fill(&mut play);
+    strangers(&mut play, place);
+    end(&mut play);
+    play
+}
+
+fn begin(play: &mut Play<'_>) {
+    let claim = Claim { node: NodeId(1), incarnation: Incarnation(3), node_tick: Tick(70_000) };
+    play.record(0, 1_000, vec![Input::Claim(claim)]);
+    // Without ids: it waits for them.
+    let units = vec![(FIGHTER, 2), (FREIGHTER, 1)];
+    let found = Request::Found { player: PlayerId(1), units };
+    play.record(
+        2,
+        1_200,
+        vec![play.message(LEDGER, 5, 1, Body::Request { id: 9, request: found })],
+    );
+    play.record(4, 1_400, vec![Input::Ids { start: 1 }]);
+}
+
+fn command(play: &mut Play<'_>, here: SectorId) {
+    let to = |x, y| Target { sector: here, position: CompressedPosition { x, y } };
+    let target = to(0x4000_0000, 0xC000_0000);
+    play.record(
+        6,
+        1_600,
+        vec![
+            of_player(1, 1, Command::Move { units: units(&[1, 2]), target }),
+            of_player(1, 2, Command::Hold { units: units(&[3]) }),
+            // Again: answered as before.
+            of_player(1, 1, Command::Move { units: units(&[1, 2]), target }),
+            // Refused: nobody's unit.
+            of_player(1, 4, Command::Move { units: units(&[77]), target: to(1, 1) }),
+            // Overtaken.
+            of_player(1, 3, Command::Stop { units: units(&[2]) }),
+        ],
+    );
+    play.record(21, 3_100, vec![of_player(1, 5, Command::Stop { units: units(&[1]) })]);
+    let hash = play.hash(50);
+    play.record(51, 6_050, vec![hash]);
+}
+
+/// Forty more players: more to tell their ledger than its channel takes.
+fn fill(play: &mut Play<'_>) {
+    let found = |player| {
+        let request = Request::Found { player: PlayerId(player), units: vec![(FIGHTER, 1)] };
+        Body::Request { id: 10 + player, request }
+    };
+    let messages = (2..=41).map(|n| play.message(LEDGER, 5, n, found(n))).collect();
+    play.record(60, 7_000, messages);
+    play.snapshot();
+    play.record(62, 7_200, vec![play.acknowledged(LEDGER, 3, 10)]);
+    play.record(64, 7_400, vec![play.acknowledged(LEDGER, 3, 82)]);
+}
+
+/// What a sector does nothing about, and a newer session.
+fn strangers(play: &mut Play<'_>, here: SectorId) {
+    let (player, session, connection) = (PlayerId(1), SessionId(1), 8);
+    let (sector, counts, as_of) = (here, vec![(FIGHTER, 3)], Tick(9));
+    let notice = Body::Notice(Notice::Presence { player, sector, counts, as_of });
+    let answer = |answer| Body::Answer { id: 1, answer };
+    play.record(
+        70,
+        8_000,
+        vec![
+            play.message(LEDGER, 5, 42, notice),
+            play.message(LEDGER, 5, 43, answer(Answer::Done)),
+            play.message(LEDGER, 5, 44, answer(Answer::Refused("it is full".into()))),
+            // One that came before, one that is missing others, one of the past.
+            play.message(LEDGER, 5, 1, answer(Answer::Done)),
+            play.message(LEDGER, 5, 99, answer(Answer::Done)),
+            play.message(LEDGER, 4, 1, answer(Answer::Done)),
+            Input::Connect(Connect { player, connection, resume: None }),
+            Input::Left(Left { player, session, connection }),
+            of_player(2, 1, Command::Hold { units: units(&[1]) }),
+            of_player(1, 6, Command::Hold { units: units(&[2]) }),
+        ],
+    );
+}
+
+/// Channels close, commands are forgotten, the owner lets go, another comes.
+fn end(play: &mut Play<'_>) {
+    play.record(6_100, 8_000 + 11 * MINUTE, vec![Input::Time]);
+    play.record(6_110, 8_100 + 11 * MINUTE, vec![play.message(LEDGER, 5, 45, Body::Close)]);
+    let hash = play.hash(6_150);
+    play.record(6_150, 8_200 + 11 * MINUTE, vec![hash, Input::Close]);
+    let claim = Claim { node: NodeId(2), incarnation: Incarnation(1), node_tick: Tick(5) };
+    play.record(6_150, 9_000 + 12 * MINUTE, vec![Input::Claim(claim)]);
+    play.snapshot();
+}
+
+fn of_player(session: u64, sequence: u32, command: Command) -> Input {
+    let (player, session) = (PlayerId(1), SessionId(session));
+    Input::Command(PlayerCommand { player, session, sequence, command })
+}
+
+fn units(ids: &[u64]) -> UnitIds {
+    // One or two ids, each once, from 1 on.
+    UnitIds::new(ids.iter().map(|id| UnitId(*id)).collect()).expect("well formed")
+}
