@@ -239,7 +239,7 @@ impl CoreThread {
             }
             NodeEffect::Committed(records) => self.committed(records),
             NodeEffect::ScanOwned => self.store.scan_owned(),
-            NodeEffect::Load(entity) => self.store.load(entity),
+            NodeEffect::Load(entity, asker) => self.store.load(entity, asker),
             NodeEffect::ReadNextId => self.store.read_next_id(),
             NodeEffect::RowsDone { id, version } => {
                 let answer = version

@@ -10,6 +10,7 @@ use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::limits::Limits;
+use crate::cluster::core::loading::Asker;
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
@@ -28,7 +29,7 @@ pub struct StoreThreads {
 
 enum Read {
     Owned,
-    Load(EntityKey),
+    Load(EntityKey, Asker),
     NextId,
 }
 
@@ -74,8 +75,8 @@ impl StoreThreads {
         let _ = self.reads.send(Read::Owned);
     }
 
-    pub fn load(&self, entity: EntityKey) {
-        let _ = self.reads.send(Read::Load(entity));
+    pub fn load(&self, entity: EntityKey, asker: Asker) {
+        let _ = self.reads.send(Read::Load(entity, asker));
     }
 
     pub fn read_next_id(&self) {
@@ -121,8 +122,8 @@ impl Reader {
             let Ok(job) = job else { return };
             let event = match job {
                 Read::Owned => Event::Owned(retried(|| owned(self.store.as_ref(), self.node))),
-                Read::Load(entity) => {
-                    let loaded = load(self.store.as_ref(), entity, &self.world);
+                Read::Load(entity, asker) => {
+                    let loaded = load(self.store.as_ref(), entity, &self.world, asker);
                     Event::Loaded(entity, loaded.map(Box::new))
                 }
                 Read::NextId => Event::NextId(retried(|| next_id(self.store.as_ref()))),

@@ -4,8 +4,9 @@
 
 use super::{ReadError, Store};
 use crate::base::{EntityKey, Incarnation, NodeId, Tick};
-use crate::cluster::core::loading::{LoadError, Loaded, recover};
+use crate::cluster::core::loading::{Asker, LoadError, Loaded, recover};
 use crate::entity::commit::{NodeRow, RowError};
+use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
 use crate::entity::replay::{Image, replay};
 use crate::entity::{World, keys};
@@ -13,14 +14,24 @@ use crate::entity::{World, keys};
 /// Keys read at a time.
 const PAGE: usize = 1024;
 
-/// Loads and replays `entity`, to where its last owner left it.
+/// Loads and replays `entity` for `asker`, to where its last owner left it.
 ///
 /// # Errors
 /// When the store does not answer, or the entity cannot be claimed.
-pub fn load(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Loaded, LoadError> {
+pub fn load(
+    store: &dyn Store,
+    entity: EntityKey,
+    world: &World,
+    asker: Asker,
+) -> Result<Loaded, LoadError> {
     let image = image(store, entity).map_err(unread)?;
     let replayed = replay(entity, &image, world)?;
     let ended = match replayed.entity.head().claim {
+        Some(OpenClaim { claim, .. })
+            if (claim.node, claim.incarnation) == (asker.node, asker.incarnation) =>
+        {
+            Some(asker.durable)
+        }
         Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(unread)?,
         None => None,
     };

@@ -4,6 +4,7 @@
 mod client;
 mod gateway;
 mod invariants;
+mod kernel;
 mod outside;
 mod process;
 mod properties;

@@ -120,8 +120,8 @@ impl Process {
                 Ok(next) => self.core_event(Event::NextId(next), outside),
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadNextId),
             },
-            InNode::Load(entity) => {
-                let loaded = recovery::load(&outside.store, entity, &outside.world);
+            InNode::Load(entity, asker) => {
+                let loaded = recovery::load(&outside.store, entity, &outside.world, asker);
                 if let Ok(loaded) = &loaded {
                     outside.witness.note(&Fact::Loaded(loaded));
                 }
@@ -180,7 +180,7 @@ impl Process {
             }
             NodeEffect::Committed(records) => self.committed(records, outside),
             NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
-            NodeEffect::Load(entity) => self.read(InNode::Load(entity), outside),
+            NodeEffect::Load(entity, asker) => self.read(InNode::Load(entity, asker), outside),
             NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
             NodeEffect::RowsDone { id, version } => {
                 let accepted = version.is_some();

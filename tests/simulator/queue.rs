@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use starmesh::base::EntityKey;
+use starmesh::cluster::core::loading::Asker;
 use starmesh::cluster::core::message::{FromTable, ToTable};
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::commit::Commit;
@@ -53,7 +54,7 @@ pub enum InNode {
     CommitNow(Arc<Commit>),
     /// A loader reads.
     ScanOwned,
-    Load(EntityKey),
+    Load(EntityKey, Asker),
     ReadNextId,
     /// The core asked to be woken; only its newest wish counts.
     Wake(u64),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::limits::Limits;
+use super::message::Installed;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{ChannelMessage, Verdict};
@@ -18,6 +19,7 @@ use crate::view::observer::Observer;
 #[derive(Debug)]
 pub struct Cell {
     pub entity: Entity,
+    generation: u64,
     /// Whether this node's claim is durable. Until then the state has the
     /// claim of the last owner, whose ticks are not ours.
     claimed: bool,
@@ -54,9 +56,11 @@ pub enum Door {
 }
 
 impl Cell {
-    pub fn new(entity: Entity, snapshot_bytes: u64, journal_bytes: u64, at: Tick) -> Cell {
+    pub fn new(installed: Installed, at: Tick) -> Cell {
+        let Installed { entity, generation, snapshot_bytes, journal_bytes } = installed;
         Cell {
             entity,
+            generation,
             claimed: false,
             pending: VecDeque::new(),
             pending_messages: BTreeMap::new(),
@@ -69,6 +73,11 @@ impl Cell {
             snapshot: None,
             due: None,
         }
+    }
+
+    /// Which installation this is.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The entity's tick when the node's is `node_tick`; its own while this
@@ -137,12 +146,13 @@ impl Cell {
         self.pending.push_back(input);
     }
 
-    /// The oldest `count` submitted inputs, which are durable now.
-    pub fn pop(&mut self, count: u32) -> Vec<Input> {
-        let count = (count as usize).min(self.pending.len());
+    /// The oldest `count` submitted inputs, which are durable now; `None`, and
+    /// nothing is taken, when so many were never submitted.
+    pub fn pop(&mut self, count: u32) -> Option<Vec<Input>> {
+        let count = usize::try_from(count).ok().filter(|count| *count <= self.pending.len())?;
         let inputs: Vec<Input> = self.pending.drain(..count).collect();
         inputs.iter().for_each(|input| self.forget_pending(input));
-        inputs
+        Some(inputs)
     }
 
     fn forget_pending(&mut self, input: &Input) {
@@ -225,7 +235,9 @@ mod tests {
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
         let world = World { rules: sample::rules().unwrap(), galaxy, ledger_shards: 1 };
         let sector = EntityKey::Sector(galaxy.start_place(0));
-        Cell::new(Entity::genesis(sector, &world).unwrap(), 0, 0, Tick(0))
+        let entity = Entity::genesis(sector, &world).unwrap();
+        let installed = Installed { entity, generation: 1, snapshot_bytes: 0, journal_bytes: 0 };
+        Cell::new(installed, Tick(0))
     }
 
     fn command(sequence: u32) -> PlayerCommand {
@@ -256,7 +268,15 @@ mod tests {
             cell.push(Input::Command(command(sequence)));
         }
         assert_eq!(admit(&mut cell, 33), Door::Busy);
-        cell.pop(1);
+        assert_eq!(cell.pop(1).unwrap().len(), 1);
         assert_eq!(admit(&mut cell, 33), Door::Admitted);
+    }
+
+    #[test]
+    fn gives_nothing_of_more_inputs_than_were_submitted() {
+        let mut cell = cell();
+        cell.push(Input::Time);
+        assert_eq!(cell.pop(2), None);
+        assert_eq!(cell.pop(1), Some(vec![Input::Time]));
     }
 }

@@ -19,6 +19,15 @@ pub struct Loaded {
     pub mismatches: Vec<Mismatch>,
 }
 
+/// The incarnation that asks for a load. A claim of its own is open, and it
+/// ran that entity before: at most until this tick was anything of it seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub durable: Tick,
+}
+
 /// Why an entity cannot be claimed. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -27,6 +36,9 @@ pub enum LoadError {
     /// The last claim is open and its incarnation is not known to have ended.
     #[error("node {node} owns it, incarnation {incarnation}")]
     Owned { node: NodeId, incarnation: Incarnation },
+    /// It was loaded so often, and each time a record did not fit.
+    #[error("{0} times a durable record did not fit what a load had given")]
+    Misfits(u32),
     /// It is tried again.
     #[error("the store: {0}")]
     Store(String),
@@ -66,7 +78,8 @@ pub fn recover(
 pub struct Loading {
     queue: VecDeque<EntityKey>,
     under_way: BTreeSet<EntityKey>,
-    /// The store did not answer for these; they are tried again.
+    /// For these the store did not answer, or it is too early: they are tried
+    /// again.
     failed: Vec<EntityKey>,
     waiting: BTreeMap<EntityKey, Vec<ToTable>>,
     /// Could not be loaded; tried again only after a restart.
@@ -84,6 +97,14 @@ impl Loading {
         if !self.unloadable.contains(&entity) && !self.waiting.contains_key(&entity) {
             self.waiting.insert(entity, Vec::new());
             self.queue.push_back(entity);
+        }
+    }
+
+    /// Asks for `entity`, to be loaded only after [`retry`](Self::retry).
+    pub fn want_later(&mut self, entity: EntityKey) {
+        if !self.unloadable.contains(&entity) && !self.waiting.contains_key(&entity) {
+            self.waiting.insert(entity, Vec::new());
+            self.failed.push(entity);
         }
     }
 

@@ -39,6 +39,9 @@ pub enum ToTable {
 #[derive(Clone, Debug)]
 pub struct Installed {
     pub entity: Entity,
+    /// Counts installations on this node, so that what is said of one is never
+    /// taken for what is said of a later one.
+    pub generation: u64,
     pub snapshot_bytes: u64,
     pub journal_bytes: u64,
 }
@@ -47,6 +50,8 @@ pub struct Installed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     pub entity: EntityKey,
+    /// Of the installation whose inputs these are.
+    pub generation: u64,
     pub header: RecordHeader,
     /// The claim that comes first in the record, if it holds one.
     pub claim: Option<Claim>,
@@ -60,7 +65,10 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub enum FromTable {
     /// Make this input of the entity durable, behind those submitted before.
-    Submit { entity: EntityKey, bytes: Vec<u8> },
+    Submit { entity: EntityKey, generation: u64, bytes: Vec<u8> },
+    /// A durable record did not fit the entity: it is forgotten here and has
+    /// to be loaded again.
+    Dropped { entity: EntityKey, generation: u64 },
     /// Carry this to its receiver.
     Carry(ChannelMessage),
     /// Carry this to the channel's sender.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::ids::IdBlocks;
 use super::limits::Limits;
-use super::loading::{LoadError, Loaded, Loading};
+use super::loading::{Asker, LoadError, Loaded, Loading};
 use super::message::{FromTable, Installed, ToTable};
 use super::pipeline::Pipeline;
 use super::snapshots::Snapshots;
@@ -35,6 +35,8 @@ pub use event::{Event, NodeCounts, NodeEffect};
 /// What the next record of an entity here follows.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
+    /// Of its installation in a table.
+    generation: u64,
     sequence: u64,
     time: Millis,
     /// The entity's tick when its claim was committed, and the node's then;
@@ -43,6 +45,10 @@ struct Owned {
     /// The entity's tick as it was loaded.
     loaded: Tick,
 }
+
+/// An entity is loaded at most so often because a record did not fit it; then
+/// it stays as it is until the node starts again.
+const MISFITS_MAX: u32 = 3;
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
 /// by what its cell admits.
@@ -86,6 +92,10 @@ pub struct NodeCore {
     pipeline: Pipeline,
 
     owned: BTreeMap<EntityKey, Owned>,
+    /// Installations so far.
+    generations: u64,
+    /// How often an entity had to be loaded again because a record did not fit.
+    misfits: BTreeMap<EntityKey, u32>,
     /// Of `owned`: those whose claim is not durable yet.
     claiming: BTreeSet<EntityKey>,
     waiting: BTreeMap<EntityKey, Waiting>,
@@ -130,6 +140,8 @@ impl NodeCore {
             closed: false,
             pipeline: Pipeline::default(),
             owned: BTreeMap::new(),
+            generations: 0,
+            misfits: BTreeMap::new(),
             claiming: BTreeSet::new(),
             waiting: BTreeMap::new(),
             order: VecDeque::new(),
@@ -224,7 +236,10 @@ impl NodeCore {
 
     fn handle_table(&mut self, message: FromTable) {
         match message {
-            FromTable::Submit { entity, bytes } => self.submit(entity, bytes),
+            FromTable::Submit { entity, generation, bytes } => {
+                self.submit(entity, generation, bytes);
+            }
+            FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
             FromTable::NeedIds(entity) => {
@@ -240,8 +255,13 @@ impl NodeCore {
         }
     }
 
-    fn submit(&mut self, entity: EntityKey, bytes: Vec<u8>) {
-        if !self.owned.contains_key(&entity) {
+    /// Whether it runs here, and in this installation.
+    fn runs(&self, entity: EntityKey, generation: u64) -> bool {
+        self.owned.get(&entity).is_some_and(|owned| owned.generation == generation)
+    }
+
+    fn submit(&mut self, entity: EntityKey, generation: u64, bytes: Vec<u8>) {
+        if !self.runs(entity, generation) {
             // It was disowned meanwhile; the table is told and forgets it.
             return;
         }
@@ -250,6 +270,25 @@ impl NodeCore {
             Waiting::default()
         });
         waiting.push_back(bytes);
+    }
+
+    /// A table threw the entity's state away: the journal has it. It is loaded
+    /// with the next tick, when no commit is under way that could hold a
+    /// record of it.
+    fn handle_dropped(&mut self, entity: EntityKey, generation: u64) {
+        if !self.runs(entity, generation) {
+            return;
+        }
+        self.disown(entity);
+        let misfits = self.misfits.entry(entity).or_default();
+        *misfits += 1;
+        if *misfits < MISFITS_MAX {
+            self.loading.want_later(entity);
+        } else {
+            let error = LoadError::Misfits(*misfits);
+            self.loading.fail(entity);
+            self.effects.push(NodeEffect::Unloadable(entity, error));
+        }
     }
 
     fn carry(&mut self, message: ChannelMessage) {
@@ -295,8 +334,15 @@ impl NodeCore {
             }
         };
         let head = loaded.entity.head();
-        let owned =
-            Owned { sequence: head.sequence, time: head.time, anchor: None, loaded: head.tick };
+        self.generations += 1;
+        let generation = self.generations;
+        let owned = Owned {
+            generation,
+            sequence: head.sequence,
+            time: head.time,
+            anchor: None,
+            loaded: head.tick,
+        };
         self.owned.insert(entity, owned);
         self.claiming.insert(entity);
         self.waiting.insert(entity, Waiting::default());
@@ -305,7 +351,7 @@ impl NodeCore {
             self.effects.push(NodeEffect::Mismatch(entity, loaded.mismatches));
         }
         let Loaded { entity: state, snapshot_bytes, journal_bytes, .. } = loaded;
-        let installed = Installed { entity: state, snapshot_bytes, journal_bytes };
+        let installed = Installed { entity: state, generation, snapshot_bytes, journal_bytes };
         let install = ToTable::Install(Box::new(installed));
         self.effects.push(NodeEffect::ToTable(entity, install));
         for message in self.loading.finish(entity) {
@@ -348,10 +394,11 @@ impl NodeCore {
     /// Only when commit 0 is durable: it is what ends the incarnation before,
     /// whose open claims could not be taken over else.
     fn begin_loads(&mut self) {
+        let asker = Asker { node: self.node, incarnation: self.incarnation, durable: self.durable };
         while self.phase != Phase::Beginning
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
-            self.effects.push(NodeEffect::Load(entity));
+            self.effects.push(NodeEffect::Load(entity, asker));
         }
     }
 

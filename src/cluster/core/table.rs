@@ -238,16 +238,22 @@ impl Table {
     }
 
     fn install(&mut self, installed: Installed) {
-        let Installed { entity, snapshot_bytes, journal_bytes } = installed;
-        let key = entity.key();
+        let key = installed.entity.key();
         let mut effects = Vec::new();
-        entity.unfinished(&mut effects);
-        self.cells.insert(key, Cell::new(entity, snapshot_bytes, journal_bytes, self.tick));
+        installed.entity.unfinished(&mut effects);
+        self.cells.insert(key, Cell::new(installed, self.tick));
         self.run_effects(key, effects);
     }
 
+    /// Forgets an entity, and what it would still have shown: of its steps
+    /// nothing is durable but what the row says already.
     fn drop_entity(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.remove(&key) else { return };
+        let is_shown =
+            |release: &Release| matches!(release, Release::Update { entity, .. } if *entity == key);
+        for (_, releases) in &mut self.held {
+            releases.retain(|release| !is_shown(release));
+        }
         self.pending -= cell.pending();
         for set in [&mut self.active, &mut self.observed, &mut self.unhashed, &mut self.unsettled] {
             set.remove(&key);
@@ -264,8 +270,12 @@ impl Table {
     fn commit(&mut self, committed: Committed) {
         let key = committed.entity;
         let Some(cell) = self.cells.get_mut(&key) else { return };
+        if cell.generation() != committed.generation {
+            // What is here was loaded with this record in its journal.
+            return;
+        }
         let mut inputs: Vec<Input> = committed.claim.map(Input::Claim).into_iter().collect();
-        let durable = cell.pop(committed.inputs);
+        let Some(durable) = cell.pop(committed.inputs) else { return self.drop_misfit(key) };
         self.pending -= durable.len();
         inputs.extend(durable);
         let changes_state =
@@ -273,11 +283,7 @@ impl Table {
         let record = Record { header: committed.header, inputs };
         let mut effects = Vec::new();
         if cell.entity.apply(&record, &self.world, &mut effects).is_err() {
-            // The core numbers the records, so this is a fault of ours; the
-            // journal is right and the state here is not.
-            self.counts.misfits += 1;
-            self.drop_entity(key);
-            return;
+            return self.drop_misfit(key);
         }
         if committed.claim.is_some() {
             cell.note_claimed();
@@ -292,6 +298,17 @@ impl Table {
         }
         self.run_effects(key, effects);
         self.note_state(key);
+    }
+
+    /// A durable record is not what comes next here. The core numbers the
+    /// records and counts the inputs, so this is a fault of ours; the journal
+    /// is right and the state here is not.
+    fn drop_misfit(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get(&key) else { return };
+        let generation = cell.generation();
+        self.counts.misfits += 1;
+        self.drop_entity(key);
+        self.to_core.push(FromTable::Dropped { entity: key, generation });
     }
 
     fn snapshot(&mut self, key: EntityKey) {
@@ -327,7 +344,8 @@ impl Table {
         encode_input(&input, &mut bytes);
         cell.push(input);
         self.pending += 1;
-        self.to_core.push(FromTable::Submit { entity, bytes });
+        let generation = cell.generation();
+        self.to_core.push(FromTable::Submit { entity, generation, bytes });
     }
 
     fn run_effects(&mut self, key: EntityKey, effects: Vec<Effect>) {

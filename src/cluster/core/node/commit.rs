@@ -110,6 +110,7 @@ impl NodeCore {
             tick: tick.after(node_tick.since(at)),
             time: owned.time,
         };
+        let generation = owned.generation;
         let mut inputs = Vec::new();
         let mut puts = Vec::new();
         if let Some(claim) = claim {
@@ -126,8 +127,14 @@ impl NodeCore {
         }
         let count = taken + u32::from(claim.is_some());
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
-        let committed =
-            Committed { entity, header, claim, inputs: taken, bytes: bytes.len() as u64 };
+        let committed = Committed {
+            entity,
+            generation,
+            header,
+            claim,
+            inputs: taken,
+            bytes: bytes.len() as u64,
+        };
         let append = Some(Append { entity, sequence: header.sequence, bytes });
         Some((Group { checks: Vec::new(), puts, append }, Slot::Record(committed)))
     }

@@ -60,7 +60,13 @@ impl NodeCore {
             let accepted = !answer.refused.contains(&(index as u32));
             match slot {
                 Slot::Record(record) if accepted => records.push(record),
-                Slot::Record(record) => self.disown(record.entity),
+                Slot::Record(record) => {
+                    // Another node has the entity, whatever was thought here.
+                    self.counts.refused += 1;
+                    if self.runs(record.entity, record.generation) {
+                        self.disown(record.entity);
+                    }
+                }
                 Slot::Rows(id) => {
                     let version = accepted.then_some(answer.version);
                     self.effects.push(NodeEffect::RowsDone { id, version });
@@ -92,9 +98,8 @@ impl NodeCore {
         }
     }
 
-    /// Another node has the entity, whatever was thought here.
-    fn disown(&mut self, entity: EntityKey) {
-        self.counts.refused += 1;
+    /// The entity runs here no more.
+    pub(super) fn disown(&mut self, entity: EntityKey) {
         self.owned.remove(&entity);
         self.claiming.remove(&entity);
         if self.waiting.remove(&entity).is_some() {

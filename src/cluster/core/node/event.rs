@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{EntityKey, Millis};
-use crate::cluster::core::loading::{LoadError, Loaded};
+use crate::cluster::core::loading::{Asker, LoadError, Loaded};
 use crate::cluster::core::message::{Committed, FromTable, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
@@ -50,7 +50,7 @@ pub enum NodeEffect {
     /// Read the keys of entities this node owned and say them.
     ScanOwned,
     /// Load and replay this entity and say what came of it.
-    Load(EntityKey),
+    Load(EntityKey, Asker),
     /// Read the next free id block and say it.
     ReadNextId,
     /// What became of a group of rows: the version, or `None` when refused.
