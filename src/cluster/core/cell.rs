@@ -37,9 +37,38 @@ pub struct Cell {
     pub changes: Changes,
     journal_bytes: u64,
     snapshot_bytes: u64,
-    /// The sequence of a snapshot on its way, and the journal's size then.
-    snapshot: Option<(u64, u64)>,
+    snapshot: Snapshot,
     due: Option<Millis>,
+}
+
+/// How far the next snapshot is.
+///
+/// ```text
+///   None ──(journal long)──> Asked ──(allowed)──> UnderWay ──(durable, refused)──> None
+///   None, Asked ──(allowed, no record since the last)──> Behind ──(record)──> UnderWay
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Snapshot {
+    None,
+    /// The core knows that one is due.
+    Asked,
+    /// It is made behind the next record.
+    Behind,
+    /// One after `sequence` is on its way; the journal had so many bytes then.
+    UnderWay {
+        sequence: u64,
+        journal: u64,
+    },
+}
+
+/// What a record means for the next snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotStep {
+    Nothing,
+    /// One is due: ask when to make it.
+    Ask,
+    /// Make it now.
+    Make,
 }
 
 /// What becomes of a command at the door.
@@ -70,7 +99,7 @@ impl Cell {
             changes: Changes::default(),
             journal_bytes,
             snapshot_bytes,
-            snapshot: None,
+            snapshot: Snapshot::None,
             due: None,
         }
     }
@@ -186,27 +215,44 @@ impl Cell {
         self.pending.len() >= limits.inputs_per_entity
     }
 
-    /// Counts a record; true when a snapshot is due now: the journal behind
-    /// the last one is twice its size, and worth it.
-    pub fn note_record(&mut self, bytes: u64, limits: &Limits) -> bool {
+    /// Counts a record. A snapshot is due when the journal behind the last one
+    /// is twice its size, and worth it.
+    pub fn note_record(&mut self, bytes: u64, limits: &Limits) -> SnapshotStep {
         self.journal_bytes += bytes;
         let limit = limits.journal_bytes_min.max(self.snapshot_bytes.saturating_mul(2));
-        self.snapshot.is_none() && self.journal_bytes > limit
+        match self.snapshot {
+            Snapshot::Behind => SnapshotStep::Make,
+            Snapshot::None if self.journal_bytes > limit => {
+                self.snapshot = Snapshot::Asked;
+                SnapshotStep::Ask
+            }
+            Snapshot::None | Snapshot::Asked | Snapshot::UnderWay { .. } => SnapshotStep::Nothing,
+        }
     }
 
-    /// Whether a snapshot would trim anything, and none is on its way.
-    pub fn is_worth_snapshot(&self) -> bool {
-        self.claimed && self.snapshot.is_none() && self.journal_bytes > 0
+    /// A snapshot may be made. Returns whether there is something new to be in
+    /// it; else it is made behind the next record.
+    pub fn allow_snapshot(&mut self) -> bool {
+        let is_worth = self.claimed && self.journal_bytes > 0;
+        if !is_worth {
+            self.snapshot = Snapshot::Behind;
+        }
+        is_worth
     }
 
     /// Notes that a snapshot after `sequence` is on its way.
     pub fn note_snapshot_begun(&mut self, sequence: u64) {
-        self.snapshot = Some((sequence, self.journal_bytes));
+        self.snapshot = Snapshot::UnderWay { sequence, journal: self.journal_bytes };
     }
 
-    /// Notes that it is durable.
-    pub fn note_snapshot_done(&mut self, sequence: u64, bytes: u64) {
-        if let Some((_, journal)) = self.snapshot.take_if(|(begun, _)| *begun == sequence) {
+    /// Notes that it is durable, with so many bytes, or was refused.
+    pub fn note_snapshot_ended(&mut self, ended: u64, bytes: Option<u64>) {
+        let Snapshot::UnderWay { sequence, journal } = self.snapshot else { return };
+        if sequence != ended {
+            return;
+        }
+        self.snapshot = Snapshot::None;
+        if let Some(bytes) = bytes {
             self.journal_bytes -= journal;
             self.snapshot_bytes = bytes;
         }

@@ -14,6 +14,10 @@ pub struct Limits {
     pub inputs_per_entity: usize,
     /// Inputs of all entities of a table that may wait for a commit.
     pub inputs_per_table: usize,
+    /// Bytes of one input; a longer one is refused. More than
+    /// [`MESSAGE_BYTES_MAX`](crate::entity::channel::MESSAGE_BYTES_MAX) and a
+    /// channel's name.
+    pub input_bytes: usize,
     /// Observers of one entity; beyond it subscriptions are told `busy`.
     pub observers_per_entity: usize,
 
@@ -23,6 +27,8 @@ pub struct Limits {
     /// Messages and proposals that may wait for one entity; more are dropped:
     /// messages come again, and whoever connects tries again.
     pub waiting_per_load: usize,
+    /// Messages and proposals that may wait for all loads together.
+    pub waiting_for_loads: usize,
 
     // What goes into one commit. Each but `record_bytes` is looked at before
     // the next thing is added, so a commit exceeds it by at most one of them.
@@ -39,6 +45,9 @@ pub struct Limits {
     pub rows_per_commit: usize,
 
     // Snapshots.
+    /// Snapshots that are made and written at a time; who needs one beyond it
+    /// waits by its key.
+    pub snapshots: usize,
     /// A journal with fewer bytes than this needs no snapshot.
     pub journal_bytes_min: u64,
     /// Bytes of a snapshot's chunk, at most a store's longest value.
@@ -56,14 +65,17 @@ impl Default for Limits {
         Limits {
             inputs_per_entity: 4096,
             inputs_per_table: 65_536,
+            input_bytes: RECORD_BYTES_MAX / 4,
             observers_per_entity: 4096,
             loads: 64,
             waiting_per_load: 1024,
+            waiting_for_loads: 65_536,
             commit_bytes: 4 << 20,
             records_per_commit: 8192,
             record_bytes: RECORD_BYTES_MAX / 2,
             rows_bytes: 2 << 20,
             rows_per_commit: 1024,
+            snapshots: 4,
             journal_bytes_min: 64 * 1024,
             chunk_bytes: VALUE_BYTES_MAX,
             chunks_per_commit: 16,

@@ -27,10 +27,13 @@ pub enum ToTable {
     Acknowledge(Acknowledgement),
     /// An input the core has for an entity.
     Propose { entity: EntityKey, input: Input },
-    /// Make a snapshot of this entity, if it has journal to be trimmed.
+    /// Make a snapshot of this entity: now, or behind its next record if it
+    /// has none since the last snapshot. It is told how that ended.
     Snapshot(EntityKey),
     /// A snapshot is durable; what is in it counts no longer as journal.
     SnapshotDone { entity: EntityKey, sequence: u64, bytes: u64 },
+    /// A snapshot was not taken: there is one as new. Another may be made.
+    SnapshotRefused { entity: EntityKey, sequence: u64 },
     /// The entity is not this node's any more: forget it, publish nothing.
     Drop(EntityKey),
 }
@@ -77,6 +80,8 @@ pub enum FromTable {
     NeedIds(EntityKey),
     /// There are outputs of this tick; they wait for the row to say it.
     Waiting(Tick),
+    /// The entity's journal is long enough for a snapshot: say when to make it.
+    SnapshotDue(EntityKey),
     /// The entity's state after `sequence`, to be its snapshot.
-    Snapshot { entity: EntityKey, sequence: u64, bytes: Vec<u8> },
+    Snapshot { entity: EntityKey, generation: u64, sequence: u64, bytes: Vec<u8> },
 }

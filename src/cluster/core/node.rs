@@ -211,9 +211,7 @@ impl NodeCore {
             }
             Event::Rows { id, group } => self.rows.push_back((id, group)),
             Event::Pinned(entities) => {
-                for entity in entities.into_iter().filter(|key| self.owned.contains_key(key)) {
-                    self.effects.push(NodeEffect::ToTable(entity, ToTable::Snapshot(entity)));
-                }
+                entities.into_iter().for_each(|entity| self.want_snapshot(entity));
             }
             Event::DiskFull(full) => {
                 self.full = full;
@@ -249,8 +247,11 @@ impl NodeCore {
                 self.grant_ids();
             }
             FromTable::Waiting(tick) => self.wanted = self.wanted.max(tick),
-            FromTable::Snapshot { entity, sequence, bytes } => {
-                self.snapshots.push(entity, sequence, bytes, &self.limits);
+            FromTable::SnapshotDue(entity) => self.want_snapshot(entity),
+            FromTable::Snapshot { entity, generation, sequence, bytes } => {
+                if self.runs(entity, generation) {
+                    self.snapshots.push(entity, sequence, bytes, &self.limits);
+                }
             }
         }
     }
@@ -377,8 +378,22 @@ impl NodeCore {
             self.commit(now);
         }
         self.begin_loads();
+        self.begin_snapshots();
         self.note_ready();
         self.effects.push(NodeEffect::WakeAt(self.wake_at(now)));
+    }
+
+    /// Of an entity that runs here: what does not has no table to make one.
+    fn want_snapshot(&mut self, entity: EntityKey) {
+        if self.owned.contains_key(&entity) {
+            self.snapshots.want(entity);
+        }
+    }
+
+    fn begin_snapshots(&mut self) {
+        while let Some(entity) = self.snapshots.begin_next(&self.limits) {
+            self.effects.push(NodeEffect::ToTable(entity, ToTable::Snapshot(entity)));
+        }
     }
 
     /// When there is something to do if nothing happens. With a commit under

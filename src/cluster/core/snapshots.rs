@@ -1,9 +1,10 @@
 //! Owns snapshots on their way to the store: chunks under a new name over as
-//! many commits as it takes, then the head that makes them the entity's.
-//! Never makes a snapshot. Called by [`NodeCore`](super::node). Invariant: a
-//! head is put after all its chunks, and only if its sequence is higher.
+//! many commits as it takes, then the head that makes them the entity's; and
+//! whose turn it is to have one. Never makes a snapshot. Called by
+//! [`NodeCore`](super::node). Invariants: a head is put after all its chunks,
+//! and only if its sequence is higher; the bytes of a bounded number wait.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::limits::Limits;
 use super::pipeline::Slot;
@@ -13,9 +14,14 @@ use crate::entity::envelope::Logic;
 use crate::entity::keys;
 use crate::entity::record::SnapshotHead;
 
-/// Snapshots being written, one after the other.
+/// Snapshots being written, one after the other, and who waits for its turn.
 #[derive(Debug, Default)]
 pub struct Snapshots {
+    /// Who needs one, in order, each once.
+    turns: VecDeque<EntityKey>,
+    wanting: BTreeSet<EntityKey>,
+    /// Those that may make one now, until it is written or refused.
+    begun: BTreeSet<EntityKey>,
     jobs: VecDeque<Job>,
 }
 
@@ -59,14 +65,50 @@ impl Job {
 }
 
 impl Snapshots {
+    /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
-    /// Takes the state of `entity` after `sequence` to be written.
+    /// `entity` is to have a new snapshot, when it is its turn.
+    pub fn want(&mut self, entity: EntityKey) {
+        if !self.begun.contains(&entity) && self.wanting.insert(entity) {
+            self.turns.push_back(entity);
+        }
+    }
+
+    /// The next entity whose snapshot is to be made, if one more may be.
+    pub fn begin_next(&mut self, limits: &Limits) -> Option<EntityKey> {
+        if self.begun.len() >= limits.snapshots {
+            return None;
+        }
+        let entity = self.turns.pop_front()?;
+        self.wanting.remove(&entity);
+        self.begun.insert(entity);
+        Some(entity)
+    }
+
+    /// Takes the state of `entity` after `sequence` to be written; only one
+    /// that [`begin_next`](Self::begin_next) gave has a place.
     pub fn push(&mut self, entity: EntityKey, sequence: u64, bytes: Vec<u8>, limits: &Limits) {
-        let chunk_bytes = limits.chunk_bytes;
-        self.jobs.push_back(Job { entity, sequence, bytes, chunk_bytes, written: 0 });
+        if self.begun.contains(&entity) && self.jobs.iter().all(|job| job.entity != entity) {
+            let chunk_bytes = limits.chunk_bytes;
+            self.jobs.push_back(Job { entity, sequence, bytes, chunk_bytes, written: 0 });
+        }
+    }
+
+    /// What was begun for `entity` is over, whatever came of it.
+    pub fn end(&mut self, entity: EntityKey) {
+        self.begun.remove(&entity);
+    }
+
+    /// `entity` runs here no more.
+    pub fn forget(&mut self, entity: EntityKey) {
+        self.end(entity);
+        if self.wanting.remove(&entity) {
+            self.turns.retain(|key| *key != entity);
+        }
+        self.jobs.retain(|job| job.entity != entity);
     }
 
     /// What goes into the next commit.

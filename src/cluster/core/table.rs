@@ -14,7 +14,7 @@ mod step;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::cell::{Cell, Door};
+use super::cell::{Cell, Door, SnapshotStep};
 use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
@@ -151,14 +151,18 @@ impl Table {
             ToTable::Acknowledge(ack) => self.acknowledge(ack),
             ToTable::Propose { entity, input } => self.submit(entity, input),
             ToTable::Snapshot(entity) => {
-                if self.cells.get(&entity).is_some_and(Cell::is_worth_snapshot) {
-                    self.snapshot(entity);
+                match self.cells.get_mut(&entity).map(Cell::allow_snapshot) {
+                    Some(true) => self.snapshot(entity),
+                    // One at a time, each at the core's word.
+                    Some(false) => self.submit(entity, Input::Time),
+                    None => {}
                 }
             }
             ToTable::SnapshotDone { entity, sequence, bytes } => {
-                if let Some(cell) = self.cells.get_mut(&entity) {
-                    cell.note_snapshot_done(sequence, bytes);
-                }
+                self.end_snapshot(entity, sequence, Some(bytes));
+            }
+            ToTable::SnapshotRefused { entity, sequence } => {
+                self.end_snapshot(entity, sequence, None);
             }
             ToTable::Drop(entity) => self.drop_entity(entity),
         }
@@ -289,12 +293,14 @@ impl Table {
             cell.note_claimed();
         }
         self.counts.inputs += record.inputs.len() as u64;
-        let wants_snapshot = cell.note_record(committed.bytes, &self.limits);
+        let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
         }
-        if wants_snapshot {
-            self.snapshot(key);
+        match snapshot {
+            SnapshotStep::Nothing => {}
+            SnapshotStep::Ask => self.to_core.push(FromTable::SnapshotDue(key)),
+            SnapshotStep::Make => self.snapshot(key),
         }
         self.run_effects(key, effects);
         self.note_state(key);
@@ -316,7 +322,14 @@ impl Table {
         let sequence = cell.entity.head().sequence;
         cell.note_snapshot_begun(sequence);
         let bytes = cell.entity.snapshot(&self.world);
-        self.to_core.push(FromTable::Snapshot { entity: key, sequence, bytes });
+        let generation = cell.generation();
+        self.to_core.push(FromTable::Snapshot { entity: key, generation, sequence, bytes });
+    }
+
+    fn end_snapshot(&mut self, key: EntityKey, sequence: u64, bytes: Option<u64>) {
+        if let Some(cell) = self.cells.get_mut(&key) {
+            cell.note_snapshot_ended(sequence, bytes);
+        }
     }
 
     fn deliver(&mut self, message: ChannelMessage) {

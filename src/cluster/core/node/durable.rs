@@ -78,11 +78,16 @@ impl NodeCore {
                     self.grant_ids();
                 }
                 Slot::Chunks => {}
-                Slot::Snapshot { .. } if !accepted => self.counts.refused += 1,
                 Slot::Snapshot { entity, sequence, bytes } => {
-                    self.counts.snapshots += 1;
-                    let done = ToTable::SnapshotDone { entity, sequence, bytes };
-                    self.effects.push(NodeEffect::ToTable(entity, done));
+                    self.snapshots.end(entity);
+                    let ended = if accepted {
+                        self.counts.snapshots += 1;
+                        ToTable::SnapshotDone { entity, sequence, bytes }
+                    } else {
+                        self.counts.refused += 1;
+                        ToTable::SnapshotRefused { entity, sequence }
+                    };
+                    self.effects.push(NodeEffect::ToTable(entity, ended));
                 }
             }
         }
@@ -101,6 +106,7 @@ impl NodeCore {
     /// The entity runs here no more.
     pub(super) fn disown(&mut self, entity: EntityKey) {
         self.owned.remove(&entity);
+        self.snapshots.forget(entity);
         self.claiming.remove(&entity);
         if self.waiting.remove(&entity).is_some() {
             self.order.retain(|key| *key != entity);
