@@ -251,6 +251,12 @@ impl CoreThread {
             }
             NodeEffect::Ready => self.status.ready.store(true, Ordering::Relaxed),
             NodeEffect::StoreAway(away) => self.note_away(away),
+            NodeEffect::Claiming { may_claim: false, off_ms } => tracing::error!(
+                off_ms,
+                "this node's clock and the store's differ by more than two seconds: nothing new \
+                 is claimed until they agree; set the clock or start the node again"
+            ),
+            NodeEffect::Claiming { .. } => tracing::info!("the clocks agree again"),
             NodeEffect::Unloadable(entity, error) => {
                 tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is");
             }

@@ -15,7 +15,7 @@ use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Commit;
-use crate::store::recovery::{load, next_id, owned};
+use crate::store::recovery::{ended_of, load, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
@@ -121,7 +121,11 @@ impl Reader {
             let job = queue.lock().unwrap_or_else(|lock| lock.into_inner()).recv();
             let Ok(job) = job else { return };
             let event = match job {
-                Read::Owned => Event::Owned(retried(|| owned(self.store.as_ref(), self.node))),
+                Read::Owned => {
+                    let store = self.store.as_ref();
+                    let entities = retried(|| owned(store, self.node));
+                    Event::Owned { entities, ended: retried(|| ended_of(store, self.node)) }
+                }
                 Read::Load(entity, asker) => {
                     let loaded = load(self.store.as_ref(), entity, &self.world, asker);
                     Event::Loaded(entity, loaded.map(Box::new))

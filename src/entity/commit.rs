@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 
 use super::envelope::{self, EnvelopeError, Kind, Logic};
+use super::keys;
 
 /// The longest value of a put, in bytes; longer things are written in chunks.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -17,6 +18,8 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// The longest commit, in bytes as [`Commit::weight`] counts them.
 pub const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest group of rows, in bytes as [`Group::weight`] counts them.
+pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// The most groups of a commit: the indices of all of them fit into a row.
 pub const GROUPS_MAX: usize = 16 * 1024;
 
@@ -63,6 +66,24 @@ pub struct Group {
 }
 
 impl Group {
+    /// Whether its parts are within the bounds that every engine holds, so
+    /// that it cannot make a commit [`Malformed`](CommitError::Malformed) by
+    /// its size or by a key that only the node itself may write.
+    pub fn is_well_formed(&self) -> bool {
+        let is_key = |key: &[u8]| !key.is_empty() && key.len() <= keys::KEY_BYTES_MAX;
+        let own: [&[u8]; 3] = [keys::SNAPSHOT, keys::HEAD, keys::ROW];
+        let is_put = |put: &Put| {
+            is_key(&put.key)
+                && !own.iter().any(|prefix| put.key.starts_with(prefix))
+                && put.value.as_ref().is_none_or(|value| value.len() <= VALUE_BYTES_MAX)
+        };
+        let is_check = |check: &Check| is_key(&check.key) && !check.key.starts_with(keys::SNAPSHOT);
+        self.append.is_none()
+            && self.weight() <= GROUP_BYTES_MAX
+            && self.checks.iter().all(is_check)
+            && self.puts.iter().all(is_put)
+    }
+
     /// About the bytes that this group takes in a journal, checks and their
     /// keys included.
     pub fn weight(&self) -> usize {

@@ -68,6 +68,11 @@ pub fn row(node: NodeId) -> Vec<u8> {
     join(&[ROW, &node.0.to_be_bytes()])
 }
 
+/// The prefix of all [`ended_incarnation`] keys of `node`.
+pub fn ended_of(node: NodeId) -> Vec<u8> {
+    join(&[ENDED, &node.0.to_be_bytes()])
+}
+
 /// The last tick of an incarnation that ended, as big-endian u64; kept until
 /// no open claim names it.
 pub fn ended_incarnation(node: NodeId, incarnation: Incarnation) -> Vec<u8> {

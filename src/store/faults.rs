@@ -102,6 +102,12 @@ impl Faulty {
         self.faults().now = now;
     }
 
+    /// Sets what the store says its time is, apart from
+    /// [`set_time`](Self::set_time), which ends faults.
+    pub fn set_clock(&self, time: Millis) {
+        self.durable.set_time(time);
+    }
+
     /// Plans what becomes of the next commit not planned for yet.
     pub fn plan(&self, fault: Fault) {
         self.faults().planned.push_back(fault);

@@ -111,6 +111,16 @@ pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadErro
     }
 }
 
+/// The incarnations of `node` whose last tick is kept, ascending.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn ended_of(store: &dyn Store, node: NodeId) -> Result<Vec<Incarnation>, ReadError> {
+    let rows = store.scan(&keys::ended_of(node), None, usize::MAX)?;
+    let incarnation = |(key, _): &(Vec<u8>, _)| keys::parse_ended_incarnation(key);
+    Ok(rows.iter().filter_map(incarnation).map(|(_, incarnation)| incarnation).collect())
+}
+
 /// The first id that no block holds yet and the version of its key; `None` in
 /// a new galaxy.
 ///

@@ -38,6 +38,8 @@ pub struct Process {
     disk_checked: u64,
     disk_full: bool,
     pub ready: bool,
+    /// Its clock and the store's agree.
+    pub may_claim: bool,
     /// It owns nothing any more and must end.
     pub deposed: bool,
     /// Answers to groups of rows that nobody took yet.
@@ -66,6 +68,7 @@ impl Process {
             disk_checked: 0,
             disk_full: false,
             ready: false,
+            may_claim: true,
             deposed: false,
             rows_done: Vec::new(),
         };
@@ -112,10 +115,16 @@ impl Process {
                 self.flush(index, outside);
             }
             InNode::CommitNow(commit) => self.commit(&commit, outside),
-            InNode::ScanOwned => match recovery::owned(&outside.store, NODE) {
-                Ok(owned) => self.core_event(Event::Owned(owned), outside),
-                Err(_) => outside.later_in_node(self.id, 50, InNode::ScanOwned),
-            },
+            InNode::ScanOwned => {
+                let found = recovery::owned(&outside.store, NODE)
+                    .and_then(|owned| Ok((owned, recovery::ended_of(&outside.store, NODE)?)));
+                match found {
+                    Ok((entities, ended)) => {
+                        self.core_event(Event::Owned { entities, ended }, outside);
+                    }
+                    Err(_) => outside.later_in_node(self.id, 50, InNode::ScanOwned),
+                }
+            }
             InNode::ReadNextId => match recovery::next_id(&outside.store) {
                 Ok(next) => self.core_event(Event::NextId(next), outside),
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadNextId),
@@ -189,6 +198,7 @@ impl Process {
             }
             NodeEffect::Ready => self.ready = true,
             NodeEffect::StoreAway(_) => {}
+            NodeEffect::Claiming { may_claim, .. } => self.may_claim = may_claim,
             NodeEffect::Unloadable(entity, error) => {
                 outside.witness.note(&Fact::Never(format!("{entity} is unloadable: {error}")));
             }

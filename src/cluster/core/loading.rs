@@ -82,6 +82,10 @@ pub struct Loading {
     /// again.
     failed: Vec<EntityKey>,
     waiting: BTreeMap<EntityKey, Vec<ToTable>>,
+    /// How much that is, all together.
+    messages: usize,
+    /// Asked for because a key says that this node owned them.
+    found: BTreeSet<EntityKey>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
 }
@@ -100,6 +104,22 @@ impl Loading {
         }
     }
 
+    /// Asks for `entity`, which this node owned by what a key says.
+    pub fn want_found(&mut self, entity: EntityKey) {
+        self.want(entity);
+        self.found.insert(entity);
+    }
+
+    /// Whether nothing but a key asks for `entity`.
+    pub fn is_only_found(&self, entity: EntityKey) -> bool {
+        self.found.contains(&entity) && self.waiting.get(&entity).is_none_or(Vec::is_empty)
+    }
+
+    /// Whether nothing was ever given up as unloadable.
+    pub fn is_complete(&self) -> bool {
+        self.unloadable.is_empty()
+    }
+
     /// Asks for `entity`, to be loaded only after [`retry`](Self::retry).
     pub fn want_later(&mut self, entity: EntityKey) {
         if !self.unloadable.contains(&entity) && !self.waiting.contains_key(&entity) {
@@ -111,10 +131,14 @@ impl Loading {
     /// Keeps `message` for when `entity` runs. Returns false when it is
     /// dropped: too much waits, or the entity cannot be loaded.
     pub fn keep(&mut self, entity: EntityKey, message: ToTable, limits: &Limits) -> bool {
+        if self.messages >= limits.waiting_for_loads {
+            return false;
+        }
         self.want(entity);
         match self.waiting.get_mut(&entity) {
             Some(waiting) if waiting.len() < limits.waiting_per_load => {
                 waiting.push(message);
+                self.messages += 1;
                 true
             }
             _ => false,
@@ -134,7 +158,10 @@ impl Loading {
     /// `entity` is loaded; what waited for it.
     pub fn finish(&mut self, entity: EntityKey) -> Vec<ToTable> {
         self.under_way.remove(&entity);
-        self.waiting.remove(&entity).unwrap_or_default()
+        self.found.remove(&entity);
+        let waited = self.waiting.remove(&entity).unwrap_or_default();
+        self.messages -= waited.len();
+        waited
     }
 
     /// `entity` cannot be loaded before somebody looked.

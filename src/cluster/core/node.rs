@@ -13,6 +13,7 @@
 
 mod commit;
 mod durable;
+mod entities;
 mod event;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,8 +21,8 @@ use std::sync::Arc;
 
 use super::ids::IdBlocks;
 use super::limits::Limits;
-use super::loading::{Asker, LoadError, Loaded, Loading};
-use super::message::{FromTable, Installed, ToTable};
+use super::loading::Loading;
+use super::message::{FromTable, ToTable};
 use super::pipeline::Pipeline;
 use super::snapshots::Snapshots;
 use crate::base::time::TICK_MS;
@@ -45,10 +46,6 @@ struct Owned {
     /// The entity's tick as it was loaded.
     loaded: Tick,
 }
-
-/// An entity is loaded at most so often because a record did not fit it; then
-/// it stays as it is until the node starts again.
-const MISFITS_MAX: u32 = 3;
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
 /// by what its cell admits.
@@ -76,6 +73,14 @@ pub struct NodeCore {
     phase: Phase,
     /// Whether the keys of owned entities have been read.
     scanned: bool,
+    /// Incarnations of this node that ended, as the scan found them.
+    ended: Vec<Incarnation>,
+    /// Keys of no use any more, to be deleted.
+    stale: BTreeSet<Vec<u8>>,
+    /// Whether this node's clock and the store's agree.
+    may_claim: bool,
+    /// When the commit under way was first sent.
+    sent: Millis,
 
     tick: Tick,
     next_tick: Millis,
@@ -131,6 +136,10 @@ impl NodeCore {
             limits,
             phase: Phase::Beginning,
             scanned: false,
+            ended: Vec::new(),
+            stale: BTreeSet::new(),
+            may_claim: true,
+            sent: Millis(0),
             tick,
             next_tick: Millis(0),
             durable: tick,
@@ -198,18 +207,13 @@ impl NodeCore {
             Event::Clock => {}
             Event::CommitDone(result) => self.handle_commit_done(result, now),
             Event::FromTable(message) => self.handle_table(message),
-            Event::Owned(entities) => {
-                self.scanned = true;
-                // Some may run already: a message came for them before the scan's answer.
-                let missing = entities.into_iter().filter(|key| !self.owned.contains_key(key));
-                missing.for_each(|entity| self.loading.want(entity));
-            }
+            Event::Owned { entities, ended } => self.handle_owned(entities, ended),
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
             Event::Propose(entity, input) => {
                 self.send_to(entity, ToTable::Propose { entity, input });
             }
-            Event::Rows { id, group } => self.rows.push_back((id, group)),
+            Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => {
                 entities.into_iter().for_each(|entity| self.want_snapshot(entity));
             }
@@ -217,6 +221,17 @@ impl NodeCore {
                 self.full = full;
                 self.note_closed();
             }
+        }
+    }
+
+    /// A group that no store takes is refused here: in a commit it would be the
+    /// end of this process.
+    fn handle_rows(&mut self, id: u64, group: Group) {
+        if group.is_well_formed() {
+            self.rows.push_back((id, group));
+        } else {
+            self.counts.malformed += 1;
+            self.effects.push(NodeEffect::RowsDone { id, version: None });
         }
     }
 
@@ -256,11 +271,6 @@ impl NodeCore {
         }
     }
 
-    /// Whether it runs here, and in this installation.
-    fn runs(&self, entity: EntityKey, generation: u64) -> bool {
-        self.owned.get(&entity).is_some_and(|owned| owned.generation == generation)
-    }
-
     fn submit(&mut self, entity: EntityKey, generation: u64, bytes: Vec<u8>) {
         if !self.runs(entity, generation) {
             // It was disowned meanwhile; the table is told and forgets it.
@@ -271,25 +281,6 @@ impl NodeCore {
             Waiting::default()
         });
         waiting.push_back(bytes);
-    }
-
-    /// A table threw the entity's state away: the journal has it. It is loaded
-    /// with the next tick, when no commit is under way that could hold a
-    /// record of it.
-    fn handle_dropped(&mut self, entity: EntityKey, generation: u64) {
-        if !self.runs(entity, generation) {
-            return;
-        }
-        self.disown(entity);
-        let misfits = self.misfits.entry(entity).or_default();
-        *misfits += 1;
-        if *misfits < MISFITS_MAX {
-            self.loading.want_later(entity);
-        } else {
-            let error = LoadError::Misfits(*misfits);
-            self.loading.fail(entity);
-            self.effects.push(NodeEffect::Unloadable(entity, error));
-        }
     }
 
     fn carry(&mut self, message: ChannelMessage) {
@@ -320,43 +311,6 @@ impl NodeCore {
         }
         if self.ids.must_read() {
             self.effects.push(NodeEffect::ReadNextId);
-        }
-    }
-
-    fn handle_loaded(&mut self, entity: EntityKey, loaded: Result<Box<Loaded>, LoadError>) {
-        let loaded = match loaded {
-            Ok(loaded) => *loaded,
-            // With the next tick, which comes when the store answers commits.
-            Err(LoadError::Store(_)) => return self.loading.postpone(entity),
-            Err(error) => {
-                self.loading.fail(entity);
-                self.effects.push(NodeEffect::Unloadable(entity, error));
-                return;
-            }
-        };
-        let head = loaded.entity.head();
-        self.generations += 1;
-        let generation = self.generations;
-        let owned = Owned {
-            generation,
-            sequence: head.sequence,
-            time: head.time,
-            anchor: None,
-            loaded: head.tick,
-        };
-        self.owned.insert(entity, owned);
-        self.claiming.insert(entity);
-        self.waiting.insert(entity, Waiting::default());
-        self.order.push_back(entity);
-        if !loaded.mismatches.is_empty() {
-            self.effects.push(NodeEffect::Mismatch(entity, loaded.mismatches));
-        }
-        let Loaded { entity: state, snapshot_bytes, journal_bytes, .. } = loaded;
-        let installed = Installed { entity: state, generation, snapshot_bytes, journal_bytes };
-        let install = ToTable::Install(Box::new(installed));
-        self.effects.push(NodeEffect::ToTable(entity, install));
-        for message in self.loading.finish(entity) {
-            self.effects.push(NodeEffect::ToTable(entity, message));
         }
     }
 
@@ -406,19 +360,9 @@ impl NodeCore {
         }
     }
 
-    /// Only when commit 0 is durable: it is what ends the incarnation before,
-    /// whose open claims could not be taken over else.
-    fn begin_loads(&mut self) {
-        let asker = Asker { node: self.node, incarnation: self.incarnation, durable: self.durable };
-        while self.phase != Phase::Beginning
-            && let Some(entity) = self.loading.begin_next(&self.limits)
-        {
-            self.effects.push(NodeEffect::Load(entity, asker));
-        }
-    }
-
     fn begin(&mut self, now: Millis) {
         self.next_tick = Millis(now.0 + TICK_MS);
+        self.sent = now;
         let commit = self.empty_commit();
         let commit = self.pipeline.send(commit, Vec::new());
         self.effects.push(NodeEffect::Commit(commit));
@@ -442,6 +386,7 @@ impl NodeCore {
         let recovered = self.phase == Phase::Recovering && self.scanned && self.loading.is_empty();
         if recovered && self.claiming.is_empty() {
             self.phase = Phase::Running;
+            self.forget_ended();
             self.effects.push(NodeEffect::Ready);
         }
     }

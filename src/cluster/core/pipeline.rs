@@ -29,6 +29,8 @@ pub enum Slot {
     Rows(u64),
     /// A reservation of id blocks.
     Ids,
+    /// Keys of no use any more.
+    Stale,
     /// Chunks of a snapshot, not its last.
     Chunks,
     /// A snapshot's last chunks and its head.

@@ -41,6 +41,10 @@ struct Node {
     released: Vec<Release>,
     unloadable: Vec<(EntityKey, LoadError)>,
     commits: Vec<Arc<Commit>>,
+    /// What was said of clocks.
+    claiming: Vec<bool>,
+    /// How far the store's clock is ahead of the node's.
+    store_ahead_ms: u64,
 }
 
 impl Node {
@@ -67,6 +71,8 @@ impl Node {
             released: Vec::new(),
             unloadable: Vec::new(),
             commits: Vec::new(),
+            claiming: Vec::new(),
+            store_ahead_ms: 0,
         };
         node.event(Event::Clock);
         node
@@ -110,7 +116,7 @@ impl Node {
     fn run(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(10) {
             self.now += 10;
-            self.store.set_time(Millis(self.now));
+            self.store.set_time(Millis(self.now + self.store_ahead_ms));
             if self.now >= self.wake_at {
                 self.event(Event::Clock);
             }
@@ -171,8 +177,9 @@ impl Node {
                 self.table.handle(ToTable::Committed(records));
             }
             NodeEffect::ScanOwned => {
-                let owned = recovery::owned(&*self.store, NODE).expect("the memory answers");
-                events.push_back(Event::Owned(owned));
+                let entities = recovery::owned(&*self.store, NODE).expect("the memory answers");
+                let ended = recovery::ended_of(&*self.store, NODE).expect("the memory answers");
+                events.push_back(Event::Owned { entities, ended });
             }
             NodeEffect::Load(entity, asker) => {
                 let loaded = recovery::load(&*self.store, entity, &self.world, asker);
@@ -183,6 +190,7 @@ impl Node {
                 events.push_back(Event::NextId(next));
             }
             NodeEffect::Ready => self.ready = true,
+            NodeEffect::Claiming { may_claim, .. } => self.claiming.push(may_claim),
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::RowsDone { .. } | NodeEffect::StoreAway(_) => {}

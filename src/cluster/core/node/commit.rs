@@ -21,20 +21,23 @@ impl NodeCore {
                 || !self.rows.is_empty()
                 || !self.snapshots.is_empty()
                 || self.reservation.is_some()
+                || !self.stale.is_empty()
                 || self.wanted > self.durable
                 || self.tick.since(self.durable) >= ROW_TICKS)
     }
 
     pub(super) fn commit(&mut self, now: Millis) {
+        self.sent = now;
         let mut commit = self.empty_commit();
         let mut slots = Vec::new();
+        let stale = self.take_stale();
         let records = self.take_records(now);
         let rows = self.take_rows();
         let mut add = |(group, slot): (Group, Slot)| {
             commit.groups.push(group);
             slots.push(slot);
         };
-        records.into_iter().chain(rows).for_each(&mut add);
+        stale.into_iter().chain(records).chain(rows).for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
         let commit = self.pipeline.send(commit, slots);

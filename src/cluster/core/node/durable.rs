@@ -3,7 +3,7 @@
 //! Invariant: tables hear of a durable tick before its records.
 
 use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis};
+use crate::base::Millis;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::pipeline::{Settled, Slot};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
@@ -17,6 +17,7 @@ impl NodeCore {
         match self.pipeline.settle(result, now) {
             Some(Settled::Durable { commit, slots, answer }) => {
                 self.note_away(false);
+                self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer);
             }
             Some(Settled::Unknown) => {
@@ -77,7 +78,7 @@ impl NodeCore {
                     }
                     self.grant_ids();
                 }
-                Slot::Chunks => {}
+                Slot::Chunks | Slot::Stale => {}
                 Slot::Snapshot { entity, sequence, bytes } => {
                     self.snapshots.end(entity);
                     let ended = if accepted {
@@ -101,16 +102,5 @@ impl NodeCore {
         if !records.is_empty() {
             self.effects.push(NodeEffect::Committed(records));
         }
-    }
-
-    /// The entity runs here no more.
-    pub(super) fn disown(&mut self, entity: EntityKey) {
-        self.owned.remove(&entity);
-        self.snapshots.forget(entity);
-        self.claiming.remove(&entity);
-        if self.waiting.remove(&entity).is_some() {
-            self.order.retain(|key| *key != entity);
-        }
-        self.effects.push(NodeEffect::ToTable(entity, ToTable::Drop(entity)));
     }
 }

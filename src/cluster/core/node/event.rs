@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Incarnation, Millis};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
 use crate::cluster::core::message::{Committed, FromTable, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
@@ -19,8 +19,9 @@ pub enum Event {
     CommitDone(Result<CommitAnswer, CommitError>),
     /// From one of the node's tables.
     FromTable(FromTable),
-    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned.
-    Owned(Vec<EntityKey>),
+    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, and
+    /// incarnations of it that ended.
+    Owned { entities: Vec<EntityKey>, ended: Vec<Incarnation> },
     /// The answer to [`NodeEffect::Load`].
     Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
     /// The answer to [`NodeEffect::ReadNextId`]: the key's value and version.
@@ -47,7 +48,8 @@ pub enum NodeEffect {
     ToTables(ToTable),
     /// Tell each table of the records that are for its entities, in order.
     Committed(Vec<Committed>),
-    /// Read the keys of entities this node owned and say them.
+    /// Read the keys of entities this node owned and of its incarnations that
+    /// ended, and say them.
     ScanOwned,
     /// Load and replay this entity and say what came of it.
     Load(EntityKey, Asker),
@@ -59,6 +61,9 @@ pub enum NodeEffect {
     Ready,
     /// The store does not answer (true), or does again.
     StoreAway(bool),
+    /// This node's clock and the store's are `off_ms` apart and nothing is
+    /// claimed (false), or they agree again.
+    Claiming { may_claim: bool, off_ms: u64 },
     /// An entity cannot be loaded; it stays as it is, an operator must look.
     Unloadable(EntityKey, LoadError),
     /// Replay found other hashes than the journal says; the journal wins.
@@ -84,4 +89,6 @@ pub struct NodeCounts {
     pub snapshots: u64,
     /// Proposals and messages dropped because too many waited for a load.
     pub dropped: u64,
+    /// Groups of rows that no store would take.
+    pub malformed: u64,
 }

@@ -1,0 +1,182 @@
+//! Owns which entities run on this node: loads and installs them, disowns
+//! them, and deletes the keys that say too much of it. Never reads a store.
+//! Invariant: nothing is loaded before commit 0 is durable, nor while the
+//! clocks differ, nor while a commit may hold a record of it.
+
+use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
+use crate::base::{EntityKey, Incarnation, Millis};
+use crate::cluster::core::loading::{Asker, LoadError, Loaded};
+use crate::cluster::core::message::{Installed, ToTable};
+use crate::cluster::core::pipeline::Slot;
+use crate::entity::commit::{Group, Put};
+use crate::entity::keys;
+
+/// An entity is loaded at most so often because a record did not fit it; then
+/// it stays as it is until the node starts again.
+const MISFITS_MAX: u32 = 3;
+
+/// The store's clock may differ from this node's by so much.
+const CLOCKS_DIFFER_MS_MAX: u64 = 2000;
+
+impl NodeCore {
+    /// What the store says that this node owned, and which of its incarnations
+    /// ended.
+    pub(super) fn handle_owned(&mut self, entities: Vec<EntityKey>, ended: Vec<Incarnation>) {
+        self.scanned = true;
+        // Some may run already: a message came for them before the scan's answer.
+        let missing = entities.into_iter().filter(|key| !self.owned.contains_key(key));
+        missing.for_each(|entity| self.loading.want_found(entity));
+        self.ended = ended;
+    }
+
+    /// Whether it runs here, and in this installation.
+    pub(super) fn runs(&self, entity: EntityKey, generation: u64) -> bool {
+        self.owned.get(&entity).is_some_and(|owned| owned.generation == generation)
+    }
+
+    /// A table threw the entity's state away: the journal has it. It is loaded
+    /// with the next tick, when no commit is under way that could hold a
+    /// record of it.
+    pub(super) fn handle_dropped(&mut self, entity: EntityKey, generation: u64) {
+        if !self.runs(entity, generation) {
+            return;
+        }
+        self.disown(entity);
+        let misfits = self.misfits.entry(entity).or_default();
+        *misfits += 1;
+        if *misfits < MISFITS_MAX {
+            self.loading.want_later(entity);
+        } else {
+            let error = LoadError::Misfits(*misfits);
+            self.loading.fail(entity);
+            self.effects.push(NodeEffect::Unloadable(entity, error));
+        }
+    }
+
+    /// The entity runs here no more.
+    pub(super) fn disown(&mut self, entity: EntityKey) {
+        self.owned.remove(&entity);
+        self.snapshots.forget(entity);
+        self.claiming.remove(&entity);
+        if self.waiting.remove(&entity).is_some() {
+            self.order.retain(|key| *key != entity);
+        }
+        self.effects.push(NodeEffect::ToTable(entity, ToTable::Drop(entity)));
+    }
+
+    pub(super) fn handle_loaded(
+        &mut self,
+        entity: EntityKey,
+        loaded: Result<Box<Loaded>, LoadError>,
+    ) {
+        let loaded = match loaded {
+            Ok(loaded) => *loaded,
+            // With the next tick, which comes when the store answers commits.
+            Err(LoadError::Store(_)) => return self.loading.postpone(entity),
+            Err(LoadError::Owned { node, .. })
+                if node != self.node && self.loading.is_only_found(entity) =>
+            {
+                return self.give_up_found(entity);
+            }
+            Err(error) => {
+                self.loading.fail(entity);
+                self.effects.push(NodeEffect::Unloadable(entity, error));
+                return;
+            }
+        };
+        if !self.may_claim {
+            return self.loading.postpone(entity);
+        }
+        let head = loaded.entity.head();
+        let is_ours = head.claim.is_some_and(|open| open.claim.node == self.node);
+        if !is_ours && self.loading.is_only_found(entity) {
+            // Its claim was closed, or taken over: the key is all that is left.
+            return self.give_up_found(entity);
+        }
+        self.stale.remove(&keys::owned(self.node, entity));
+        self.generations += 1;
+        let generation = self.generations;
+        let owned = Owned {
+            generation,
+            sequence: head.sequence,
+            time: head.time,
+            anchor: None,
+            loaded: head.tick,
+        };
+        self.owned.insert(entity, owned);
+        self.claiming.insert(entity);
+        self.waiting.insert(entity, Waiting::default());
+        self.order.push_back(entity);
+        if !loaded.mismatches.is_empty() {
+            self.effects.push(NodeEffect::Mismatch(entity, loaded.mismatches));
+        }
+        let Loaded { entity: state, snapshot_bytes, journal_bytes, .. } = loaded;
+        let installed = Installed { entity: state, generation, snapshot_bytes, journal_bytes };
+        let install = ToTable::Install(Box::new(installed));
+        self.effects.push(NodeEffect::ToTable(entity, install));
+        for message in self.loading.finish(entity) {
+            self.effects.push(NodeEffect::ToTable(entity, message));
+        }
+    }
+
+    /// Only when commit 0 is durable: it is what ends the incarnation before,
+    /// whose open claims could not be taken over else.
+    pub(super) fn begin_loads(&mut self) {
+        let asker = Asker { node: self.node, incarnation: self.incarnation, durable: self.durable };
+        while self.phase != Phase::Beginning
+            && self.may_claim
+            && let Some(entity) = self.loading.begin_next(&self.limits)
+        {
+            self.effects.push(NodeEffect::Load(entity, asker));
+        }
+    }
+
+    /// An entity whose key says that it is this node's, but is not, and nobody
+    /// wants it here.
+    fn give_up_found(&mut self, entity: EntityKey) {
+        self.loading.finish(entity);
+        self.stale.insert(keys::owned(self.node, entity));
+    }
+
+    /// Everything this node owned runs again, under this incarnation's claims:
+    /// the ticks of those before are of use to nobody, unless something could
+    /// not be loaded.
+    pub(super) fn forget_ended(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        if self.loading.is_complete() {
+            let key = |incarnation| keys::ended_incarnation(self.node, incarnation);
+            self.stale.extend(ended.into_iter().map(key));
+        }
+    }
+
+    /// Deletes keys that are of no use any more.
+    pub(super) fn take_stale(&mut self) -> Option<(Group, Slot)> {
+        let mut puts = Vec::new();
+        while puts.len() < self.limits.rows_per_commit
+            && let Some(key) = self.stale.pop_first()
+        {
+            puts.push(Put { key, value: None });
+        }
+        let group = Group { puts, ..Group::default() };
+        (!group.puts.is_empty()).then_some((group, Slot::Stale))
+    }
+
+    /// Compares the clocks: a commit that was sent at `sent`, and whose answer
+    /// came at `now`, was carried out at the store's `store`. While they differ
+    /// nothing is claimed, because a claim's time is this node's.
+    pub(super) fn compare_clocks(&mut self, sent: Millis, store: Millis, now: Millis) {
+        let off_ms = sent.since(store).max(store.since(now));
+        let may_claim = off_ms <= CLOCKS_DIFFER_MS_MAX;
+        if self.may_claim == may_claim {
+            return;
+        }
+        self.may_claim = may_claim;
+        self.effects.push(NodeEffect::Claiming { may_claim, off_ms });
+        let unclaimed = |key: &EntityKey| self.owned.get(key).is_some_and(|o| o.anchor.is_none());
+        let waiting: Vec<EntityKey> = self.claiming.iter().copied().filter(unclaimed).collect();
+        for entity in waiting {
+            self.disown(entity);
+            self.loading.want_later(entity);
+        }
+    }
+}
