@@ -24,6 +24,8 @@ use crate::cluster::core::message::{Committed, FromTable, ToTable};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::telemetry::metrics;
 
+/// The number of the group that stores a new galaxy; rows count from 1.
+pub const GALAXY_GROUP: u64 = 0;
 /// Events taken together.
 const BATCH: usize = 4096;
 
@@ -241,6 +243,13 @@ impl CoreThread {
             NodeEffect::ScanOwned => self.store.scan_owned(),
             NodeEffect::Load(entity, asker) => self.store.load(entity, asker),
             NodeEffect::ReadNextId => self.store.read_next_id(),
+            NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => {
+                let why = "the galaxy was not stored: there is another one by now, or it is too \
+                           large for a row; nothing was changed, start again";
+                tracing::error!("{why}");
+                self.ending.tell(why.into());
+                self.end();
+            }
             NodeEffect::RowsDone { id, version } => {
                 let answer = version
                     .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });

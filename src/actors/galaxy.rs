@@ -62,3 +62,42 @@ pub fn last_row(
     debug_assert!(row.incarnation >= Incarnation(1));
     Ok(Some(row))
 }
+
+/// The galaxy is run by other rules than those of the rule files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the rule files are not the rules of this galaxy, which go on to hold: \
+     files {on_disk:016x}, galaxy {stored:016x}"
+)]
+pub struct RulesDiffer {
+    pub on_disk: u64,
+    pub stored: u64,
+}
+
+/// Compares the rules of `world` with the hash of those on disk.
+pub fn compare_rules(world: &World, on_disk: u64) -> Option<RulesDiffer> {
+    let stored = world.rules.hash();
+    (stored != on_disk).then_some(RulesDiffer { on_disk, stored })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::rules::sample;
+    use crate::store::memory::Memory;
+
+    #[test]
+    fn other_rules_than_the_galaxys_are_named_with_both_hashes() {
+        let rules = sample::rules().unwrap();
+        let config = Config::default();
+        let (world, _) = find_or_make(&Memory::new(), &config, rules.clone()).unwrap();
+        assert_eq!(compare_rules(&world, rules.hash()), None);
+        let (stored, on_disk) = (rules.hash(), rules.hash() ^ 1);
+        let differ = compare_rules(&world, on_disk).unwrap();
+        assert_eq!(differ, RulesDiffer { on_disk, stored });
+        let told = differ.to_string();
+        assert!(
+            told.contains(&format!("{stored:016x}")) && told.contains(&format!("{on_disk:016x}"))
+        );
+    }
+}

@@ -8,7 +8,7 @@ use actix::{Actor, Arbiter};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::coordinator::CoordinatorActor;
-use super::core_thread::{self, CoreHandle, CoreParts, CoreStatus, ToCore};
+use super::core_thread::{self, CoreHandle, CoreParts, CoreStatus, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
 use super::galaxy::{self, GalaxyError};
@@ -27,8 +27,6 @@ use crate::store::Store;
 
 /// A store engine of one node: its only node has this id.
 const ONLY_NODE: NodeId = NodeId(1);
-/// The number of the group that stores a new galaxy; rows count from 1.
-const GALAXY_GROUP: u64 = 0;
 
 /// Why a node did not start. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +66,11 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
+        let on_disk = rules.hash();
         let (world, made) = galaxy::find_or_make(store.as_ref(), config, rules)?;
+        if let Some(differ) = galaxy::compare_rules(&world, on_disk) {
+            tracing::warn!("{differ}");
+        }
         let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
         let world = Arc::new(world);
         let limits = Limits::default();

@@ -101,6 +101,8 @@ impl Ports {
             Release::Update { observer, entity, update } => {
                 self.deliver(observer, ToSession::Update { entity, update });
             }
+            // Its asker waits for it in the ticker.
+            Release::Attached { .. } => {}
             Release::Gone { observer, entity } => {
                 self.deliver(observer, ToSession::Gone { entity });
             }

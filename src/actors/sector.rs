@@ -3,7 +3,7 @@
 //! from sessions. Invariant: a handler only admits; nothing here takes longer
 //! than looking up a cell.
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
 
 use super::ticker;
 use crate::base::{EntityKey, PlayerId, SessionId};
@@ -73,10 +73,12 @@ impl Handler<Admit> for SectorActor {
 }
 
 impl Handler<Attach> for SectorActor {
-    type Result = Result<Option<u32>, Unavailable>;
+    type Result = ResponseFuture<Result<Option<u32>, Unavailable>>;
 
     fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
-        ticker::with_table(|table| table.attach(self.key, message.player, message.session))
+        let asked = ticker::attach(self.key, message.player, message.session);
+        // Nobody answers only when the arbiter ends.
+        Box::pin(async { asked?.await.map_err(|_| Unavailable::NotHere) })
     }
 }
 

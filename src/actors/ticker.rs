@@ -8,11 +8,13 @@
 //! [`Limits::loads`](crate::cluster::core::limits::Limits::loads) loads.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, ArbiterHandle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
@@ -20,9 +22,9 @@ use super::meta::MetaActor;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::SectorActor;
-use crate::base::EntityKey;
+use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::cluster::core::message::ToTable;
-use crate::cluster::core::table::{Table, TableCounts, Unavailable};
+use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::Input;
 use crate::telemetry::metrics;
@@ -34,6 +36,10 @@ struct Desk {
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     ending: Ending,
+    /// Who waits for the answer to which [`Table::attach`]: as many as are
+    /// held behind the publish barrier.
+    attaching: BTreeMap<u64, oneshot::Sender<Option<u32>>>,
+    last_ask: u64,
     /// Whether a flush is on its way.
     flushing: bool,
     /// Ticks until things are counted again: counting looks at every entity.
@@ -85,6 +91,8 @@ pub fn start(
             ports,
             registry,
             ending,
+            attaching: BTreeMap::new(),
+            last_ask: 0,
             flushing: false,
             count_in: 0,
             counted: TableCounts::default(),
@@ -113,6 +121,27 @@ pub fn admit(entity: EntityKey, connection: u64, command: PlayerCommand) {
         with_desk(|desk| desk.ports.deliver(connection, rejected));
     }
     flush_soon();
+}
+
+/// Asks for the last sequence that an entity applied for a session; the answer
+/// comes when it may be seen.
+///
+/// # Errors
+/// When the table does not take it.
+pub fn attach(
+    entity: EntityKey,
+    player: PlayerId,
+    session: SessionId,
+) -> Result<oneshot::Receiver<Option<u32>>, Unavailable> {
+    let asked = with_desk(|desk| {
+        desk.last_ask += 1;
+        let (answer, answered) = oneshot::channel();
+        desk.table.attach(desk.last_ask, entity, player, session)?;
+        desk.attaching.insert(desk.last_ask, answer);
+        Ok(answered)
+    });
+    flush_soon();
+    asked.unwrap_or(Err(Unavailable::NotHere))
 }
 
 /// Submits an input.
@@ -196,6 +225,13 @@ impl Desk {
     fn flush(&mut self) {
         self.flushing = false;
         for release in self.table.drain_released() {
+            if let Release::Attached { ask, last, .. } = release {
+                if let Some(asker) = self.attaching.remove(&ask) {
+                    // An asker that gave up meanwhile needs no answer.
+                    let _ = asker.send(last);
+                }
+                continue;
+            }
             if let Some(left) = self.ports.release(release) {
                 self.table.leave(left);
             }

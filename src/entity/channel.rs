@@ -57,10 +57,31 @@ pub struct Acknowledgement {
     pub upto: u64,
 }
 
-/// A channel is full: nothing was sent, try when it has room.
+/// Why a message was not put into a channel. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{WAITING_MAX} messages wait for {0}")]
-pub struct ChannelFull(pub EntityKey);
+pub enum SendError {
+    /// Try when it has room.
+    #[error("{WAITING_MAX} messages wait for {0}")]
+    Full(EntityKey),
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+}
+
+/// A message is too long to be sent, ever. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {0} bytes, at most {MESSAGE_BYTES_MAX}")]
+pub struct TooLong(pub usize);
+
+impl Body {
+    /// Whether a channel takes it.
+    ///
+    /// # Errors
+    /// When it is longer than [`MESSAGE_BYTES_MAX`].
+    pub fn check_length(&self) -> Result<(), TooLong> {
+        let bytes = super::encoded_length(self);
+        if bytes <= MESSAGE_BYTES_MAX { Ok(()) } else { Err(TooLong(bytes)) }
+    }
+}
 
 /// All channels an entity sends on; part of its journalled state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +115,8 @@ impl Outbox {
     /// if there is none, and returns the message to carry.
     ///
     /// # Errors
-    /// When the channel is full or being closed; nothing was put.
+    /// When the channel is full or being closed, or the message too long;
+    /// nothing was put.
     pub fn send(
         &mut self,
         sender: EntityKey,
@@ -102,9 +124,10 @@ impl Outbox {
         sequence: u64,
         now: Millis,
         body: Body,
-    ) -> Result<ChannelMessage, ChannelFull> {
+    ) -> Result<ChannelMessage, SendError> {
+        body.check_length()?;
         if !self.has_room(receiver) {
-            return Err(ChannelFull(receiver));
+            return Err(SendError::Full(receiver));
         }
         let fresh = || Outgoing {
             opened: sequence,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::{Inbox, Outbox};
+use super::channel::{Inbox, Outbox, TooLong};
 use super::commands::CommandRows;
 use super::effect::{Effect, PlayerEffect};
 use super::input::Claim;
@@ -87,22 +87,32 @@ impl Context<'_> {
     }
 
     /// Asks `to`; exactly one answer with the returned id will come.
-    pub fn request(&mut self, to: EntityKey, request: Request) -> u64 {
-        self.head.last_request += 1;
-        let id = self.head.last_request;
+    ///
+    /// # Errors
+    /// When it is too long for a message; nothing was asked.
+    pub fn request(&mut self, to: EntityKey, request: Request) -> Result<u64, TooLong> {
+        let id = self.head.last_request + 1;
+        self.send(to, Body::Request { id, request })?;
+        self.head.last_request = id;
         self.head.open_requests.insert(id, to);
-        self.send(to, Body::Request { id, request });
-        id
+        Ok(id)
     }
 
-    /// Answers request `id` of `to`.
+    /// Answers request `id` of `to`. An answer that is too long for a message
+    /// becomes a refusal that says so: there is exactly one answer to each.
     pub fn answer(&mut self, to: EntityKey, id: u64, answer: Answer) {
-        self.send(to, Body::Answer { id, answer });
+        if let Err(error) = self.send(to, Body::Answer { id, answer }) {
+            let refusal = Answer::Refused(format!("the answer is {error}"));
+            self.put(to, Body::Answer { id, answer: refusal });
+        }
     }
 
     /// Tells `to`.
-    pub fn notify(&mut self, to: EntityKey, notice: Notice) {
-        self.send(to, Body::Notice(notice));
+    ///
+    /// # Errors
+    /// When it is too long for a message; nothing was told.
+    pub fn notify(&mut self, to: EntityKey, notice: Notice) -> Result<(), TooLong> {
+        self.send(to, Body::Notice(notice))
     }
 
     /// Whether something sent to `to` now would travel at once. Who can wait
@@ -144,7 +154,14 @@ impl Context<'_> {
         self.head.ids = Ids { next: start, end: start.saturating_add(ID_BLOCK), asked: false };
     }
 
-    pub(super) fn send(&mut self, to: EntityKey, body: Body) {
+    fn send(&mut self, to: EntityKey, body: Body) -> Result<(), TooLong> {
+        body.check_length()?;
+        self.put(to, body);
+        Ok(())
+    }
+
+    /// Sends what is short enough, now or when there is room.
+    pub(super) fn put(&mut self, to: EntityKey, body: Body) {
         let mut waiting = self.head.backlog.remove(&to).unwrap_or_default();
         waiting.push_back(body);
         self.send_waiting(to, waiting);
@@ -164,6 +181,7 @@ impl Context<'_> {
         while let Some(body) = waiting.front() {
             match self.head.outbox.send(self.key, to, sequence, now, body.clone()) {
                 Ok(message) => self.effects.push(Effect::Carry(message)),
+                // What comes here is short enough.
                 Err(_) => {
                     self.head.backlog.insert(to, waiting);
                     return;

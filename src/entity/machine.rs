@@ -270,7 +270,7 @@ impl Entity {
             for receiver in idle {
                 // Else with a later record, so that the backlog never holds it twice.
                 if ctx.has_room(receiver) {
-                    ctx.send(receiver, Body::Close);
+                    ctx.put(receiver, Body::Close);
                 }
             }
         });

@@ -22,6 +22,13 @@ pub mod world;
 pub use machine::Entity;
 pub use world::World;
 
+/// How many bytes [`append`] appends.
+fn encoded_length<T: serde::Serialize>(value: &T) -> usize {
+    let size = postcard::ser_flavors::Size::default();
+    // As for `append`.
+    postcard::serialize_with_flavor(value, size).expect("state serializes")
+}
+
 /// Appends the canonical (postcard) bytes of `value` to `out`.
 fn append<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
     // Writing to a `Vec` cannot fail, and postcard refuses only sequences of

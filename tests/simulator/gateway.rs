@@ -107,6 +107,10 @@ impl Gateway {
                 let message = connection.show(entity, &update);
                 Some((connection.client, observer, message))
             }
+            Release::Attached { ask, entity, last } => {
+                let connection = self.connections.get(&ask)?;
+                Some((connection.client, ask, ToClient::Attached(entity, Ok(last))))
+            }
             Release::Gone { observer, entity } => {
                 let connection = self.connections.get(&observer)?;
                 Some((connection.client, observer, ToClient::Gone(entity)))

@@ -296,9 +296,14 @@ impl Process {
             }
             Request::Attach(entity) => {
                 let Some(session) = session else { return };
-                let last = self.tables[table_of(entity)].attach(entity, player, session);
-                let message = ToClient::Attached(entity, last);
-                outside.send_to_client(client, connection, message);
+                let index = table_of(entity);
+                match self.tables[index].attach(connection, entity, player, session) {
+                    Ok(()) => self.flush(index, outside),
+                    Err(why) => {
+                        let message = ToClient::Attached(entity, Err(why));
+                        outside.send_to_client(client, connection, message);
+                    }
+                }
             }
             Request::Observe(entity) => {
                 let index = table_of(entity);

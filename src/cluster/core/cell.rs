@@ -9,7 +9,7 @@ use super::limits::Limits;
 use super::message::Installed;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::entity::Entity;
-use crate::entity::channel::{ChannelMessage, Verdict};
+use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_MAX};
 use crate::entity::input::Input;
 use crate::sim::Changes;
@@ -28,6 +28,11 @@ pub struct Cell {
     /// Of the pending messages: per sender the channel's opening and the
     /// highest number.
     pending_messages: BTreeMap<EntityKey, (u64, u64)>,
+    /// Of the pending acknowledgements: per receiver the channel's opening and
+    /// the highest number.
+    pending_acks: BTreeMap<EntityKey, (u64, u64)>,
+    /// Pending inputs for time alone.
+    pending_times: usize,
     /// Sequences of the pending commands, per session.
     pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
     pub observers: BTreeMap<u64, Observer>,
@@ -93,6 +98,8 @@ impl Cell {
             claimed: false,
             pending: VecDeque::new(),
             pending_messages: BTreeMap::new(),
+            pending_acks: BTreeMap::new(),
+            pending_times: 0,
             pending_commands: BTreeMap::new(),
             observers: BTreeMap::new(),
             carried: at,
@@ -134,7 +141,11 @@ impl Cell {
 
     /// Takes a command in, or says why not. What is admitted is to be submitted.
     pub fn admit_command(&mut self, command: &PlayerCommand, limits: &Limits) -> Door {
-        if let Admission::Answer(answer) = self.entity.judge_command(command) {
+        // Before this node's claim is durable the state is another owner's to
+        // show; the command is journalled once more and answered behind it.
+        if self.claimed
+            && let Admission::Answer(answer) = self.entity.judge_command(command)
+        {
             return Door::Answered(answer);
         }
         let session = (command.player, command.session);
@@ -166,11 +177,33 @@ impl Cell {
         }
     }
 
+    /// Whether an acknowledgement would change anything, counting those that
+    /// are pending as applied.
+    pub fn expects_ack(&self, ack: &Acknowledgement) -> bool {
+        let pending = self.pending_acks.get(&ack.channel.receiver);
+        let is_pending = pending
+            .is_some_and(|(opened, upto)| *opened == ack.channel.opened && ack.upto <= *upto);
+        !is_pending && self.entity.head().outbox.expects(ack)
+    }
+
+    /// Whether an input for time alone is pending.
+    pub fn is_time_pending(&self) -> bool {
+        self.pending_times > 0
+    }
+
     /// Notes that `input` was submitted.
     pub fn push(&mut self, input: Input) {
-        if let Input::Message(message) = &input {
-            let channel = message.channel;
-            self.pending_messages.insert(channel.sender, (channel.opened, message.number));
+        match &input {
+            Input::Message(message) => {
+                let channel = message.channel;
+                self.pending_messages.insert(channel.sender, (channel.opened, message.number));
+            }
+            Input::Acknowledged(ack) => {
+                let channel = ack.channel;
+                self.pending_acks.insert(channel.receiver, (channel.opened, ack.upto));
+            }
+            Input::Time => self.pending_times += 1,
+            _ => {}
         }
         self.pending.push_back(input);
     }
@@ -192,6 +225,13 @@ impl Cell {
                     self.pending_messages.remove(&message.channel.sender);
                 }
             }
+            Input::Acknowledged(ack) => {
+                let last = (ack.channel.opened, ack.upto);
+                if self.pending_acks.get(&ack.channel.receiver) == Some(&last) {
+                    self.pending_acks.remove(&ack.channel.receiver);
+                }
+            }
+            Input::Time => self.pending_times -= 1,
             Input::Command(command) => {
                 let session = (command.player, command.session);
                 if let Some(pending) = self.pending_commands.get_mut(&session) {

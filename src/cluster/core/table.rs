@@ -8,22 +8,21 @@
 //! Invariant: nothing of tick T is released before the row says at least T
 //! and the inputs that caused it are durable.
 
+mod door;
 mod observers;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::cell::{Cell, Door, SnapshotStep};
+use super::cell::{Cell, SnapshotStep};
 use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
-use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
-use crate::entity::commands::PlayerCommand;
+use crate::base::{EntityKey, Millis, Tick};
 use crate::entity::effect::{Effect, PlayerEffect};
-use crate::entity::input::{Input, Left};
+use crate::entity::input::Input;
 use crate::entity::kinds::Kind;
-use crate::entity::record::{Record, encode_input};
+use crate::entity::record::Record;
 use crate::entity::{Entity, World};
 use crate::view::observer::Update;
 
@@ -34,6 +33,9 @@ pub enum Release {
     Player(PlayerEffect),
     /// To one observer.
     Update { observer: u64, entity: EntityKey, update: Arc<Update> },
+    /// The answer to [`Table::attach`]: the last sequence applied for the
+    /// session, 0 for none; `None` when a newer session has sent commands.
+    Attached { ask: u64, entity: EntityKey, last: Option<u32> },
     /// To one observer: the entity runs here no more; subscribe anew.
     Gone { observer: u64, entity: EntityKey },
 }
@@ -45,6 +47,8 @@ pub enum Unavailable {
     NotHere,
     #[error("too much waits for it already")]
     Busy,
+    #[error("it is longer than any input may be")]
+    TooLong,
     #[error("the store does not answer; time stands still")]
     StoreAway,
 }
@@ -64,6 +68,8 @@ pub struct TableCounts {
     pub inputs: u64,
     /// Records that did not fit their entity; stays 0.
     pub misfits: u64,
+    /// Messages and the like that were not taken because too much waited.
+    pub dropped: u64,
 }
 
 /// The entities of one arbiter.
@@ -149,11 +155,11 @@ impl Table {
             ToTable::Away(away) => self.away = away,
             ToTable::Deliver(message) => self.deliver(message),
             ToTable::Acknowledge(ack) => self.acknowledge(ack),
-            ToTable::Propose { entity, input } => self.submit(entity, input),
+            ToTable::Propose { entity, input } => self.take_proposed(entity, input),
             ToTable::Snapshot(entity) => {
                 match self.cells.get_mut(&entity).map(Cell::allow_snapshot) {
                     Some(true) => self.snapshot(entity),
-                    // One at a time, each at the core's word.
+                    // A bounded number, each at the core's word.
                     Some(false) => self.submit(entity, Input::Time),
                     None => {}
                 }
@@ -168,29 +174,6 @@ impl Table {
         }
     }
 
-    /// Takes an input that is no command: for a ledger, say. That a connection
-    /// is lost is taken also while time stands still: it happened, and a
-    /// session that nobody is known to have left could be resumed for ever.
-    ///
-    /// # Errors
-    /// When the entity is not here, has too much waiting, or time stands still.
-    pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
-        if self.away && !matches!(input, Input::Left(_)) {
-            return Err(Unavailable::StoreAway);
-        }
-        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if cell.is_full(&self.limits) || self.pending >= self.limits.inputs_per_table {
-            return Err(Unavailable::Busy);
-        }
-        self.submit(entity, input);
-        Ok(())
-    }
-
-    /// A session was given here to a connection that had gone.
-    pub fn leave(&mut self, left: Left) {
-        self.submit(self.world.ledger_of(left.player), Input::Left(left));
-    }
-
     /// What the core is to be told, in order.
     pub fn drain_core(&mut self) -> Vec<FromTable> {
         std::mem::take(&mut self.to_core)
@@ -199,46 +182,6 @@ impl Table {
     /// What may leave the node now, in order.
     pub fn drain_released(&mut self) -> Vec<Release> {
         std::mem::take(&mut self.released)
-    }
-
-    /// Takes a player's command in. The answer comes as a [`Release`], also
-    /// to one that was applied before.
-    ///
-    /// # Errors
-    /// When the entity is not here, has too much waiting, or time stands still.
-    pub fn admit(&mut self, entity: EntityKey, command: PlayerCommand) -> Result<(), Unavailable> {
-        if self.away {
-            return Err(Unavailable::StoreAway);
-        }
-        let is_full = self.pending >= self.limits.inputs_per_table;
-        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
-        if is_full {
-            return Err(Unavailable::Busy);
-        }
-        match cell.admit_command(&command, &self.limits) {
-            Door::Admitted => self.submit(entity, Input::Command(command)),
-            Door::Pending => {}
-            Door::Answered(answer) => {
-                self.hold(Release::Player(PlayerEffect::Answered(answer)));
-            }
-            Door::Busy => return Err(Unavailable::Busy),
-        }
-        Ok(())
-    }
-
-    /// The last sequence applied here for a session, 0 for none; `None` when
-    /// a newer session of the player has sent commands.
-    ///
-    /// # Errors
-    /// When the entity is not here.
-    pub fn attach(
-        &self,
-        entity: EntityKey,
-        player: PlayerId,
-        session: SessionId,
-    ) -> Result<Option<u32>, Unavailable> {
-        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        Ok(cell.entity.head().commands.last_applied(player, session))
     }
 
     fn install(&mut self, installed: Installed) {
@@ -330,35 +273,6 @@ impl Table {
         if let Some(cell) = self.cells.get_mut(&key) {
             cell.note_snapshot_ended(sequence, bytes);
         }
-    }
-
-    fn deliver(&mut self, message: ChannelMessage) {
-        let key = message.channel.receiver;
-        let Some(cell) = self.cells.get(&key) else { return };
-        match cell.judge_message(&message) {
-            Verdict::Apply => self.submit(key, Input::Message(message)),
-            Verdict::Repeat(ack) => self.to_core.push(FromTable::Acknowledge(ack)),
-            Verdict::Ignore => {}
-        }
-    }
-
-    fn acknowledge(&mut self, ack: Acknowledgement) {
-        let key = ack.channel.sender;
-        let expected =
-            self.cells.get(&key).is_some_and(|cell| cell.entity.head().outbox.expects(&ack));
-        if expected {
-            self.submit(key, Input::Acknowledged(ack));
-        }
-    }
-
-    fn submit(&mut self, entity: EntityKey, input: Input) {
-        let Some(cell) = self.cells.get_mut(&entity) else { return };
-        let mut bytes = Vec::new();
-        encode_input(&input, &mut bytes);
-        cell.push(input);
-        self.pending += 1;
-        let generation = cell.generation();
-        self.to_core.push(FromTable::Submit { entity, generation, bytes });
     }
 
     fn run_effects(&mut self, key: EntityKey, effects: Vec<Effect>) {

@@ -125,7 +125,8 @@ impl Sector {
             told.clone_from(&counts);
             let (sector, as_of) = (self.state.sector(), ctx.tick());
             let ledger = ctx.world.ledger_of(player);
-            ctx.notify(ledger, Notice::Presence { player, sector, counts, as_of });
+            // At most one count for each type that the rules know.
+            let _ = ctx.notify(ledger, Notice::Presence { player, sector, counts, as_of });
         }
         self.book.told.retain(|_, counts| !counts.is_empty());
     }

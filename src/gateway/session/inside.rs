@@ -50,7 +50,7 @@ impl Session {
         if let State::Connecting { .. } = self.state {
             let answer = match why {
                 Unavailable::StoreAway => Answer::StoreAway {},
-                Unavailable::Busy | Unavailable::NotHere => Answer::Busy {},
+                Unavailable::Busy | Unavailable::NotHere | Unavailable::TooLong => Answer::Busy {},
             };
             self.refuse_connect(answer, now);
         }
@@ -232,6 +232,10 @@ pub(super) fn unavailable(why: Unavailable) -> Answer {
         Unavailable::NotHere => Answer::NotHere {},
         Unavailable::Busy => Answer::Busy {},
         Unavailable::StoreAway => Answer::StoreAway {},
+        Unavailable::TooLong => Answer::Invalid {
+            field: "command".into(),
+            expected: "one that is short enough to be kept".into(),
+        },
     }
 }
 

@@ -49,6 +49,10 @@ impl Table {
             .filter(|key| self.cells.get(key).is_some_and(|cell| is_hash_turn(cell, self.tick)))
             .collect();
         for key in due {
+            if self.is_full(key) {
+                // Its turn comes again.
+                continue;
+            }
             let Some(cell) = self.cells.get_mut(&key) else { continue };
             let tick = cell.tick_at(self.tick);
             cell.entity.run_to(tick, &self.world, &mut Vec::new());
@@ -66,10 +70,11 @@ impl Table {
             self.timers.pop_first();
             let Some(cell) = self.cells.get_mut(&key) else { continue };
             cell.set_due(None);
-            if cell.entity.next_due().is_some_and(|due| due <= self.now) {
-                self.submit(key, Input::Time);
-            } else {
+            let is_due = cell.entity.next_due().is_some_and(|due| due <= self.now);
+            if !is_due {
                 self.note_due(key);
+            } else if !cell.is_time_pending() {
+                self.submit(key, Input::Time);
             }
         }
     }

@@ -1,0 +1,171 @@
+//! Owns what a table takes in: commands, proposals, messages. Never applies
+//! anything. Called by the arbiter's handlers and, for what comes through the
+//! core, by [`Table::handle`]. Invariant: what waits for a commit is bounded,
+//! and whoever is turned away is told or comes again.
+//!
+//! | input | what bounds it |
+//! |---|---|
+//! | commands, proposals | refused when the entity's or the table's bound is reached |
+//! | messages, acknowledgements | dropped then: they come again |
+//! | `Left` | one for each connection that a ledger gave a session |
+//! | ids | one block for each entity that waits for it |
+//! | hashes | put off then |
+//! | time | one at a time for a timer, one for each snapshot that the core allowed |
+
+use super::{FromTable, Release, Table, Unavailable};
+use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::cluster::core::cell::Door;
+use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
+use crate::entity::commands::PlayerCommand;
+use crate::entity::effect::PlayerEffect;
+use crate::entity::input::{Input, Left};
+use crate::entity::record::encode_input;
+
+impl Table {
+    /// Takes an input that is no command: for a ledger, say. That a connection
+    /// is lost is taken also while time stands still or much waits: it
+    /// happened, and a session that nobody is known to have left could be
+    /// resumed for ever.
+    ///
+    /// # Errors
+    /// When the entity is not here, has too much waiting, or time stands
+    /// still; or when the input is too long.
+    pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
+        let is_left = matches!(input, Input::Left(_));
+        if self.away && !is_left {
+            return Err(Unavailable::StoreAway);
+        }
+        if !self.cells.contains_key(&entity) {
+            return Err(Unavailable::NotHere);
+        }
+        if self.is_full(entity) && !is_left {
+            return Err(Unavailable::Busy);
+        }
+        let bytes = self.encode(&input)?;
+        self.submit_encoded(entity, input, bytes);
+        Ok(())
+    }
+
+    /// A session was given here to a connection that had gone.
+    pub fn leave(&mut self, left: Left) {
+        self.submit(self.world.ledger_of(left.player), Input::Left(left));
+    }
+
+    /// Takes a player's command in. The answer comes as a [`Release`], also
+    /// to one that was applied before.
+    ///
+    /// # Errors
+    /// When the entity is not here, has too much waiting, or time stands
+    /// still; or when the command is too long.
+    pub fn admit(&mut self, entity: EntityKey, command: PlayerCommand) -> Result<(), Unavailable> {
+        if self.away {
+            return Err(Unavailable::StoreAway);
+        }
+        let is_full = self.pending >= self.limits.inputs_per_table;
+        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        if is_full {
+            return Err(Unavailable::Busy);
+        }
+        let input = Input::Command(command.clone());
+        let bytes = encode(&input, self.limits.input_bytes)?;
+        match cell.admit_command(&command, &self.limits) {
+            Door::Admitted => self.submit_encoded(entity, input, bytes),
+            Door::Pending => {}
+            Door::Answered(answer) => {
+                self.hold(Release::Player(PlayerEffect::Answered(answer)));
+            }
+            Door::Busy => return Err(Unavailable::Busy),
+        }
+        Ok(())
+    }
+
+    /// Asks for the last sequence applied here for a session. The answer comes
+    /// as [`Release::Attached`] with the caller's number `ask`, behind the
+    /// publish barrier like all that is seen of an entity.
+    ///
+    /// # Errors
+    /// When the entity is not here; `Busy` before this node's claim is durable.
+    pub fn attach(
+        &mut self,
+        ask: u64,
+        entity: EntityKey,
+        player: PlayerId,
+        session: SessionId,
+    ) -> Result<(), Unavailable> {
+        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
+        if !cell.is_claimed() {
+            return Err(Unavailable::Busy);
+        }
+        let last = cell.entity.head().commands.last_applied(player, session);
+        self.hold(Release::Attached { ask, entity, last });
+        Ok(())
+    }
+
+    /// What the core has for an entity: ids, or what waited for its load.
+    pub(super) fn take_proposed(&mut self, entity: EntityKey, input: Input) {
+        let must = matches!(input, Input::Left(_) | Input::Ids { .. });
+        if self.is_full(entity) && !must {
+            self.counts.dropped += 1;
+            return;
+        }
+        self.submit(entity, input);
+    }
+
+    pub(super) fn deliver(&mut self, message: ChannelMessage) {
+        let key = message.channel.receiver;
+        let Some(cell) = self.cells.get(&key) else { return };
+        match cell.judge_message(&message) {
+            Verdict::Apply if self.is_full(key) => self.counts.dropped += 1,
+            Verdict::Apply => self.submit(key, Input::Message(message)),
+            Verdict::Repeat(ack) => self.to_core.push(FromTable::Acknowledge(ack)),
+            Verdict::Ignore => {}
+        }
+    }
+
+    /// One that is dropped comes again with the message it is for.
+    pub(super) fn acknowledge(&mut self, ack: Acknowledgement) {
+        let key = ack.channel.sender;
+        if !self.cells.get(&key).is_some_and(|cell| cell.expects_ack(&ack)) {
+            return;
+        }
+        if self.is_full(key) {
+            self.counts.dropped += 1;
+            return;
+        }
+        self.submit(key, Input::Acknowledged(ack));
+    }
+
+    /// Whether an entity takes no more from outside before a commit.
+    pub(super) fn is_full(&self, entity: EntityKey) -> bool {
+        self.pending >= self.limits.inputs_per_table
+            || self.cells.get(&entity).is_some_and(|cell| cell.is_full(&self.limits))
+    }
+
+    /// Has an input made durable. One that is too long is dropped: whoever may
+    /// make a long one is told before.
+    pub(super) fn submit(&mut self, entity: EntityKey, input: Input) {
+        match self.encode(&input) {
+            Ok(bytes) => self.submit_encoded(entity, input, bytes),
+            Err(_) => self.counts.dropped += 1,
+        }
+    }
+
+    fn encode(&self, input: &Input) -> Result<Vec<u8>, Unavailable> {
+        encode(input, self.limits.input_bytes)
+    }
+
+    fn submit_encoded(&mut self, entity: EntityKey, input: Input, bytes: Vec<u8>) {
+        let Some(cell) = self.cells.get_mut(&entity) else { return };
+        cell.push(input);
+        self.pending += 1;
+        let generation = cell.generation();
+        self.to_core.push(FromTable::Submit { entity, generation, bytes });
+    }
+}
+
+/// The bytes of an input, if there are not too many.
+fn encode(input: &Input, longest: usize) -> Result<Vec<u8>, Unavailable> {
+    let mut bytes = Vec::new();
+    encode_input(input, &mut bytes);
+    if bytes.len() <= longest { Ok(bytes) } else { Err(Unavailable::TooLong) }
+}
