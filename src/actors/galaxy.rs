@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn other_rules_than_the_galaxys_are_named_with_both_hashes() {
         let rules = sample::rules().unwrap();
-        let config = Config::default();
+        let config = Config::with("").unwrap();
         let (world, _) = find_or_make(&Memory::new(), &config, rules.clone()).unwrap();
         assert_eq!(compare_rules(&world, rules.hash()), None);
         let (stored, on_disk) = (rules.hash(), rules.hash() ^ 1);

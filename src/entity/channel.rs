@@ -314,3 +314,25 @@ impl Inbox {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::message::Answer;
+
+    #[test]
+    fn a_message_that_is_too_long_is_refused_and_takes_no_number() {
+        let (sender, receiver) = (EntityKey::Ledger(1), EntityKey::Ledger(2));
+        let mut outbox = Outbox::default();
+        let mut send = |letters: usize| {
+            let answer = Answer::Refused("a".repeat(letters));
+            outbox.send(sender, receiver, 1, Millis(1), Body::Answer { id: 1, answer })
+        };
+        // Variant, id and variant take a byte each, the length three.
+        let longest = MESSAGE_BYTES_MAX - 6;
+        let too_long = SendError::TooLong(TooLong(MESSAGE_BYTES_MAX + 1));
+        assert_eq!(send(longest + 1), Err(too_long));
+        assert_eq!(send(longest).unwrap().number, 1);
+        assert_eq!(outbox.fullest(), 1);
+    }
+}

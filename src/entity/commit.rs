@@ -190,7 +190,7 @@ pub struct CommitAnswer {
     /// Indices of the groups refused, ascending; their checks or expected
     /// sequence failed, nothing of them happened.
     pub refused: Vec<u32>,
-    /// The store's clock.
+    /// The store's clock; 0 where the engine has none.
     pub store_time: Millis,
 }
 

@@ -191,3 +191,25 @@ impl Context<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Galaxy;
+    use crate::sim::rules::sample;
+
+    #[test]
+    fn an_answer_that_is_too_long_becomes_a_refusal() {
+        let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
+        let world = World { galaxy, ledger_shards: 1, rules: sample::rules().unwrap() };
+        let (mut head, mut effects) = (Head::default(), Vec::new());
+        let (key, to) = (EntityKey::Ledger(0), EntityKey::Ledger(1));
+        let mut ctx = Context { key, world: &world, head: &mut head, effects: &mut effects };
+        ctx.answer(to, 7, Answer::Refused("a".repeat(100_000)));
+        let [Effect::Carry(message)] = effects.as_slice() else { panic!("{effects:?}") };
+        let Body::Answer { id: 7, answer: Answer::Refused(why) } = &message.body else {
+            panic!("{message:?}")
+        };
+        assert!(why.contains("at most 65536"), "{why}");
+    }
+}

@@ -1,5 +1,6 @@
 mod golden_sector;
 mod http;
+mod node_galaxy;
 mod node_restart;
 mod node_support;
 mod protocol_client;

@@ -185,14 +185,14 @@ impl Simulation {
         self.outside.store.heal();
         self.calm_since = self.outside.now;
         self.outside.push_in(2000, Happening::Settled);
-        // Whoever runs it reads that its clock is off, and starts it again.
-        if self.process.as_ref().is_some_and(|process| !process.may_claim) {
-            self.crash();
-        }
     }
 
     /// Everything sent has its outcome, everything asked its answer.
     fn look_whether_settled(&mut self) {
+        // Whoever runs it reads that its clock is off, and starts it again.
+        if self.process.as_ref().is_some_and(|process| !process.may_claim) {
+            self.crash();
+        }
         let Some(why) = self.unsettled() else {
             self.settled = true;
             return;

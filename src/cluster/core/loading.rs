@@ -182,3 +182,24 @@ impl Loading {
         self.queue.extend(self.failed.drain(..));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_for_one_entity_and_for_all() {
+        let limits = Limits { waiting_per_load: 2, waiting_for_loads: 3, ..Limits::default() };
+        let mut loading = Loading::default();
+        let (one, two, three) = (EntityKey::Ledger(1), EntityKey::Ledger(2), EntityKey::Ledger(3));
+        let keep = |loading: &mut Loading, key| loading.keep(key, ToTable::Away(false), &limits);
+        assert_eq!([one, one, one].map(|key| keep(&mut loading, key)), [true, true, false]);
+        assert_eq!([two, two, three].map(|key| keep(&mut loading, key)), [true, false, false]);
+        assert_eq!(loading.begin_next(&limits), Some(one));
+        assert_eq!(loading.finish(one).len(), 2);
+        // There is room again; who found none was not asked for.
+        assert!(keep(&mut loading, two));
+        assert_eq!(loading.begin_next(&limits), Some(two));
+        assert_eq!(loading.begin_next(&limits), None);
+    }
+}

@@ -1,28 +1,33 @@
 //! Promises of the node's kernel that a whole run meets too rarely: a core and
 //! one table over a memory store, driven by hand.
 
+mod door;
+mod keys;
 mod misfits;
+mod snapshots;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SessionId};
+use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
-use starmesh::cluster::core::message::{Committed, ToTable};
+use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::table::{Release, Table};
-use starmesh::entity::commit::{Commit, NodeRow};
+use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
+use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::{Connect, Input};
-use starmesh::entity::{World, keys};
-use starmesh::sim::Galaxy;
+use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
+use starmesh::sim::{Command, Galaxy, UnitIds};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
 const NODE: NodeId = NodeId(1);
-const LEDGER: EntityKey = EntityKey::Ledger(0);
+
+type Change<T> = Box<dyn FnMut(&mut T)>;
 
 /// A node whose time, commits and records are in the test's hands.
 struct Node {
@@ -37,7 +42,7 @@ struct Node {
     hold_commits: bool,
     held: Option<Arc<Commit>>,
     /// Changes a record on its way to the table.
-    tamper: Option<Box<dyn FnMut(&mut Committed)>>,
+    tamper: Option<Change<Committed>>,
     released: Vec<Release>,
     unloadable: Vec<(EntityKey, LoadError)>,
     commits: Vec<Arc<Commit>>,
@@ -45,19 +50,28 @@ struct Node {
     claiming: Vec<bool>,
     /// How far the store's clock is ahead of the node's.
     store_ahead_ms: u64,
+    /// Commits wait from this one on.
+    hold_after: Option<usize>,
+    lose_acks: bool,
+    /// Changes a commit on its way to the store.
+    spoil: Option<Change<Commit>>,
+    rows_done: Vec<(u64, bool)>,
+    /// Whose snapshots are made and not written, and the most there were.
+    snapshots: BTreeSet<EntityKey>,
+    snapshots_most: usize,
 }
 
 impl Node {
-    /// A node that begins its next incarnation on `store`.
-    fn start(store: &Arc<Memory>, limits: Limits) -> Node {
+    /// A node that will begin its next incarnation on `store`.
+    fn new(store: &Arc<Memory>, limits: Limits) -> Node {
         // All three are fixed and valid.
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
         let rules = sample::rules().expect("sample rules");
-        let world = Arc::new(World { rules, galaxy, ledger_shards: 1 });
-        let row = store.get(&keys::row(NODE)).expect("the memory answers");
+        let world = Arc::new(World { rules, galaxy, ledger_shards: 3 });
+        let row = store.get(&names::row(NODE)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
         let now = store.time().expect("the memory answers").0;
-        let mut node = Node {
+        Node {
             store: store.clone(),
             core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits),
             table: Table::new(world.clone(), limits),
@@ -73,29 +87,75 @@ impl Node {
             commits: Vec::new(),
             claiming: Vec::new(),
             store_ahead_ms: 0,
-        };
-        node.event(Event::Clock);
-        node
+            hold_after: None,
+            lose_acks: false,
+            spoil: None,
+            rows_done: Vec::new(),
+            snapshots: BTreeSet::new(),
+            snapshots_most: 0,
+        }
     }
 
     /// A node that is ready.
     fn ready(store: &Arc<Memory>, limits: Limits) -> Node {
-        let mut node = Node::start(store, limits);
+        let mut node = Node::new(store, limits);
+        node.event(Event::Clock);
         node.run_until("it is ready", |node| node.ready);
         node
     }
 
-    /// The first start place: a player who connects first has units there.
-    fn sector(&self) -> EntityKey {
-        EntityKey::Sector(self.world.galaxy.start_place(0))
+    /// The ledger of `player`, one of the first three, each of whom has its own.
+    fn ledger(&self, player: u64) -> EntityKey {
+        self.world.ledger_of(PlayerId(player))
+    }
+
+    /// The sector that the first player of that ledger begins in.
+    fn sector(&self, player: u64) -> EntityKey {
+        EntityKey::Sector(self.world.galaxy.start_place(player % self.world.ledger_shards))
     }
 
     /// Connects a player and waits until it has units; its session.
     fn found(&mut self, player: u64) -> SessionId {
-        let connect = Connect { player: PlayerId(player), connection: 1000 + player, resume: None };
-        self.event(Event::Propose(LEDGER, Input::Connect(connect)));
+        self.connect(player);
         self.run_until("the player has a session", |node| node.session(player).is_some());
         self.session(player).expect("it has one")
+    }
+
+    fn connect(&mut self, player: u64) {
+        let connect = Connect { player: PlayerId(player), connection: 1000 + player, resume: None };
+        self.event(Event::Propose(self.ledger(player), Input::Connect(connect)));
+    }
+
+    /// Has the player's units stop.
+    fn stop(player: u64, sequence: u32) -> PlayerCommand {
+        // Not more than a command may name.
+        let units = UnitIds::new(vec![UnitId(1)]).expect("one unit");
+        let (player, session) = (PlayerId(player), SessionId(1));
+        PlayerCommand { player, session, sequence, command: Command::Stop { units } }
+    }
+
+    /// What was answered to a command last.
+    fn answer(&self, sequence: u32) -> Option<&CommandAnswer> {
+        self.released.iter().rev().find_map(|release| match release {
+            Release::Player(PlayerEffect::Answered(answer)) if answer.sequence == sequence => {
+                Some(answer)
+            }
+            _ => None,
+        })
+    }
+
+    /// Sends player 1's command until it is answered; what became of it.
+    fn command(&mut self, sequence: u32) -> CommandResult {
+        for _ in 0..100 {
+            // One that is not taken is sent again.
+            let _ = self.table.admit(self.sector(1), Node::stop(1, sequence));
+            self.pump();
+            self.run(200);
+            if let Some(answer) = self.answer(sequence) {
+                return answer.result.clone();
+            }
+        }
+        panic!("command {sequence} was never answered");
     }
 
     fn session(&self, player: u64) -> Option<SessionId> {
@@ -134,11 +194,26 @@ impl Node {
 
     /// Carries out the commit that was held, and those after it.
     fn let_commits_go(&mut self) {
-        self.hold_commits = false;
+        (self.hold_commits, self.hold_after) = (false, None);
         if let Some(commit) = self.held.take() {
-            let done = self.store.commit(&commit);
+            let done = self.commit(&commit);
             self.event(Event::CommitDone(done));
         }
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<CommitAnswer, CommitError> {
+        let mut commit = commit.clone();
+        if let Some(spoil) = &mut self.spoil {
+            spoil(&mut commit);
+        }
+        self.store.commit(&commit)
+    }
+
+    /// What the head of its snapshot says is in it; 0 without one.
+    fn snapshot_of(&self, entity: EntityKey) -> u64 {
+        let head = self.store.get(&names::head(entity)).expect("the memory answers");
+        let sequence = head.and_then(|head| head.value.first_chunk::<8>().copied());
+        sequence.map_or(0, u64::from_be_bytes)
     }
 
     /// Until nobody has anything for anybody.
@@ -149,7 +224,13 @@ impl Node {
                 self.run_effect(effect, &mut events);
             }
             self.released.extend(self.table.drain_released());
-            events.extend(self.table.drain_core().into_iter().map(Event::FromTable));
+            for message in self.table.drain_core() {
+                if let FromTable::Snapshot { entity, .. } = &message {
+                    self.snapshots.insert(*entity);
+                    self.snapshots_most = self.snapshots_most.max(self.snapshots.len());
+                }
+                events.push_back(Event::FromTable(message));
+            }
             if events.is_empty() {
                 return;
             }
@@ -161,13 +242,21 @@ impl Node {
         match effect {
             NodeEffect::Commit(commit) => {
                 self.commits.push(commit.clone());
-                if self.hold_commits {
+                let is_late = self.hold_after.is_some_and(|after| self.commits.len() > after);
+                if self.hold_commits || is_late {
                     self.held = Some(commit);
                 } else {
-                    events.push_back(Event::CommitDone(self.store.commit(&commit)));
+                    let done = self.commit(&commit);
+                    events.push_back(Event::CommitDone(done));
                 }
             }
+            NodeEffect::ToTable(_, ToTable::Acknowledge(_)) if self.lose_acks => {}
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
+                if let ToTable::SnapshotDone { entity, .. }
+                | ToTable::SnapshotRefused { entity, .. } = &message
+                {
+                    self.snapshots.remove(entity);
+                }
                 self.table.handle(message);
             }
             NodeEffect::Committed(mut records) => {
@@ -193,7 +282,8 @@ impl Node {
             NodeEffect::Claiming { may_claim, .. } => self.claiming.push(may_claim),
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
-            NodeEffect::RowsDone { .. } | NodeEffect::StoreAway(_) => {}
+            NodeEffect::RowsDone { id, version } => self.rows_done.push((id, version.is_some())),
+            NodeEffect::StoreAway(_) => {}
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),
             NodeEffect::StepDown(error) => panic!("deposed: {error}"),
         }

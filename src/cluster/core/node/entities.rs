@@ -165,6 +165,9 @@ impl NodeCore {
     /// came at `now`, was carried out at the store's `store`. While they differ
     /// nothing is claimed, because a claim's time is this node's.
     pub(super) fn compare_clocks(&mut self, sent: Millis, store: Millis, now: Millis) {
+        if store == Millis(0) {
+            return;
+        }
         let off_ms = sent.since(store).max(store.since(now));
         let may_claim = off_ms <= CLOCKS_DIFFER_MS_MAX;
         if self.may_claim == may_claim {
