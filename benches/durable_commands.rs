@@ -19,7 +19,7 @@ use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::Connect;
-use starmesh::sim::{Command, UnitIds, rules};
+use starmesh::sim::{Command, Instruction, UnitIds, rules};
 use starmesh::store::sled::{Options, Sled};
 
 /// Commands each player has unanswered: what an entity takes of one session.
@@ -67,8 +67,12 @@ impl Player {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         // Whose unit it is does not matter: a refusal is journalled like all.
         let units = UnitIds::new(vec![UnitId(1)]).unwrap();
-        let command =
-            PlayerCommand { player: self.id, session, sequence, command: Command::Stop { units } };
+        let command = PlayerCommand {
+            player: self.id,
+            session,
+            sequence,
+            command: Command::new(units, Instruction::Stop),
+        };
         self.entities.command(connection, entity, command);
     }
 }

@@ -19,7 +19,7 @@ use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::effect::{Connected, PlayerEffect};
 use starmesh::entity::input::Connect;
-use starmesh::sim::{Command, UnitIds, rules};
+use starmesh::sim::{Command, Instruction, UnitIds, rules};
 use starmesh::store::sled::{Options, Sled};
 
 /// Counts answers; keeps where its player is.
@@ -116,7 +116,12 @@ fn order(node: &Node, id: u64, connection: u64, port: &Port) {
     let sequence = port.sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let units = UnitIds::new(vec![UnitId(1)]).unwrap();
     let player = PlayerId(id);
-    let command = PlayerCommand { player, session, sequence, command: Command::Stop { units } };
+    let command = PlayerCommand {
+        player,
+        session,
+        sequence,
+        command: Command::new(units, Instruction::Stop),
+    };
     let entity = EntityKey::Sector(connected.presence[0].sector);
     node.entities.command(connection, entity, command);
 }

@@ -1,4 +1,4 @@
-//! Owns the names of nodes, players, sessions and units. All are below 2^53,
+//! Owns the names of nodes, players, sessions, units and fleets. All are below 2^53,
 //! so that JSON carries them exactly.
 
 use serde::{Deserialize, Serialize};
@@ -42,4 +42,8 @@ id! {
 id! {
     /// A unit, from a block of [`ID_BLOCK`], never reused.
     UnitId(u64)
+}
+id! {
+    /// A fleet of one player, by the number the player gave it; 0 is none.
+    FleetId(u64)
 }

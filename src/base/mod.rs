@@ -5,6 +5,7 @@
 
 pub mod draw;
 pub mod fixed;
+pub mod galaxy_position;
 pub mod geometry;
 pub mod hash;
 pub mod ids;
@@ -12,9 +13,10 @@ pub mod key;
 pub mod place;
 pub mod time;
 
+pub use galaxy_position::GalaxyPosition;
 pub use geometry::{Position, SectorId};
 pub use hash::StateHash;
-pub use ids::{Incarnation, NodeId, PlayerId, SessionId, UnitId};
+pub use ids::{FleetId, Incarnation, NodeId, PlayerId, SessionId, UnitId};
 pub use key::{EntityKey, KeyError};
 pub use place::CompressedPosition;
 pub use time::{Millis, Tick};

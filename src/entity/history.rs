@@ -16,7 +16,7 @@ use super::kinds::Kind;
 use super::record::{Record, decode_record};
 use super::replay::{Image, Replayed, begin, replay_with};
 use super::{Entity, World};
-use crate::base::{EntityKey, Incarnation, NodeId, Tick, UnitId};
+use crate::base::{EntityKey, GalaxyPosition, Incarnation, NodeId, Position, Tick, UnitId};
 use crate::sim::{SectorState, Unit};
 pub use event::{Event, Order, Outcome, Place, Verdict, metres};
 
@@ -269,12 +269,19 @@ fn unit_line(unit: &Unit, world: &World) -> UnitLine {
 }
 
 fn order_words(order: crate::sim::Order) -> String {
+    use crate::sim::Order;
+    let place = |to: GalaxyPosition| {
+        let sector = to.sector(0);
+        let Position { x, y } = to.position(sector);
+        format!("{} m, {} m of {sector}", metres(x), metres(y))
+    };
     match order {
-        crate::sim::Order::Idle => "idle".into(),
-        crate::sim::Order::Hold => "hold".into(),
-        crate::sim::Order::Move { target } => {
-            format!("move to {} m, {} m", metres(target.x), metres(target.y))
-        }
+        Order::Idle => "idle".into(),
+        Order::Hold => "hold".into(),
+        Order::Move { to } => format!("move to {}", place(to)),
+        Order::AttackMove { to } => format!("attack-move to {}", place(to)),
+        Order::Patrol { from, to } => format!("patrol to {} and {}", place(to), place(from)),
+        Order::Warp { to, .. } => format!("warp to {}", place(to)),
     }
 }
 
@@ -333,7 +340,7 @@ mod tests {
         let units = UnitIds::new(vec![UnitId(2), UnitId(3)]).unwrap();
         let target = Target { sector: HERE, position: Default::default() };
         let (player, session) = (PlayerId(1), SessionId(1));
-        let command = Command::Move { units, target };
+        let command = Command::go(units, target);
         Input::Command(PlayerCommand { player, session, sequence, command })
     }
 
@@ -398,7 +405,7 @@ mod tests {
         assert_eq!(end.tick, 200);
         let Contents::Units(units) = end.contents else { panic!("a sector has units") };
         assert_eq!(units.len(), 3);
-        assert!(units[1].steps > 0 && units[1].order == "move to 0 m, 0 m");
+        assert!(units[1].steps > 0 && units[1].order == "move to 0 m, 0 m of 5,6,0");
     }
 
     #[test]

@@ -18,8 +18,12 @@ impl Speed {
     /// 10 m/s. Slower, and a course across the whole sector would end more
     /// than half a metre from its target: see [`Course::to`].
     pub const MIN: Speed = Speed(2_097);
-    /// 1,000 m/s: a sector in five steps.
-    pub const MAX: Speed = Speed(209_715);
+    /// 1,000 m/s, the most outside warp: a sector in five steps.
+    pub const CRUISE_MAX: Speed = Speed(209_715);
+    /// 5,000 m/s: a sector of scale 0 in one step, one of scale 4 in sixteen.
+    pub const MAX: Speed = Speed(1_048_576);
+    /// 2,000 m/s.
+    pub const WARP: Speed = Speed(419_430);
 
     /// A speed of so many m/s, rounded down to whole grid steps per step;
     /// `None` unless between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
@@ -41,7 +45,7 @@ impl TryFrom<u32> for Speed {
     fn try_from(steps: u32) -> Result<Speed, Self::Error> {
         let speed = Speed(steps);
         let allowed = (Speed::MIN..=Speed::MAX).contains(&speed);
-        allowed.then_some(speed).ok_or("a speed is 2,097 to 209,715 grid steps per step")
+        allowed.then_some(speed).ok_or("a speed is 2,097 to 1,048,576 grid steps per step")
     }
 }
 
@@ -64,15 +68,16 @@ impl Course {
     /// No movement.
     pub const STANDING: Course = Course { velocity: (0, 0), remaining: 0 };
 
-    /// The straight course from `from` to `target`, both at most 4 m outside
-    /// their scale-0 sector, at `speed` or up to two grid steps per step less.
+    /// The straight course from `from` to `target` at `speed` or up to two grid
+    /// steps per step less.
     ///
-    /// Where it ends: a velocity is whole grid steps, so after n steps the unit
-    /// is up to n / 2 steps off on each axis. n is at most 714 (the diagonal of
-    /// 1,008 m at 10 m/s), so it stands within n / √2 = 505 steps, 0.48 m, of
+    /// Where it ends, with both at most 8 m outside their scale-0 sector: a
+    /// velocity is whole grid steps, so after n steps the unit
+    /// is up to n / 2 steps off on each axis. n is at most 720 (the diagonal of
+    /// 1,016 m at 10 m/s), so it stands within n / √2 = 509 steps, 0.49 m, of
     /// its target. A course from inside the sector never leaves it: where the
     /// nearest velocity would end beyond the border, the next one is taken,
-    /// which ends up to n steps, 0.68 m, inside. 65,535 is never reached; a
+    /// which ends up to n steps, 0.69 m, inside. 65,535 is never reached; a
     /// course that would take longer, between places outside those bounds,
     /// ends on its way.
     pub fn to(from: Position, target: Position, speed: Speed) -> Course {
@@ -256,8 +261,10 @@ mod tests {
             |thousandths| Speed::from_metres_per_second(Thousandths(thousandths)).map(Speed::steps);
         assert_eq!(steps(10_000), Some(Speed::MIN.steps()));
         assert_eq!(steps(60_000), Some(12_582));
-        assert_eq!(steps(1_000_000), Some(Speed::MAX.steps()));
-        for out_of_range in [i64::MIN, -1, 0, 9_999, 1_000_005, i64::MAX] {
+        assert_eq!(steps(1_000_000), Some(Speed::CRUISE_MAX.steps()));
+        assert_eq!(steps(2_000_000), Some(Speed::WARP.steps()));
+        assert_eq!(steps(5_000_000), Some(Speed::MAX.steps()));
+        for out_of_range in [i64::MIN, -1, 0, 9_999, 5_000_005, i64::MAX] {
             assert_eq!(steps(out_of_range), None, "{out_of_range}");
         }
     }

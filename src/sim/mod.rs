@@ -7,22 +7,29 @@ pub mod changes;
 pub mod course;
 pub mod galaxy;
 pub mod golden;
+pub mod mesh;
 pub mod orders;
 pub mod rules;
 pub mod sector;
+pub mod travel;
 pub mod unit;
+pub mod waypoint;
 
 pub use changes::Changes;
 pub use course::{Course, Speed};
 pub use galaxy::Galaxy;
-pub use orders::{Accepted, Command, Invalid, Refusal, Refused, Target, UnitIds};
+pub use orders::{
+    Accepted, Command, Instruction, Invalid, Recipients, Refusal, Refused, Target, UnitIds,
+};
 pub use rules::{Rules, UnitType, UnitTypeId};
 pub use sector::{SectorState, SnapshotError};
+pub use travel::{Leaving, Surroundings, Traveller};
 pub use unit::{Order, Unit, UnitState};
+pub use waypoint::Waypoint;
 
 /// The logic's version, named by every record and snapshot: raised by every
 /// change that changes a bit of any state.
-pub const LOGIC_VERSION: u32 = 1;
+pub const LOGIC_VERSION: u32 = 2;
 
 /// Milliseconds that one step of a sector takes.
 pub const STEP_MS: u64 = 200;

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Galaxy;
-use crate::base::{CompressedPosition, Position, SectorId, UnitId};
+use crate::base::{CompressedPosition, FleetId, Position, SectorId, UnitId};
 
 /// The most units one command can name.
 pub const COMMAND_UNITS_MAX: usize = 256;
@@ -16,23 +16,76 @@ pub const ID_END: u64 = 1 << 53;
 /// An order to units of one player in one sector: all of them take it, or
 /// none does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Go straight there and stand.
-    Move { units: UnitIds, target: Target },
-    /// Stand where you are, without an order.
-    Stop { units: UnitIds },
+pub struct Command {
+    pub to: Recipients,
+    pub what: Instruction,
+    /// Whether it waits behind the orders that a unit has already.
+    pub queue: bool,
+}
+
+/// Whom a command is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recipients {
+    Units(UnitIds),
+    /// All units of the fleet that are in the sector.
+    Fleet(FleetId),
+}
+
+/// What units are told to do. Journalled by place in this list: add at the
+/// end, never reorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Instruction {
+    /// Go there and stand.
+    Move { target: Target },
+    /// Stand where you are, without an order; what waited is forgotten.
+    Stop,
     /// Stand where you are and stay.
-    Hold { units: UnitIds },
+    Hold,
+    /// Go there, but stand while you are in combat.
+    AttackMove { target: Target },
+    /// Go there, and then back and forth.
+    Patrol { target: Target },
+    /// Go there at warp speed.
+    Warp { target: Target },
+    /// Belong to this fleet from now on; to none with 0.
+    Join { fleet: FleetId },
+}
+
+impl Instruction {
+    /// Where it leads.
+    pub fn target(self) -> Option<Target> {
+        match self {
+            Instruction::Move { target }
+            | Instruction::AttackMove { target }
+            | Instruction::Patrol { target }
+            | Instruction::Warp { target } => Some(target),
+            Instruction::Stop | Instruction::Hold | Instruction::Join { .. } => None,
+        }
+    }
+
+    /// A name for programs, which never changes.
+    pub fn code(self) -> &'static str {
+        match self {
+            Instruction::Move { .. } => "move",
+            Instruction::Stop => "stop",
+            Instruction::Hold => "hold",
+            Instruction::AttackMove { .. } => "attack_move",
+            Instruction::Patrol { .. } => "patrol",
+            Instruction::Warp { .. } => "warp",
+            Instruction::Join { .. } => "join",
+        }
+    }
 }
 
 impl Command {
-    /// The units addressed.
-    pub fn units(&self) -> &UnitIds {
-        match self {
-            Command::Move { units, .. } | Command::Stop { units } | Command::Hold { units } => {
-                units
-            }
-        }
+    /// To some units, at once.
+    pub fn new(units: UnitIds, what: Instruction) -> Command {
+        Command { to: Recipients::Units(units), what, queue: false }
+    }
+
+    /// A move of some units, at once.
+    pub fn go(units: UnitIds, target: Target) -> Command {
+        Command::new(units, Instruction::Move { target })
     }
 }
 
@@ -116,8 +169,8 @@ pub struct Accepted {
     pub unit: UnitId,
     /// Where it is.
     pub position: Position,
-    /// Where it will stand: near a move's target, see
-    /// [`Course::to`](super::Course::to).
+    /// Where its course leads: to the target when that is in the sector and
+    /// the order does not wait, else to where it leaves.
     pub arrival: Position,
     /// After so many steps of the sector.
     pub steps: u16,
@@ -150,7 +203,7 @@ pub enum Refusal {
     UnknownUnit,
     #[error("the unit is in transit and takes no commands until it arrives")]
     InTransit,
-    #[error("the target lies outside the unit's sector, and units cannot leave theirs yet")]
+    #[error("the target lies outside the unit's sector")]
     OutsideSector,
     #[error("the target lies outside the galaxy")]
     OutsideGalaxy,
@@ -158,6 +211,16 @@ pub enum Refusal {
     Immobile,
     #[error("the rules do not know the type of this unit")]
     UnknownType,
+    #[error("sixteen orders wait already")]
+    QueueFull,
+    #[error("units in warp take only orders that wait")]
+    InWarp,
+    #[error("the target is farther than the unit flies in an hour")]
+    OutOfReach,
+    #[error("the fleet has no units in this sector")]
+    NoSuchFleet,
+    #[error("stopping and joining a fleet cannot wait")]
+    CannotWait,
 }
 
 impl Refusal {
@@ -171,6 +234,11 @@ impl Refusal {
             Refusal::OutsideGalaxy => "outside_galaxy",
             Refusal::Immobile => "immobile",
             Refusal::UnknownType => "unknown_type",
+            Refusal::QueueFull => "queue_full",
+            Refusal::InWarp => "in_warp",
+            Refusal::OutOfReach => "out_of_reach",
+            Refusal::NoSuchFleet => "no_such_fleet",
+            Refusal::CannotWait => "cannot_wait",
         }
     }
 }

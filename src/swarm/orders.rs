@@ -105,24 +105,13 @@ fn predicted(own: &[Unit], units: &[UnitId]) -> Option<crate::protocol::Point> {
 mod tests {
     use super::*;
     use crate::base::PlayerId;
-    use crate::sim::{Course, Order as Given, UnitState, UnitTypeId};
+    use crate::sim::UnitTypeId;
     use crate::swarm::Scenario;
 
     const HERE: SectorId = SectorId::tactical(7, 8);
 
     fn unit(id: u64) -> Unit {
-        Unit {
-            id: UnitId(id),
-            type_id: UnitTypeId(1),
-            owner: PlayerId(1),
-            hops: 0,
-            position: Position::default(),
-            course: Course::STANDING,
-            heading: 0,
-            health: 1,
-            state: UnitState(0),
-            order: Given::Idle,
-        }
+        Unit { health: 1, ..Unit::new(UnitId(id), UnitTypeId(1), PlayerId(1), Position::default()) }
     }
 
     fn turns(seed: u64) -> Vec<Turn> {

@@ -1,14 +1,14 @@
 //! Owns the conversion between domain types and wire types, both ways. Never
 //! decides anything. Called wherever a message is made or read.
 
-use crate::base::{CompressedPosition, SectorId};
+use crate::base::{CompressedPosition, FleetId, Position, SectorId};
 use crate::protocol::command::Target as WireTarget;
 use crate::protocol::server::TypeCount;
 use crate::protocol::{Answer, Arrival, Command as WireCommand, Course as WireCourse};
 use crate::protocol::{Order as WireOrder, Point, UnitRecord};
 use crate::sim::{
-    Accepted, Command, Course, Invalid, Order, Refused, Target, Unit, UnitIds, UnitState,
-    UnitTypeId,
+    Accepted, Command, Course, Instruction, Invalid, Order, Refused, Speed, Target, Unit, UnitIds,
+    UnitState, UnitTypeId, Waypoint,
 };
 
 /// What all who see `unit` are told of it; its order stays its own.
@@ -27,19 +27,26 @@ pub fn record(unit: &Unit) -> UnitRecord {
     }
 }
 
-/// A unit to predict with: it moves as the server's does, its order is not known.
+/// A unit to predict with: it moves as the server's does, its order, fleet,
+/// speed and waypoint are not known.
 pub fn unit(record: &UnitRecord) -> Unit {
     let WireCourse { vx, vy, steps } = record.course;
+    let position = Position::from(record.position);
+    let course = Course { velocity: (vx, vy), remaining: steps };
     Unit {
         id: record.id,
         type_id: UnitTypeId(record.type_id),
         owner: record.owner,
         hops: record.hops,
-        position: record.position.into(),
-        course: Course { velocity: (vx, vy), remaining: steps },
+        position,
+        speed: Speed::MIN,
+        waypoint: Waypoint::default(),
+        course,
         heading: record.heading,
         health: record.health,
         state: UnitState(record.state),
+        fleet: FleetId(0),
+        patience: 0,
         order: Order::Idle,
     }
 }
@@ -50,11 +57,12 @@ pub fn unit(record: &UnitRecord) -> Unit {
 /// When its shape is wrong; a decoded message's never is.
 pub fn command(command: &WireCommand) -> Result<Command, Invalid> {
     let units = UnitIds::new(command.units.clone())?;
-    Ok(match command.order {
-        WireOrder::MoveFleet { target } => Command::Move { units, target: self::target(target) },
-        WireOrder::Stop {} => Command::Stop { units },
-        WireOrder::Hold {} => Command::Hold { units },
-    })
+    let what = match command.order {
+        WireOrder::MoveFleet { target } => Instruction::Move { target: self::target(target) },
+        WireOrder::Stop {} => Instruction::Stop,
+        WireOrder::Hold {} => Instruction::Hold,
+    };
+    Ok(Command::new(units, what))
 }
 
 /// Where and when the first unit of a command stands.

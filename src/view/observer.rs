@@ -124,7 +124,7 @@ mod tests {
     use crate::base::draw::draw;
     use crate::base::{CompressedPosition, Position, SectorId};
     use crate::sim::rules::sample::{FIGHTER, FREIGHTER, rules};
-    use crate::sim::{Command, Course, Order, Target, UnitIds, UnitState};
+    use crate::sim::{Command, Galaxy, Order, Surroundings, Target, UnitIds};
     use crate::view::fog::{Cell, Mask, Sight};
 
     const HERE: SectorId = SectorId::tactical(0, 0);
@@ -134,6 +134,7 @@ mod tests {
     /// A sector with one observer, which rebuilds what it is shown.
     struct Scene {
         rules: Rules,
+        galaxy: Galaxy,
         state: SectorState,
         changes: Changes,
         tick: Tick,
@@ -145,6 +146,7 @@ mod tests {
         fn new(units: &[Unit]) -> Scene {
             let mut scene = Scene {
                 rules: rules().expect("tested there"),
+                galaxy: Galaxy::new(1, Galaxy::SIDE).expect("in range"),
                 state: SectorState::new(HERE),
                 changes: Changes::default(),
                 tick: Tick(0),
@@ -157,7 +159,9 @@ mod tests {
 
         /// One step, and what the observer is shown after it.
         fn step(&mut self, beat: bool) -> Vec<Update> {
-            self.state.step(&mut self.changes);
+            let (rules, galaxy, step) = (&self.rules, &self.galaxy, self.tick.0 / 2);
+            let around = Surroundings { rules, galaxy, open: &|_| false, step };
+            self.state.step(&around, &mut self.changes, &mut Vec::new());
             self.tick = self.tick.after(2);
             for unit in self.rebuilt.values_mut() {
                 unit.advance(1);
@@ -170,7 +174,7 @@ mod tests {
         }
 
         fn apply(&mut self, update: &Update) {
-            let units = update.units.iter().map(|unit| (unit.id, *unit));
+            let units = update.units.iter().map(|unit| (unit.id, told(unit)));
             if update.keyframe {
                 // Whoever has rebuilt something has the same.
                 let units: BTreeMap<UnitId, Unit> = units.collect();
@@ -189,8 +193,10 @@ mod tests {
         fn go(&mut self, player: PlayerId, id: u64, position: Position) {
             let units = UnitIds::new(vec![UnitId(id)]).expect("one");
             let position = CompressedPosition::of(position, 0);
-            let command = Command::Move { units, target: Target { sector: HERE, position } };
-            let done = self.state.apply_command(player, &command, &self.rules, &mut self.changes);
+            let command = Command::go(units, Target { sector: HERE, position });
+            let (rules, galaxy) = (&self.rules, &self.galaxy);
+            let around = Surroundings { rules, galaxy, open: &|_| false, step: 0 };
+            let done = self.state.apply_command(player, &command, &around, &mut self.changes);
             done.expect("its own unit, inside the sector");
         }
 
@@ -202,23 +208,17 @@ mod tests {
                 mask.with(Sight::new(300).from(Cell::of(unit.position)))
             });
             let seen = units().filter(|unit| mask.has(Cell::of(unit.position)));
-            seen.map(|unit| (unit.id, *unit)).collect()
+            seen.map(|unit| (unit.id, told(unit))).collect()
         }
     }
 
+    /// What an observer is told of `unit`: not its orders.
+    fn told(unit: &Unit) -> Unit {
+        Unit { order: Order::Idle, ..*unit }
+    }
+
     fn fighter(id: u64, owner: PlayerId, x: i32, y: i32) -> Unit {
-        Unit {
-            id: UnitId(id),
-            type_id: FIGHTER,
-            owner,
-            hops: 0,
-            position: Position { x, y },
-            course: Course::STANDING,
-            heading: 0,
-            health: 1,
-            state: UnitState(0),
-            order: Order::Idle,
-        }
+        Unit { health: 1, ..Unit::new(UnitId(id), FIGHTER, owner, Position { x, y }) }
     }
 
     const NEAR: i32 = 200 << 10;

@@ -160,21 +160,11 @@ pub fn steps_between(from: u64, to: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::base::{PlayerId, Position};
-    use crate::sim::{Course, Order, UnitState, UnitTypeId};
+    use crate::sim::{Course, UnitState, UnitTypeId};
 
     fn moving(id: u64, vx: i32, steps: u16) -> Unit {
-        let mut unit = Unit {
-            id: UnitId(id),
-            type_id: UnitTypeId(1),
-            owner: PlayerId(7),
-            hops: 0,
-            position: Position { x: 1_000, y: 2_000 },
-            course: Course::STANDING,
-            heading: 0,
-            health: u16::MAX,
-            state: UnitState(0),
-            order: Order::Idle,
-        };
+        let mut unit =
+            Unit::new(UnitId(id), UnitTypeId(1), PlayerId(7), Position { x: 1_000, y: 2_000 });
         unit.steer(Course { velocity: (vx, 0), remaining: steps });
         unit
     }
@@ -258,6 +248,6 @@ mod tests {
         let newer = Unit { hops: 3, ..moving(1, 0, 0) };
         view.handle_keyframe(&keyframe(10, &[newer]));
         view.handle_delta(12, &delta(2, &[Unit { hops: 2, health: 1, ..newer }], &[]));
-        assert_eq!(view.unit(UnitId(1)), Some(&newer));
+        assert_eq!(view.unit(UnitId(1)).map(convert::record), Some(convert::record(&newer)));
     }
 }

@@ -70,8 +70,8 @@ impl Eye {
 mod tests {
     use super::*;
     use crate::base::{Position, SectorId, UnitId};
+    use crate::sim::Changes;
     use crate::sim::rules::sample::{FIGHTER, TURRET, rules};
-    use crate::sim::{Changes, Course, Order, UnitState};
 
     const ANNA: PlayerId = PlayerId(1);
     const BEN: PlayerId = PlayerId(2);
@@ -80,16 +80,8 @@ mod tests {
     fn unit(id: u64, owner: PlayerId, type_id: UnitTypeId, (x, y): (i32, i32)) -> Unit {
         let middle = |cell: i32| (cell << 17) + (1 << 16);
         Unit {
-            id: UnitId(id),
-            type_id,
-            owner,
-            hops: 0,
-            position: Position { x: middle(x), y: middle(y) },
-            course: Course::STANDING,
-            heading: 0,
             health: 1,
-            state: UnitState(0),
-            order: Order::Idle,
+            ..Unit::new(UnitId(id), type_id, owner, Position { x: middle(x), y: middle(y) })
         }
     }
 

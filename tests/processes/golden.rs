@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use starmesh::entity::golden::{self, Golden};
+use starmesh::sim::LOGIC_VERSION;
 use starmesh::sim::golden::HASH;
 
 fn played_by(binary: &str) -> String {
@@ -18,7 +19,9 @@ fn debug_and_release_builds_play_to_the_golden_hash() {
     let release = std::env::var("STARMESH_RELEASE_BIN").ok();
     let this = env!("CARGO_BIN_EXE_starmesh").to_owned();
     let Golden { sector, ledger } = golden::check(golden::STORED).unwrap();
-    let expected = format!("{HASH}, logic version 1\njournals: sector {sector}, ledger {ledger}\n");
+    let expected = format!(
+        "{HASH}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n"
+    );
     for binary in [Some(this), release].into_iter().flatten() {
         assert_eq!(played_by(&binary), expected, "{binary}");
     }

@@ -39,7 +39,7 @@ pub fn move_order(
 ) -> PlayerCommand {
     let target = Target { sector, position: CompressedPosition { x: 1 << 30, y: 1 << 30 } };
     let units = UnitIds::new(vec![unit]).unwrap();
-    PlayerCommand { player, session, sequence, command: Command::Move { units, target } }
+    PlayerCommand { player, session, sequence, command: Command::go(units, target) }
 }
 
 /// A connection that keeps all it is told.

@@ -18,7 +18,7 @@ use starmesh::protocol::{
     Answer, ClientFrame, CodecKind, FINGERPRINT, Place, ServerFrame, ServerMessage,
 };
 use starmesh::sim::rules::{Rules, sample};
-use starmesh::sim::{Changes, Course, Order, SectorState, Unit, UnitState};
+use starmesh::sim::{Changes, Galaxy, SectorState, Surroundings, Unit};
 use starmesh::swarm::{Report, Scenario, Stats, SwarmConfig, run};
 use starmesh::view::convert;
 use starmesh::view::observer::{Observer, Update};
@@ -47,10 +47,15 @@ enum Lie {
 struct World {
     lie: Lie,
     rules: Rules,
+    galaxy: Galaxy,
     state: SectorState,
     tick: u64,
     changes: Changes,
     players: u64,
+}
+
+fn surroundings<'a>(rules: &'a Rules, galaxy: &'a Galaxy, step: u64) -> Surroundings<'a> {
+    Surroundings { rules, galaxy, open: &|_| false, step }
 }
 
 impl World {
@@ -58,18 +63,12 @@ impl World {
         self.players += 1;
         let player = PlayerId(self.players);
         for n in 0..3 {
-            let unit = Unit {
-                id: UnitId(self.players * 10 + n),
-                type_id: sample::FIGHTER,
-                owner: player,
-                hops: 0,
-                position: Position { x: 500_000, y: 500_000 },
-                course: Course::STANDING,
-                heading: 0,
-                health: u16::MAX,
-                state: UnitState(0),
-                order: Order::Idle,
-            };
+            let unit = Unit::new(
+                UnitId(self.players * 10 + n),
+                sample::FIGHTER,
+                player,
+                Position { x: 500_000, y: 500_000 },
+            );
             self.state.insert(unit, &mut self.changes);
         }
         player
@@ -78,7 +77,8 @@ impl World {
     fn step(&mut self) -> Step {
         self.tick += 2;
         let mut changes = std::mem::take(&mut self.changes);
-        self.state.step(&mut changes);
+        let around = surroundings(&self.rules, &self.galaxy, self.tick / 2);
+        self.state.step(&around, &mut changes, &mut Vec::new());
         Step { tick: self.tick, state: self.state.clone(), changes, lie: self.lie }
     }
 
@@ -87,7 +87,8 @@ impl World {
         let acks = commands.iter().map(|command| {
             let order = convert::command(command).expect("decoded");
             let before = self.state.clone();
-            let result = self.state.apply_command(player, &order, &self.rules, &mut self.changes);
+            let around = surroundings(&self.rules, &self.galaxy, self.tick / 2);
+            let result = self.state.apply_command(player, &order, &around, &mut self.changes);
             if self.lie == Lie::Forgets {
                 self.state = before;
             }
@@ -145,6 +146,7 @@ async fn serve(lie: Lie) -> SocketAddr {
     let world = Arc::new(Mutex::new(World {
         lie,
         rules: sample::rules().expect("tested in sim"),
+        galaxy: Galaxy::new(1, Galaxy::SIDE).expect("in range"),
         state: SectorState::new(HERE),
         tick: 0,
         changes: Changes::default(),

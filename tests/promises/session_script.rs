@@ -13,7 +13,7 @@ use starmesh::gateway::session::{
     Verified,
 };
 use starmesh::protocol::{CodecKind, ServerFrame, ServerMessage};
-use starmesh::sim::{Accepted, Command};
+use starmesh::sim::{Accepted, Command, Instruction};
 use starmesh::view::observer::Update;
 
 pub const ME: PlayerId = PlayerId(7);
@@ -292,5 +292,10 @@ impl From<Item> for Read {
 /// The command that [`Script::hold`] gives.
 pub fn hold(sequence: u32) -> PlayerCommand {
     let units = starmesh::sim::UnitIds::new(vec![UnitId(1)]).expect("one unit");
-    PlayerCommand { player: ME, session: MY_SESSION, sequence, command: Command::Hold { units } }
+    PlayerCommand {
+        player: ME,
+        session: MY_SESSION,
+        sequence,
+        command: Command::new(units, Instruction::Hold),
+    }
 }

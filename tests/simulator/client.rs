@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, Tick, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::effect::{Connected, SectorPresence};
-use starmesh::sim::{Command, Target, UnitIds};
+use starmesh::sim::{Command, Instruction, Target, UnitIds};
 use starmesh::view::place::{Applied, PlaceView};
 
 use crate::gateway::{Request, ToClient};
@@ -200,14 +200,12 @@ impl Client {
         ids.extend(out.random.pick(&seen).copied().filter(|id| *id != ids[0]));
         let units = UnitIds::new(ids).ok()?;
         Some(match out.random.below(10) {
-            0 => Command::Stop { units },
-            1 => Command::Hold { units },
+            0 => Command::new(units, Instruction::Stop),
+            1 => Command::new(units, Instruction::Hold),
             _ => {
                 let (x, y) = (out.random.number() as u32, out.random.number() as u32);
-                Command::Move {
-                    units,
-                    target: Target { sector, position: CompressedPosition { x, y } },
-                }
+                let target = Target { sector, position: CompressedPosition { x, y } };
+                Command::go(units, target)
             }
         })
     }

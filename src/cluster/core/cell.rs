@@ -315,7 +315,7 @@ mod tests {
     use crate::base::UnitId;
     use crate::entity::World;
     use crate::sim::rules::sample;
-    use crate::sim::{Command, Galaxy, UnitIds};
+    use crate::sim::{Command, Galaxy, Instruction, UnitIds};
 
     fn cell() -> Cell {
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
@@ -329,7 +329,8 @@ mod tests {
     fn command(sequence: u32) -> PlayerCommand {
         let units = UnitIds::new(vec![UnitId(1)]).unwrap();
         let (player, session) = (PlayerId(1), SessionId(1));
-        PlayerCommand { player, session, sequence, command: Command::Stop { units } }
+        let command = Command::new(units, Instruction::Stop);
+        PlayerCommand { player, session, sequence, command }
     }
 
     fn admit(cell: &mut Cell, sequence: u32) -> Door {

@@ -9,7 +9,7 @@ use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Claim, Connect, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
 use crate::sim::rules::sample::{FIGHTER, FREIGHTER};
-use crate::sim::{Command, UnitIds};
+use crate::sim::{Command, Instruction, UnitIds};
 
 const MINUTE: u64 = 60_000;
 
@@ -101,5 +101,5 @@ fn presence(player: u64, sector: SectorId, counts: Counts, as_of: u64) -> Body {
 fn stop(player: PlayerId, session: SessionId) -> PlayerCommand {
     // One id, from 1 on.
     let units = UnitIds::new(vec![UnitId(1)]).expect("well formed");
-    PlayerCommand { player, session, sequence: 1, command: Command::Stop { units } }
+    PlayerCommand { player, session, sequence: 1, command: Command::new(units, Instruction::Stop) }
 }

@@ -11,7 +11,7 @@ use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Claim, Connect, Input, Left};
 use crate::entity::message::{Answer, Body, Notice, Request};
 use crate::sim::rules::sample::{FIGHTER, FREIGHTER};
-use crate::sim::{Command, Target, UnitIds};
+use crate::sim::{Command, Instruction, Target, UnitIds};
 
 const LEDGER: EntityKey = EntityKey::Ledger(0);
 const MINUTE: u64 = 60_000;
@@ -48,17 +48,17 @@ fn command(play: &mut Play<'_>, here: SectorId) {
         6,
         1_600,
         vec![
-            of_player(1, 1, Command::Move { units: units(&[1, 2]), target }),
-            of_player(1, 2, Command::Hold { units: units(&[3]) }),
+            of_player(1, 1, Command::go(units(&[1, 2]), target)),
+            of_player(1, 2, Command::new(units(&[3]), Instruction::Hold)),
             // Again: answered as before.
-            of_player(1, 1, Command::Move { units: units(&[1, 2]), target }),
+            of_player(1, 1, Command::go(units(&[1, 2]), target)),
             // Refused: nobody's unit.
-            of_player(1, 4, Command::Move { units: units(&[77]), target: to(1, 1) }),
+            of_player(1, 4, Command::go(units(&[77]), to(1, 1))),
             // Overtaken.
-            of_player(1, 3, Command::Stop { units: units(&[2]) }),
+            of_player(1, 3, Command::new(units(&[2]), Instruction::Stop)),
         ],
     );
-    play.record(21, 3_100, vec![of_player(1, 5, Command::Stop { units: units(&[1]) })]);
+    play.record(21, 3_100, vec![of_player(1, 5, Command::new(units(&[1]), Instruction::Stop))]);
     let hash = play.hash(50);
     play.record(51, 6_050, vec![hash]);
 }
@@ -95,8 +95,8 @@ fn strangers(play: &mut Play<'_>, here: SectorId) {
             play.message(LEDGER, 4, 1, answer(Answer::Done)),
             Input::Connect(Connect { player, connection, resume: None }),
             Input::Left(Left { player, session, connection }),
-            of_player(2, 1, Command::Hold { units: units(&[1]) }),
-            of_player(1, 6, Command::Hold { units: units(&[2]) }),
+            of_player(2, 1, Command::new(units(&[1]), Instruction::Hold)),
+            of_player(1, 6, Command::new(units(&[2]), Instruction::Hold)),
         ],
     );
 }

@@ -11,7 +11,7 @@ use crate::base::{Position, StateHash};
 use crate::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use crate::entity::input::{Claim, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
-use crate::sim::{Accepted, Command, Rules, Unit};
+use crate::sim::{Accepted, Command, Recipients, Rules, Unit};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -164,12 +164,13 @@ fn of_command(command: &PlayerCommand, answer: Option<&CommandAnswer>) -> Event 
 }
 
 fn order(command: &Command) -> Order {
-    let units = command.units().iter().map(|id| id.0).collect();
-    let (order, target) = match command {
-        Command::Move { target, .. } => ("move", target.position.locate(target.sector)),
-        Command::Stop { .. } => ("stop", None),
-        Command::Hold { .. } => ("hold", None),
+    let units = match &command.to {
+        Recipients::Units(units) => units.iter().map(|id| id.0).collect(),
+        Recipients::Fleet(_) => Vec::new(),
     };
+    let order = command.what.code();
+    let target = command.what.target();
+    let target = target.and_then(|target| target.position.locate(target.sector));
     let place = |(sector, Position { x, y }): (crate::base::SectorId, Position)| Place {
         sector: sector.to_string(),
         x,

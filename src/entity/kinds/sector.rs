@@ -14,7 +14,7 @@ use crate::entity::commands::{CommandResult, PlayerCommand};
 use crate::entity::context::Context;
 use crate::entity::message::{Answer, Counts, Notice};
 use crate::entity::world::World;
-use crate::sim::{Changes, SectorState};
+use crate::sim::{Changes, Command, Instruction, Refusal, Refused, SectorState, Surroundings};
 
 /// A sector steps at even ticks of its own: every 200 ms.
 pub const TICKS_PER_STEP: u64 = 2;
@@ -28,6 +28,12 @@ pub struct Sector {
     /// place has one update per step. Not state: whoever loads the sector
     /// begins with a keyframe.
     unshown: Changes,
+}
+
+/// What the sector sees of the world around it.
+fn surroundings<'a>(ctx: &Context<'a>) -> Surroundings<'a> {
+    let (rules, galaxy) = (&ctx.world.rules, &ctx.world.galaxy);
+    Surroundings { rules, galaxy, open: &|_| false, step: ctx.tick().0 / TICKS_PER_STEP }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +67,7 @@ impl Sector {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        !self.state.is_moving() && self.unshown.is_predictable()
+        self.state.is_idle() && self.unshown.is_predictable()
     }
 
     pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
@@ -69,7 +75,10 @@ impl Sector {
             return;
         }
         let mut changes = std::mem::take(&mut self.unshown);
-        self.state.step(&mut changes);
+        // The seam for transfers: with every border closed nobody leaves.
+        let mut leaving = Vec::new();
+        self.state.step(&surroundings(ctx), &mut changes, &mut leaving);
+        debug_assert!(leaving.is_empty(), "a unit left and nobody took it");
         if !changes.is_predictable() {
             ctx.show(changes);
         }
@@ -81,10 +90,22 @@ impl Sector {
         command: &PlayerCommand,
     ) -> CommandResult {
         let PlayerCommand { player, command, .. } = command;
-        match self.state.apply_command(*player, command, &ctx.world.rules, &mut self.unshown) {
+        // The seam for transfers: until there are some, nobody sets out.
+        if let Err(rule) = self.stays(command) {
+            return CommandResult::Refused(Refused { rule, unit: None });
+        }
+        match self.state.apply_command(*player, command, &surroundings(ctx), &mut self.unshown) {
             Ok(accepted) => CommandResult::Done(accepted),
             Err(refused) => CommandResult::Refused(refused),
         }
+    }
+
+    fn stays(&self, command: &Command) -> Result<(), Refusal> {
+        let located = command.what.target().map(|target| target.position.locate(target.sector));
+        let sector = located.flatten().map(|(sector, _)| sector);
+        let warps = matches!(command.what, Instruction::Warp { .. });
+        let leaves = warps || sector.is_some_and(|sector| sector != self.state.sector());
+        if leaves { Err(Refusal::OutsideSector) } else { Ok(()) }
     }
 
     pub(super) fn found(

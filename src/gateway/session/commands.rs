@@ -146,7 +146,7 @@ impl CommandTable {
 mod tests {
     use super::*;
     use crate::base::{PlayerId, SectorId, SessionId, UnitId};
-    use crate::sim::{Command, UnitIds};
+    use crate::sim::{Command, Instruction, UnitIds};
 
     const MAX: usize = 32;
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn command(sequence: u32) -> PlayerCommand {
         let units = UnitIds::new(vec![UnitId(1)]).unwrap();
-        let command = Command::Stop { units };
+        let command = Command::new(units, Instruction::Stop);
         PlayerCommand { player: PlayerId(1), session: SessionId(1), sequence, command }
     }
 

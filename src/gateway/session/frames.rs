@@ -270,8 +270,8 @@ fn unknown_handle() -> Answer {
 }
 
 fn class_of(command: &sim::Command) -> CommandClass {
-    match command {
-        sim::Command::Move { .. } => CommandClass::Move,
-        sim::Command::Stop { .. } | sim::Command::Hold { .. } => CommandClass::Other,
+    match command.what.target() {
+        Some(_) => CommandClass::Move,
+        None => CommandClass::Other,
     }
 }

@@ -2,12 +2,35 @@
 //! it. Never checks the shape of a command (`UnitIds::new` did). Invariant: a
 //! refused command changed nothing.
 
+use std::collections::VecDeque;
+
 use super::SectorState;
-use crate::base::{PlayerId, Position, UnitId};
+use super::formation::spots;
+use super::steering::begin;
+use crate::base::fixed::length_ceil;
+use crate::base::{FleetId, GalaxyPosition, PlayerId, UnitId};
+use crate::sim::travel::{QUEUE_MAX, WARP_WAIT};
 use crate::sim::{
-    Accepted, Changes, Command, Course, Order, Refusal, Refused, Rules, Target, Unit, UnitIds,
-    UnitState,
+    Accepted, Changes, Command, Instruction, Order, Recipients, Refusal, Refused, Speed,
+    Surroundings, Target, Unit, UnitState,
 };
+
+/// Steps in an hour: no order leads farther than a unit flies in that time.
+const REACH_STEPS: u64 = 3_600 * 5;
+
+/// What a command makes of one unit.
+struct Planned {
+    at: usize,
+    unit: Unit,
+    waits: Waits,
+}
+
+/// What becomes of a unit's queue.
+enum Waits {
+    AsBefore,
+    Nothing,
+    Also(Order),
+}
 
 impl SectorState {
     /// Applies `player`'s command to all units it names, or to none.
@@ -19,78 +42,165 @@ impl SectorState {
         &mut self,
         player: PlayerId,
         command: &Command,
-        rules: &Rules,
+        around: &Surroundings<'_>,
         changes: &mut Changes,
     ) -> Result<Accepted, Refused> {
-        let planned = self.plan(player, command, rules)?;
-        for (at, unit) in planned {
+        let planned = self.plan(player, command, around)?;
+        // At least one, or `plan` had refused.
+        let first = planned.first().map(|first| first.unit.id).unwrap_or_default();
+        for Planned { at, unit, waits } in planned {
             if self.units[at] != unit {
                 changes.changed.insert(unit.id);
                 self.units[at] = unit;
+                self.quiet = 0;
+            }
+            match waits {
+                Waits::AsBefore => {}
+                Waits::Nothing => drop(self.queues.remove(&unit.id)),
+                Waits::Also(order) => {
+                    self.queues.entry(unit.id).or_default().push_back(order);
+                    self.quiet = 0;
+                }
             }
         }
-        self.accepted(command.units().first())
+        self.accepted(first)
     }
 
-    /// The units as they will be, with their places in the list.
+    /// What the command makes of each unit, in the command's order.
     fn plan(
         &self,
         player: PlayerId,
         command: &Command,
-        rules: &Rules,
-    ) -> Result<Vec<(usize, Unit)>, Refused> {
-        let ordered = |unit: &Unit| match *command {
-            Command::Move { target, .. } => self.moved(unit, target, rules),
-            Command::Stop { .. } => Ok(standing(unit, Order::Idle)),
-            Command::Hold { .. } => Ok(standing(unit, Order::Hold)),
-        };
-        let units = self.addressed(player, command.units());
-        units
-            .map(|found| {
-                let (at, unit) = found?;
-                let refused = |rule| Refused { rule, unit: Some(unit.id) };
-                Ok((at, ordered(unit).map_err(refused)?))
-            })
-            .collect()
-    }
-
-    /// The units that `player` names and may command.
-    fn addressed(
-        &self,
-        player: PlayerId,
-        units: &UnitIds,
-    ) -> impl Iterator<Item = Result<(usize, &Unit), Refused>> {
-        units.iter().map(move |id| {
-            let refused = |rule| Refused { rule, unit: Some(id) };
-            let at = self.find(id).map_err(|_| refused(Refusal::UnknownUnit))?;
-            let unit = &self.units[at];
-            if unit.owner != player {
-                return Err(refused(Refusal::NotYourUnit));
-            }
-            if unit.state.has(UnitState::IN_TRANSIT) {
-                return Err(refused(Refusal::InTransit));
-            }
-            Ok((at, unit))
-        })
-    }
-
-    fn moved(&self, unit: &Unit, target: Target, rules: &Rules) -> Result<Unit, Refusal> {
-        let kind = rules.unit_type(unit.type_id).ok_or(Refusal::UnknownType)?;
-        let speed = kind.speed.ok_or(Refusal::Immobile)?;
-        let target = self.place(target)?;
-        let mut moved = *unit;
-        moved.steer(Course::to(unit.position, target, speed));
-        moved.order = if moved.course.is_moving() { Order::Move { target } } else { Order::Idle };
-        Ok(moved)
-    }
-
-    /// The place in this sector that is meant.
-    fn place(&self, target: Target) -> Result<Position, Refusal> {
-        match target.position.locate(target.sector) {
-            Some((sector, position)) if sector == self.sector => Ok(position),
-            Some(_) => Err(Refusal::OutsideSector),
-            None => Err(Refusal::OutsideGalaxy),
+        around: &Surroundings<'_>,
+    ) -> Result<Vec<Planned>, Refused> {
+        if command.queue && !can_wait(command.what) {
+            return Err(Refused { rule: Refusal::CannotWait, unit: None });
         }
+        let addressed = self.addressed(player, &command.to)?;
+        for at in &addressed {
+            let unit = &self.units[*at];
+            self.check(unit, command, around).map_err(|rule| refused(unit, rule))?;
+        }
+        let targets = self.targets(&addressed, command.what, around)?;
+        let slowest = match command.to {
+            Recipients::Units(_) => None,
+            Recipients::Fleet(_) => {
+                addressed.iter().filter_map(|at| self.cruise(*at, around)).min()
+            }
+        };
+        let planned = addressed.iter().zip(targets).map(|(at, target)| {
+            let speed = slowest.or_else(|| self.cruise(*at, around));
+            self.planned(*at, command, target, speed)
+        });
+        Ok(planned.collect())
+    }
+
+    /// Where in the list the units are that `player` names and may command.
+    fn addressed(&self, player: PlayerId, to: &Recipients) -> Result<Vec<usize>, Refused> {
+        match to {
+            Recipients::Units(units) => units.iter().map(|id| self.own(player, id)).collect(),
+            Recipients::Fleet(fleet) => {
+                let is_of = |unit: &Unit| unit.owner == player && unit.fleet == *fleet;
+                let all = self.units.iter().enumerate();
+                let found: Vec<usize> =
+                    all.filter(|(_, unit)| is_of(unit)).map(|(at, _)| at).collect();
+                if found.is_empty() || *fleet == FleetId(0) {
+                    return Err(Refused { rule: Refusal::NoSuchFleet, unit: None });
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    fn own(&self, player: PlayerId, id: UnitId) -> Result<usize, Refused> {
+        let refused = |rule| Refused { rule, unit: Some(id) };
+        let at = self.find(id).map_err(|_| refused(Refusal::UnknownUnit))?;
+        if self.units[at].owner != player {
+            return Err(refused(Refusal::NotYourUnit));
+        }
+        Ok(at)
+    }
+
+    /// Whether `unit` takes the command.
+    fn check(
+        &self,
+        unit: &Unit,
+        command: &Command,
+        around: &Surroundings<'_>,
+    ) -> Result<(), Refusal> {
+        if unit.state.has(UnitState::IN_TRANSIT) {
+            return Err(Refusal::InTransit);
+        }
+        if self.sector.scale > 0 && !command.queue {
+            return Err(Refusal::InWarp);
+        }
+        if command.queue && self.queues.get(&unit.id).map_or(0, VecDeque::len) >= QUEUE_MAX {
+            return Err(Refusal::QueueFull);
+        }
+        let Some(target) = command.what.target() else { return Ok(()) };
+        let kind = around.rules.unit_type(unit.type_id).ok_or(Refusal::UnknownType)?;
+        let cruise = kind.speed.ok_or(Refusal::Immobile)?;
+        let speed = match command.what {
+            Instruction::Warp { .. } => Speed::WARP,
+            _ => cruise,
+        };
+        let (sector, position) = target.locate(around.galaxy)?;
+        let (x, y) = GalaxyPosition::of(sector, position).from_origin(self.sector);
+        let (dx, dy) = (x - i64::from(unit.position.x), y - i64::from(unit.position.y));
+        if length_ceil(dx, dy) > u64::from(speed.steps()) * REACH_STEPS {
+            return Err(Refusal::OutOfReach);
+        }
+        Ok(())
+    }
+
+    /// A spot around the target for each unit, by ids: distinct, so that they
+    /// stand apart; `None` for each when there is no target.
+    fn targets(
+        &self,
+        addressed: &[usize],
+        what: Instruction,
+        around: &Surroundings<'_>,
+    ) -> Result<Vec<Option<GalaxyPosition>>, Refused> {
+        let Some(target) = what.target() else { return Ok(vec![None; addressed.len()]) };
+        let middle = self.place(target, around)?;
+        let mut by_id: Vec<usize> = (0..addressed.len()).collect();
+        by_id.sort_unstable_by_key(|n| addressed[*n]);
+        let mut targets = vec![Some(middle); addressed.len()];
+        for (n, spot) in by_id.into_iter().zip(spots(middle, around.galaxy, addressed.len())) {
+            targets[n] = Some(spot);
+        }
+        Ok(targets)
+    }
+
+    fn place(&self, target: Target, around: &Surroundings<'_>) -> Result<GalaxyPosition, Refused> {
+        let located = target.locate(around.galaxy);
+        let (sector, position) = located.map_err(|rule| Refused { rule, unit: None })?;
+        Ok(GalaxyPosition::of(sector, position))
+    }
+
+    fn cruise(&self, at: usize, around: &Surroundings<'_>) -> Option<Speed> {
+        around.rules.unit_type(self.units[at].type_id)?.speed
+    }
+
+    fn planned(
+        &self,
+        at: usize,
+        command: &Command,
+        target: Option<GalaxyPosition>,
+        speed: Option<Speed>,
+    ) -> Planned {
+        let mut unit = self.units[at];
+        if let Instruction::Join { fleet } = command.what {
+            unit.fleet = fleet;
+            return Planned { at, unit, waits: Waits::AsBefore };
+        }
+        let order = order(command.what, target);
+        if command.queue {
+            return Planned { at, unit, waits: Waits::Also(order) };
+        }
+        unit.speed = speed.unwrap_or(unit.speed);
+        begin(&mut unit, order, self.sector);
+        Planned { at, unit, waits: Waits::Nothing }
     }
 
     fn accepted(&self, id: UnitId) -> Result<Accepted, Refused> {
@@ -106,67 +216,218 @@ impl SectorState {
     }
 }
 
-fn standing(unit: &Unit, order: Order) -> Unit {
-    let mut stands = *unit;
-    stands.steer(Course::STANDING);
-    stands.order = order;
-    stands
+fn refused(unit: &Unit, rule: Refusal) -> Refused {
+    Refused { rule, unit: Some(unit.id) }
+}
+
+/// Whether it makes sense behind other orders.
+fn can_wait(what: Instruction) -> bool {
+    !matches!(what, Instruction::Stop | Instruction::Join { .. })
+}
+
+fn order(what: Instruction, target: Option<GalaxyPosition>) -> Order {
+    let to = target.unwrap_or_default();
+    match what {
+        Instruction::Move { .. } => Order::Move { to },
+        Instruction::AttackMove { .. } => Order::AttackMove { to },
+        // Where from is known when it begins.
+        Instruction::Patrol { .. } => Order::Patrol { from: to, to },
+        Instruction::Warp { .. } => Order::Warp { to, wait: WARP_WAIT },
+        Instruction::Hold => Order::Hold,
+        Instruction::Stop | Instruction::Join { .. } => Order::Idle,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::scenes::{
-        ANNA, BEN, HERE, apply, bytes, go, place, rules, two_players, units,
+        ANNA, BEN, HERE, World, apply, bytes, go, order, place, settle, step, two_players, units,
     };
     use super::*;
-    use crate::base::SectorId;
+    use crate::base::{Position, SectorId};
+    use crate::sim::Galaxy;
     use crate::sim::rules::sample::TURRET;
 
     /// The rule that refuses `command` of Anna, and the unit; nothing changes.
     fn refused(sector: &SectorState, command: &Command) -> (Refusal, u64) {
         let (mut after, mut changes) = (sector.clone(), Changes::default());
-        let refused = after.apply_command(ANNA, command, &rules(), &mut changes).unwrap_err();
+        let world = World::new();
+        let refused = after.apply_command(ANNA, command, &world.around(0), &mut changes);
+        let refused = refused.unwrap_err();
         assert_eq!(bytes(&after), bytes(sector));
         assert_eq!(changes, Changes::default());
-        (refused.rule, refused.unit.unwrap().0)
+        (refused.rule, refused.unit.map_or(0, |id| id.0))
+    }
+
+    fn there(x: i32, y: i32) -> GalaxyPosition {
+        GalaxyPosition::of(HERE, Position { x, y })
+    }
+
+    fn ordered(sector: &SectorState, id: u64) -> Order {
+        sector.unit(UnitId(id)).unwrap().order
     }
 
     #[test]
     fn moves_all_units_named_and_tells_of_the_first() {
-        let (mut sector, mut changes) = (two_players(), Changes::default());
+        let (mut sector, mut changes, world) = (two_players(), Changes::default(), World::new());
         let command = go(&[3, 1], 900_000, 100_000);
-        let accepted = sector.apply_command(ANNA, &command, &rules(), &mut changes).unwrap();
+        let done = sector.apply_command(ANNA, &command, &world.around(0), &mut changes);
+        let accepted = done.unwrap();
         assert_eq!(changes.changed.iter().copied().collect::<Vec<_>>(), [UnitId(1), UnitId(3)]);
         let third = sector.unit(UnitId(3)).unwrap();
         assert_eq!((accepted.unit, accepted.position), (UnitId(3), third.position));
         assert_eq!(accepted.steps, third.course.remaining);
-        let target = Position { x: 900_000, y: 100_000 };
-        assert_eq!(third.order, Order::Move { target });
+        assert_eq!(ordered(&sector, 1), Order::Move { to: there(900_000, 100_000) });
         assert!(!sector.unit(UnitId(2)).unwrap().course.is_moving());
+    }
+
+    #[test]
+    fn units_of_one_command_get_spots_of_their_own_by_ids() {
+        let (mut one, mut other) = (two_players(), two_players());
+        apply(&mut one, ANNA, &go(&[1, 2, 3, 4], 300_000, 300_000)).unwrap();
+        apply(&mut other, ANNA, &go(&[4, 2, 1, 3], 300_000, 300_000)).unwrap();
+        assert_eq!(one, other);
+        settle(&mut one);
+        let mut places: Vec<Position> = one.units()[..4].iter().map(|u| u.position).collect();
+        places.sort_unstable_by_key(|p| (p.x, p.y));
+        for (n, a) in places.iter().enumerate() {
+            for b in &places[n + 1..] {
+                let apart = a.x.abs_diff(b.x).max(a.y.abs_diff(b.y));
+                assert!(apart > 15_000, "{places:?}");
+            }
+        }
     }
 
     #[test]
     fn stop_ends_the_order_and_hold_replaces_it() {
         let mut sector = two_players();
         apply(&mut sector, ANNA, &go(&[1, 2], 0, 0)).unwrap();
-        sector.step(&mut Changes::default());
-        apply(&mut sector, ANNA, &Command::Stop { units: units(&[1]) }).unwrap();
-        let held = apply(&mut sector, ANNA, &Command::Hold { units: units(&[2]) }).unwrap();
-        let order = |id| sector.unit(UnitId(id)).unwrap().order;
-        assert_eq!((order(1), order(2)), (Order::Idle, Order::Hold));
-        assert_eq!((held.arrival, held.steps), (held.position, 0));
-        assert!(!sector.is_moving());
+        step(&mut sector, 0);
+        apply(&mut sector, ANNA, &order(&[1], Instruction::Stop)).unwrap();
+        let held = apply(&mut sector, ANNA, &order(&[2], Instruction::Hold)).unwrap();
+        assert_eq!((ordered(&sector, 1), ordered(&sector, 2)), (Order::Idle, Order::Hold));
+        assert_eq!(held.steps, 1);
+        step(&mut sector, 1);
+        assert_eq!(sector.unit(UnitId(2)).unwrap().position, held.arrival);
+        assert!(sector.units().iter().all(|unit| !unit.course.is_moving()));
     }
 
     #[test]
     fn a_command_without_effect_changes_nothing_and_is_accepted() {
-        let (mut sector, mut changes) = (two_players(), Changes::default());
+        let (mut sector, mut changes, world) = (two_players(), Changes::default(), World::new());
+        // The first order also gives a unit its speed.
+        apply(&mut sector, ANNA, &order(&[1, 5], Instruction::Stop)).unwrap();
+        let before = bytes(&sector);
         let here = sector.unit(UnitId(1)).unwrap().position;
-        for command in [Command::Stop { units: units(&[1, 5]) }, go(&[1], here.x, here.y)] {
-            sector.apply_command(ANNA, &command, &rules(), &mut changes).unwrap();
+        for command in [order(&[1, 5], Instruction::Stop), go(&[1], here.x, here.y)] {
+            sector.apply_command(ANNA, &command, &world.around(0), &mut changes).unwrap();
         }
-        assert_eq!(bytes(&sector), bytes(&two_players()));
+        assert_eq!(bytes(&sector), before);
         assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn orders_that_wait_follow_each_other() {
+        let mut sector = two_players();
+        let wait = |what| Command { queue: true, ..order(&[1], what) };
+        let target = |x, y| place(HERE, x, y);
+        apply(&mut sector, ANNA, &go(&[1], 510_000, 510_000)).unwrap();
+        let then = Instruction::AttackMove { target: target(530_000, 530_000) };
+        apply(&mut sector, ANNA, &wait(then)).unwrap();
+        apply(&mut sector, ANNA, &wait(Instruction::Hold)).unwrap();
+        assert_eq!(sector.queue(UnitId(1)).count(), 2);
+        settle(&mut sector);
+        let unit = sector.unit(UnitId(1)).unwrap();
+        assert_eq!(unit.order, Order::Hold);
+        assert!(unit.position.x.abs_diff(530_000) < 1_000);
+        // A unit that stands begins at once, and an order that does not wait
+        // ends those that do.
+        apply(&mut sector, ANNA, &wait(Instruction::Move { target: target(0, 0) })).unwrap();
+        apply(&mut sector, ANNA, &wait(Instruction::Move { target: target(9, 0) })).unwrap();
+        step(&mut sector, 0);
+        assert!(sector.unit(UnitId(1)).unwrap().course.is_moving());
+        apply(&mut sector, ANNA, &order(&[1], Instruction::Stop)).unwrap();
+        assert_eq!((ordered(&sector, 1), sector.queue(UnitId(1)).count()), (Order::Idle, 0));
+    }
+
+    #[test]
+    fn the_17th_order_that_waits_is_refused_for_all() {
+        let mut sector = two_players();
+        let target = place(HERE, 0, 0);
+        let wait =
+            |ids: &[u64]| Command { queue: true, ..order(ids, Instruction::Patrol { target }) };
+        for _ in 0..QUEUE_MAX {
+            apply(&mut sector, ANNA, &wait(&[2])).unwrap();
+        }
+        assert_eq!(refused(&sector, &wait(&[1, 2])), (Refusal::QueueFull, 2));
+        assert_eq!(sector.queue(UnitId(1)).count(), 0);
+    }
+
+    #[test]
+    fn stopping_and_joining_cannot_wait() {
+        for what in [Instruction::Stop, Instruction::Join { fleet: FleetId(1) }] {
+            let command = Command { queue: true, ..order(&[1], what) };
+            assert_eq!(refused(&two_players(), &command).0, Refusal::CannotWait);
+        }
+    }
+
+    #[test]
+    fn a_fleet_goes_as_fast_as_its_slowest_and_a_unit_as_fast_as_it_can() {
+        let mut sector = two_players();
+        let fleet = FleetId(9);
+        let command = Command { to: Recipients::Fleet(fleet), ..go(&[1], 300_000, 300_000) };
+        assert_eq!(refused(&sector, &command), (Refusal::NoSuchFleet, 0));
+        apply(&mut sector, ANNA, &order(&[1, 2, 4], Instruction::Join { fleet })).unwrap();
+        // Ben's fleet of the same number is another one.
+        apply(&mut sector, BEN, &order(&[6], Instruction::Join { fleet })).unwrap();
+        apply(&mut sector, ANNA, &command).unwrap();
+        let speed = |sector: &SectorState, id| sector.unit(UnitId(id)).unwrap().speed;
+        assert_eq!([1, 2, 4].map(|id| speed(&sector, id)), [Speed::MIN; 3]);
+        assert!([3, 6].iter().all(|id| ordered(&sector, *id) == Order::Idle));
+        apply(&mut sector, ANNA, &go(&[1], 300_000, 300_000)).unwrap();
+        assert_eq!(speed(&sector, 1).steps(), 12_582);
+    }
+
+    #[test]
+    fn a_patrol_goes_back_and_forth_until_another_order_waits() {
+        let mut sector = two_players();
+        let start = sector.unit(UnitId(1)).unwrap().position;
+        let target = place(HERE, 400_000, 400_000);
+        apply(&mut sector, ANNA, &order(&[1], Instruction::Patrol { target })).unwrap();
+        let mut turns = Vec::new();
+        for at in 0..300 {
+            let before = ordered(&sector, 1).target();
+            step(&mut sector, at);
+            if ordered(&sector, 1).target() != before {
+                turns.push(sector.unit(UnitId(1)).unwrap().position);
+            }
+        }
+        let near = |a: Position, b: Position| a.x.abs_diff(b.x).max(a.y.abs_diff(b.y)) < 1_000;
+        assert!(turns.len() > 4);
+        assert!(turns.iter().step_by(2).all(|p| near(*p, Position { x: 400_000, y: 400_000 })));
+        assert!(turns.iter().skip(1).step_by(2).all(|p| near(*p, start)));
+        let wait = Command { queue: true, ..order(&[1], Instruction::Hold) };
+        apply(&mut sector, ANNA, &wait).unwrap();
+        settle(&mut sector);
+        assert_eq!(ordered(&sector, 1), Order::Hold);
+    }
+
+    #[test]
+    fn an_attack_move_stands_while_there_is_combat() {
+        let mut sector = two_players();
+        let target = place(HERE, 900_000, 900_000);
+        apply(&mut sector, ANNA, &order(&[1], Instruction::AttackMove { target })).unwrap();
+        (0..10).for_each(|at| drop(step(&mut sector, at)));
+        let at = sector.find(UnitId(1)).unwrap();
+        sector.units[at].state = sector.units[at].state.set(UnitState::IN_COMBAT, true);
+        (10..16).for_each(|at| drop(step(&mut sector, at)));
+        let stands = sector.units[at];
+        assert!(!stands.course.is_moving());
+        (16..40).for_each(|at| drop(step(&mut sector, at)));
+        assert_eq!(sector.units[at], stands);
+        sector.units[at].state = UnitState::default();
+        settle(&mut sector);
+        assert!(sector.units[at].position.x > 890_000);
     }
 
     #[test]
@@ -184,7 +445,7 @@ mod tests {
     fn rejects_order_for_unit_in_transit() {
         let mut sector = two_players();
         sector.units[1].state = UnitState::IN_TRANSIT;
-        let stop = Command::Stop { units: units(&[1, 2]) };
+        let stop = order(&[1, 2], Instruction::Stop);
         assert_eq!(refused(&sector, &stop), (Refusal::InTransit, 2));
     }
 
@@ -203,26 +464,41 @@ mod tests {
     }
 
     #[test]
-    fn rejects_target_outside_the_units_sector() {
-        let next = SectorId { x: HERE.x + 1, ..HERE };
-        let command = Command::Move { units: units(&[1]), target: place(next, 5, 5) };
-        assert_eq!(refused(&two_players(), &command), (Refusal::OutsideSector, 1));
-        let nowhere = SectorId { x: i64::MAX, y: 0, scale: 9 };
-        let command = Command::Move { units: units(&[1]), target: place(nowhere, 5, 5) };
-        assert_eq!(refused(&two_players(), &command), (Refusal::OutsideGalaxy, 1));
+    fn rejects_targets_outside_the_galaxy_and_out_of_reach() {
+        let go = |sector| Command::go(units(&[1]), place(sector, 5, 5));
+        for (x, y, scale) in [(-1, 5, 0), (i64::from(Galaxy::SIDE), 0, 0), (i64::MAX, 0, 9)] {
+            let command = go(SectorId { x, y, scale });
+            assert_eq!(refused(&two_players(), &command), (Refusal::OutsideGalaxy, 1));
+        }
+        // 60 m/s for an hour is 216 km.
+        assert_eq!(
+            refused(&two_players(), &go(SectorId::tactical(224, 5))),
+            (Refusal::OutOfReach, 1)
+        );
+        assert!(apply(&mut two_players(), ANNA, &go(SectorId::tactical(220, 5))).is_ok());
+        let target = place(SectorId::tactical(224, 5), 0, 0);
+        let warp = order(&[1], Instruction::Warp { target });
+        assert!(apply(&mut two_players(), ANNA, &warp).is_ok());
+    }
+
+    #[test]
+    fn units_in_warp_take_only_orders_that_wait() {
+        let mut sector = two_players();
+        sector.sector = SectorId { x: 0, y: 0, scale: 4 };
+        assert_eq!(refused(&sector, &go(&[1], 0, 0)), (Refusal::InWarp, 1));
+        assert_eq!(refused(&sector, &order(&[1], Instruction::Stop)), (Refusal::InWarp, 1));
+        let wait = Command { queue: true, ..go(&[1], 0, 0) };
+        assert!(apply(&mut sector, ANNA, &wait).is_ok());
     }
 
     #[test]
     fn a_target_may_be_named_in_a_larger_sector() {
         let parent = HERE.parent().unwrap();
-        // (7, -3) is the right, upper quarter of (3, -2).
+        // (7, 5) is the right, upper quarter of (3, 2).
         let position = crate::base::CompressedPosition { x: 3 << 30, y: 3 << 30 };
         let target = Target { sector: parent, position };
-        let command = Command::Move { units: units(&[1]), target };
         let mut sector = two_players();
-        apply(&mut sector, ANNA, &command).unwrap();
-        let middle = Position { x: 1 << 19, y: 1 << 19 };
-        // It stood there already.
-        assert_eq!(sector.unit(UnitId(1)).unwrap().position, middle);
+        apply(&mut sector, ANNA, &Command::go(units(&[2]), target)).unwrap();
+        assert_eq!(ordered(&sector, 2), Order::Move { to: there(1 << 19, 1 << 19) });
     }
 }

@@ -5,14 +5,13 @@
 use std::collections::BTreeSet;
 
 use super::SectorState;
+use super::formation::{SPOT_STEPS, rings};
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{PlayerId, Position, UnitId};
-use crate::sim::{Changes, Course, Order, Unit, UnitState, UnitTypeId};
+use crate::sim::{Changes, Unit, UnitTypeId};
 
 /// Rings of spots around the one in the middle: 63 × 63 spots in all.
 const RINGS: i32 = 31;
-/// From spot to spot: 15.6 m.
-const SPOT_STEPS: i32 = 1 << 14;
 
 impl SectorState {
     /// Makes `player`'s first units here, each on a free spot near the middle,
@@ -26,39 +25,13 @@ impl SectorState {
         changes: &mut Changes,
     ) {
         let taken: BTreeSet<_> = self.units.iter().map(|unit| spot_of(unit.position)).collect();
-        let mut free = spots().filter(|spot| !taken.contains(spot));
+        let mut free = rings(RINGS).filter(|spot| !taken.contains(spot));
         let types = units.iter().flat_map(|(id, count)| (0..*count).map(|_| *id));
         for type_id in types {
             let spot = free.next().unwrap_or((0, 0));
-            self.insert(new_unit(next_id(), type_id, player, place_of(spot)), changes);
+            self.insert(Unit::new(next_id(), type_id, player, place_of(spot)), changes);
         }
     }
-}
-
-/// A unit as it is made: whole, standing, without an order.
-fn new_unit(id: UnitId, type_id: UnitTypeId, owner: PlayerId, position: Position) -> Unit {
-    Unit {
-        id,
-        type_id,
-        owner,
-        hops: 0,
-        position,
-        course: Course::STANDING,
-        heading: 0,
-        health: u16::MAX,
-        state: UnitState::default(),
-        order: Order::Idle,
-    }
-}
-
-/// All spots, as steps of a spot from the middle, nearest ring first.
-fn spots() -> impl Iterator<Item = (i32, i32)> {
-    (0..=RINGS).flat_map(|ring| {
-        let line = move || -ring..=ring;
-        line()
-            .flat_map(move |y| line().map(move |x| (x, y)))
-            .filter(move |(x, y)| x.abs().max(y.abs()) == ring)
-    })
 }
 
 fn place_of(spot: (i32, i32)) -> Position {
@@ -79,6 +52,7 @@ mod tests {
     use super::super::scenes::{ANNA, BEN, HERE};
     use super::*;
     use crate::sim::rules::sample::{FIGHTER, TURRET};
+    use crate::sim::{Order, UnitState};
 
     fn found(sector: &mut SectorState, player: PlayerId, count: u32) -> Changes {
         let mut last = sector.units().last().map_or(0, |unit| unit.id.0);
@@ -122,7 +96,7 @@ mod tests {
     #[test]
     fn a_unit_anywhere_on_a_spot_takes_it() {
         let mut sector = SectorState::new(HERE);
-        let mut stray = new_unit(UnitId(1), FIGHTER, BEN, place_of((0, 0)));
+        let mut stray = Unit::new(UnitId(1), FIGHTER, BEN, place_of((0, 0)));
         stray.position.x -= SPOT_STEPS / 2;
         sector.insert(stray, &mut Changes::default());
         found(&mut sector, ANNA, 0);
@@ -144,7 +118,7 @@ mod tests {
     fn units_far_outside_do_not_matter() {
         let mut sector = SectorState::new(HERE);
         let far = Position { x: i32::MAX, y: i32::MIN };
-        sector.insert(new_unit(UnitId(1), FIGHTER, BEN, far), &mut Changes::default());
+        sector.insert(Unit::new(UnitId(1), FIGHTER, BEN, far), &mut Changes::default());
         found(&mut sector, ANNA, 1);
         assert_eq!(sector.unit(UnitId(2)).unwrap().position, place_of((0, 0)));
     }

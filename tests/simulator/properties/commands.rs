@@ -9,13 +9,13 @@ use starmesh::entity::commands::{
     Admission, CommandAnswer, CommandResult, CommandRows, FORGET_MS, PlayerCommand, RESULTS_MAX,
 };
 use starmesh::sim::orders::{Refusal, Refused};
-use starmesh::sim::{Command, UnitIds};
+use starmesh::sim::{Command, Instruction, UnitIds};
 
 const HERE: EntityKey = EntityKey::Sector(SectorId { x: 3, y: 4, scale: 0 });
 
 fn command(player: u64, session: u64, sequence: u32) -> PlayerCommand {
     let units = UnitIds::new(vec![UnitId(1)]).expect("one unit");
-    let command = Command::Stop { units };
+    let command = Command::new(units, Instruction::Stop);
     PlayerCommand { player: PlayerId(player), session: SessionId(session), sequence, command }
 }
 
