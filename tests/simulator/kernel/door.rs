@@ -11,7 +11,7 @@ use starmesh::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
 use starmesh::entity::commit::{Group, Put, VALUE_BYTES_MAX};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::message::{Answer, Body};
-use starmesh::sim::{Command, UnitIds};
+use starmesh::sim::{Command, Instruction, UnitIds};
 use starmesh::store::memory::Memory;
 
 use super::Node;
@@ -40,7 +40,7 @@ fn an_input_that_is_too_long_is_refused_and_nothing_else_is_the_worse_for_it() {
     node.found(1);
     let units = UnitIds::new((0..40).map(|n| UnitId((1 << 50) + n)).collect()).unwrap();
     let mut long = Node::stop(1, 1);
-    long.command = Command::Stop { units };
+    long.command = Command::new(units, Instruction::Stop);
     let refused = node.table.admit(node.sector(1), long);
     assert_eq!(refused, Err(Unavailable::TooLong));
     node.command(1);

@@ -21,7 +21,7 @@ use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
-use starmesh::sim::{Command, Galaxy, UnitIds};
+use starmesh::sim::{Command, Galaxy, Instruction, UnitIds};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
@@ -131,7 +131,7 @@ impl Node {
         // Not more than a command may name.
         let units = UnitIds::new(vec![UnitId(1)]).expect("one unit");
         let (player, session) = (PlayerId(player), SessionId(1));
-        PlayerCommand { player, session, sequence, command: Command::Stop { units } }
+        PlayerCommand { player, session, sequence, command: Command::new(units, Instruction::Stop) }
     }
 
     /// What was answered to a command last.
