@@ -1,6 +1,7 @@
 //! Real processes: what only the binary itself can show.
 
 mod audit;
+mod clock;
 mod command_line;
 mod crash;
 mod demo;

@@ -1,8 +1,10 @@
-//! Owns the limits per address and per player of this gateway, with the clock.
+//! Owns the limits per address and per player of this gateway, with the clock:
+//! the steady one, so that nobody waits an hour because the wall clock was set
+//! back by one.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 use dashmap::DashMap;
@@ -38,6 +40,7 @@ pub struct Limits {
     requests: PerAddress,
     rates: CommandRates,
     players: DashMap<PlayerId, CommandLimits>,
+    started: Instant,
 }
 
 impl Limits {
@@ -61,6 +64,7 @@ impl Limits {
                 others: limits.others_per_minute.u64(),
             },
             players: DashMap::new(),
+            started: Instant::now(),
         }
     }
 
@@ -116,7 +120,7 @@ impl Limits {
     pub fn command(&self, player: PlayerId, class: CommandClass, n: u64) -> Result<(), Refusal> {
         let mut limits =
             self.players.entry(player).or_insert_with(|| CommandLimits::new(self.rates));
-        limits.admit(class, n, now())
+        limits.admit(class, n, self.now())
     }
 
     /// Forgets whoever did nothing within the longest window. Called once a
@@ -126,9 +130,13 @@ impl Limits {
             each.limiter.retain_recent();
             each.limiter.shrink_to_fit();
         }
-        let now = now();
+        let now = self.now();
         self.players.retain(|_, limits| !limits.is_idle(now));
         self.players.shrink_to_fit();
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     fn check(&self, limit: &PerAddress, client: IpAddr) -> Result<(), RetryAfter> {
@@ -137,11 +145,6 @@ impl Limits {
         }
         limit.check(client)
     }
-}
-
-fn now() -> Millis {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// One limit for each address.
