@@ -1,6 +1,7 @@
 //! Owns the log: lines for people, or JSON objects for machines, on standard
 //! error, so that standard output stays a command's own. Never logs a secret:
-//! passwords and tokens have types without a readable `Debug`.
+//! passwords and tokens have types without a readable `Debug`. A log that
+//! cannot be written, on a full disk say, is lost and stops nobody.
 
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -31,6 +32,11 @@ impl FromStr for LogLevel {
     }
 }
 
+/// What libraries log that nobody can act on: a line for every stranger who
+/// speaks no HTTP, and how their server starts. A directive for the same module
+/// in the settings comes after these, and counts.
+const QUIET: &str = "actix_http::h1::dispatcher=off,actix_server=warn";
+
 /// The log is set up already.
 #[derive(Debug, thiserror::Error)]
 #[error("the log of this process is set up already")]
@@ -41,9 +47,11 @@ pub struct SetUpTwice;
 /// # Errors
 /// When a log is set up already.
 pub fn init(format: LogFormat, level: &LogLevel) -> Result<(), SetUpTwice> {
-    let filter = EnvFilter::new(&level.0);
+    let filter = EnvFilter::new(format!("{QUIET},{}", level.0));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Else it would be told on standard error, and panic when that is it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match format {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde::Deserialize;
 use starmesh::client::Target;
 
@@ -56,6 +56,20 @@ pub fn starmesh() -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// `command`, to which this signal does nothing.
+pub fn ignoring(signal: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("trap '' {signal}; exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(key, value),
+            None => shell.env_remove(key),
+        };
+    }
+    shell
 }
 
 /// A node's data and settings, and the address it always listens on.
@@ -170,9 +184,20 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        // Not waited for yet, so the id is still this process's.
+        kill_process(self.pid(), signal).expect("it can be signalled");
+    }
+
+    /// From now on its files may have so many bytes, or as many as this process's.
+    pub fn limit_file_bytes(&self, bytes: Option<u64>) {
+        let own = getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(own.maximum), ..own };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a limit may be lowered");
+    }
+
+    /// Not waited for yet, so it is still this process's.
+    fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process has an id"), signal).expect("it can be signalled");
+        pid.expect("a process has an id")
     }
 
     /// How it ended, if it has.
