@@ -146,7 +146,7 @@ pub struct Limits {
     pub others_per_minute: Bounded<1, 1_000_000>,
     pub messages_per_second: Bounded<1, 1_000_000>,
     pub kib_per_second: Bounded<1, 1_000_000>,
-    pub message_max_kib: Bounded<1, 1_024>,
+    pub message_max_kib: Bounded<1, 64>,
     pub subscription_sectors_max: Bounded<1, 1_024>,
 }
 

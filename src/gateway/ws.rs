@@ -23,15 +23,17 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, StreamHandler};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Extensions;
+use actix_web::error::PayloadError;
 use actix_web::http::header::SEC_WEBSOCKET_PROTOCOL;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload as BodyStream, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws::{self, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use socket2::SockRef;
 
-use self::framing::{Assembled, Assembly};
+use self::framing::{Assembled, Assembly, Lengths};
 use self::gateway::Gateway;
 use self::line::Line;
 use super::accounts::Accounts;
@@ -123,11 +125,10 @@ async fn open(
     let protocols = [codec.subprotocol()];
     ws::handshake_with_protocols(&request, &protocols).map_err(|error| no_upgrade(&error))?;
 
-    // Twice what a message may have, so that one too long is still read to its
-    // end and answered; beyond that the connection is cut.
-    let frame_max = gateway.message_max.saturating_mul(2);
+    let frame_max = gateway.frame_max();
     let line = Line::open(gateway, codec);
     let actor = SessionActor { line: line.clone(), assembly: Assembly::default() };
+    let stream = bounded(stream, Lengths::new(frame_max), line.clone());
     let response = WsResponseBuilder::new(actor, &request, stream)
         .protocols(&protocols)
         .frame_size(frame_max)
@@ -140,6 +141,27 @@ async fn open(
             Err(ProblemResponse::new(Kind::UpgradeRequired, error.to_string()))
         }
     }
+}
+
+/// The client's bytes, until a frame announces more than is read: then the
+/// session ends, and what still comes is thrown away, so that the client is not
+/// reset before it has read why.
+fn bounded(
+    stream: BodyStream,
+    mut lengths: Lengths,
+    line: Line,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    let mut too_long = false;
+    stream.map(move |part| {
+        let bytes = part?;
+        if !too_long && lengths.admit(&bytes) {
+            return Ok(bytes);
+        }
+        if !std::mem::replace(&mut too_long, true) {
+            line.handle(|session, around| session.handle_bad_frame(true, around.now));
+        }
+        Ok(Bytes::new())
+    })
 }
 
 /// The first subprotocol the client names that this server speaks.
@@ -194,7 +216,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             Ok(Message::Text(text)) => self.message(true, text.as_bytes()),
             Ok(Message::Binary(bytes)) => self.message(false, &bytes),
             Ok(Message::Continuation(fragment)) => {
-                let max = self.line.gateway().message_max.saturating_mul(2);
+                let max = self.line.gateway().frame_max();
                 match self.assembly.add(fragment, max) {
                     Assembled::More => {}
                     Assembled::Whole { text, bytes } => self.message(text, &bytes),

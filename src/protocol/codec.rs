@@ -2,7 +2,7 @@
 //! implementation; the gateway and the client library know only this.
 
 use super::json::Json;
-use super::{Answer, ClientFrame, ServerFrame};
+use super::{Answer, ClientFrame, MessageType, ServerFrame};
 
 /// A way to write messages. Encoding cannot fail; decoding never panics and
 /// needs memory in proportion to the bytes given.
@@ -15,6 +15,12 @@ pub trait Codec: Send + Sync {
     /// # Errors
     /// When it is too long, not of this codec, or of the wrong shape.
     fn decode_client(&self, bytes: &[u8]) -> Result<ClientFrame, DecodeError>;
+
+    /// The type of a client's message that cannot be read otherwise, if that much
+    /// can be told.
+    fn client_kind(&self, _bytes: &[u8]) -> Option<MessageType> {
+        None
+    }
 
     /// Appends the frame to `out`.
     fn encode_client(&self, frame: &ClientFrame, out: &mut Vec<u8>);

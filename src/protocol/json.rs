@@ -57,6 +57,10 @@ impl Codec for Json {
         }
     }
 
+    fn client_kind(&self, bytes: &[u8]) -> Option<MessageType> {
+        open(bytes, CLIENT_MESSAGE_BYTES_MAX).ok().map(|(kind, ..)| kind)
+    }
+
     fn encode_client(&self, frame: &ClientFrame, out: &mut Vec<u8>) {
         let (kind, header) = (frame.message.kind(), frame.header);
         match &frame.message {

@@ -74,7 +74,25 @@ fn names_the_field_of_a_malformed_connect_and_closes() {
     let mut script = Script::new(QUEUE);
     script.say(r#"{"type":"connect"}"#);
     let answer = Answer::invalid("token", "the field to be there");
-    check_end(&mut script, &error(None, answer), 1008);
+    check_end(&mut script, &error(Some("connect"), answer), 1008);
+}
+
+#[test]
+fn an_error_names_the_message_it_is_about_as_far_as_that_can_be_read() {
+    let mut script = Script::open();
+    let too_long = format!("{}{}", r#"{"type":"ping","time":1}"#, " ".repeat(32 * 1024));
+    for (said, regarding, field) in [
+        (r#"{"type":"subscribe","area":{"sectors":[]}}"#, Some("subscribe"), "area"),
+        (r#"{"type":"fly"}"#, None, "type"),
+        ("nonsense", None, "message"),
+        (&too_long, None, "message"),
+    ] {
+        script.say(said);
+        let messages = script.read_messages();
+        let [ServerMessage::Error(error)] = &messages[..] else { panic!("{messages:?}") };
+        let Answer::Invalid { field: found, .. } = &error.answer else { panic!("{error:?}") };
+        assert_eq!((error.regarding.as_deref(), found.as_str()), (regarding, field));
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ const LIMITS: SessionLimits = SessionLimits {
     ping_ms: 20_000,
     unanswered_max: 32,
     subscriptions_max: 25,
+    message_bytes_max: 32 * 1024,
     messages_per_second: 64,
     bytes_per_second: 65_536,
 };

@@ -13,6 +13,7 @@ use starmesh::protocol::http::{Logout, Register, Secret, Tokens};
 use starmesh::sim::rules;
 use starmesh::telemetry::Recorder;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -183,6 +184,17 @@ async fn what_is_no_message_gets_its_own_error() {
     assert_eq!(player.hear("pong").await["time"], 5);
 
     player.send(Message::text(" ".repeat(140_000))).await;
+    assert_eq!(player.hear("").await["close"], 1009);
+    node.server.stop().await;
+}
+
+#[actix::test]
+async fn a_frame_too_long_is_refused_when_it_is_announced() {
+    let node = Node::start().await;
+    let (mut player, _) = node.connect("hana", None).await;
+    // A text frame of a tebibyte, of which nothing comes but its head.
+    let head = b"\x81\xff\0\0\x01\0\0\0\0\0\0\0\0\0";
+    player.socket.get_mut().write_all(head).await.expect("the socket takes it");
     assert_eq!(player.hear("").await["close"], 1009);
     node.server.stop().await;
 }

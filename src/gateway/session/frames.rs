@@ -62,7 +62,7 @@ impl Session {
         }
         let frame = match self.decode(payload) {
             Ok(frame) => frame,
-            Err(error) => return self.handle_malformed(&error, now),
+            Err(error) => return self.handle_malformed(payload.bytes(), &error, now),
         };
         match verdict(frame.message.kind(), self.legality()) {
             Verdict::Ignored => {}
@@ -79,12 +79,20 @@ impl Session {
             let expected = if self.codec.is_text() { "a text frame" } else { "a binary frame" };
             return Err(DecodeError::Field { field: "message".into(), expected: expected.into() });
         }
+        let (bytes, max) = (payload.bytes().len(), self.limits.message_bytes_max);
+        if bytes > max {
+            return Err(DecodeError::TooLong { bytes, max });
+        }
         self.codec.codec().decode_client(payload.bytes())
     }
 
     /// Before Connect there is nobody to talk on with.
-    fn handle_malformed(&mut self, error: &DecodeError, now: Now) {
-        self.say_error(None, error.answer(), now);
+    fn handle_malformed(&mut self, bytes: &[u8], error: &DecodeError, now: Now) {
+        let regarding = match error {
+            DecodeError::Field { .. } => self.codec.codec().client_kind(bytes),
+            DecodeError::TooLong { .. } | DecodeError::Malformed { .. } => None,
+        };
+        self.say_error(regarding, error.answer(), now);
         if let State::AwaitingConnect { .. } = self.state {
             self.close(Ending::Ended(EndReason::Violation), now);
         }

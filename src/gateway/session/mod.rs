@@ -49,6 +49,8 @@ pub struct SessionLimits {
     /// Unanswered commands per entity.
     pub unanswered_max: usize,
     pub subscriptions_max: usize,
+    /// The longest message; at most what the codecs read.
+    pub message_bytes_max: usize,
     pub messages_per_second: u64,
     pub bytes_per_second: u64,
 }

@@ -1,10 +1,80 @@
-//! Owns WebSocket frames beyond what the codec does: fragments become whole
-//! messages, items of the queue become bytes. Pure.
+//! Owns WebSocket frames beyond what the codec does: a frame's announced length
+//! is bounded before it is read, fragments become whole messages, items of the
+//! queue become bytes. Pure.
 
 use actix_http::ws::{CloseCode, CloseReason, Item as Fragment, OpCode, Parser};
 use bytes::{Bytes, BytesMut};
 
 use crate::gateway::queue::Item;
+
+/// The longest head of a frame: two bytes, a length of eight, a mask of four.
+const HEAD_MAX: usize = 14;
+
+/// The lengths that a client's frames announce, followed through its bytes. The
+/// codec looks at a length only when all of the frame is there, and until then
+/// keeps whatever comes.
+#[derive(Debug)]
+pub struct Lengths {
+    max: u64,
+    head: [u8; HEAD_MAX],
+    /// Bytes of `head` that are known, and bytes left of the frame behind it.
+    known: usize,
+    left: u64,
+}
+
+impl Lengths {
+    /// Of frames that may have up to `max` bytes.
+    pub fn new(max: usize) -> Lengths {
+        Lengths { max: max as u64, head: [0; HEAD_MAX], known: 0, left: 0 }
+    }
+
+    /// Whether no frame that `bytes` go on with, or begin, is too long.
+    pub fn admit(&mut self, mut bytes: &[u8]) -> bool {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= skipped as u64;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            self.head[self.known] = byte;
+            self.known += 1;
+            bytes = rest;
+            if self.known == self.head_bytes() {
+                self.left = self.length();
+                self.known = 0;
+                if self.left > self.max {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// How long the head is, as far as it is known.
+    fn head_bytes(&self) -> usize {
+        if self.known < 2 {
+            return 2;
+        }
+        let extended = match self.head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + if self.head[1] & 0x80 == 0 { 0 } else { 4 }
+    }
+
+    fn length(&self) -> u64 {
+        let extended = |bytes: usize| {
+            self.head[2..2 + bytes].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        match self.head[1] & 0x7f {
+            126 => extended(2),
+            127 => extended(8),
+            short => short.into(),
+        }
+    }
+}
 
 /// A message made of fragments.
 #[derive(Debug, Default)]
@@ -93,6 +163,27 @@ mod tests {
         assert_eq!(assembly.add(Fragment::Last(bytes("ef")), 6), whole);
         assert_eq!(assembly.add(Fragment::FirstBinary(bytes("abc")), 6), Assembled::More);
         assert_eq!(assembly.add(Fragment::Last(bytes("defg")), 6), Assembled::TooLong);
+    }
+
+    #[test]
+    fn a_length_is_found_however_the_bytes_are_cut() {
+        let masked =
+            |head: &[u8], length: usize| [head, &[1, 2, 3, 4], &vec![0xff; length]].concat();
+        let legal = [
+            masked(b"\x81\x80", 0),
+            masked(b"\x89\x83", 3),
+            masked(b"\x01\xfe\x00\xc8", 200),
+            masked(b"\x80\xff\0\0\0\0\0\0\x00\xc8", 200),
+            b"\x81\x02{}".to_vec(),
+        ]
+        .concat();
+        for cut in 1..legal.len() {
+            let mut lengths = Lengths::new(200);
+            assert!(legal.chunks(cut).all(|part| lengths.admit(part)), "{cut}");
+            assert!(lengths.admit(b"\x81\xfe\0"));
+            assert!(!lengths.admit(b"\xc9\0\0\0\0"), "201 bytes, behind chunks of {cut}");
+        }
+        assert!(!Lengths::new(200).admit(b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"));
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub struct Gateway {
     pub session: SessionLimits,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
-    /// The longest message that is read at all.
-    pub message_max: usize,
     queue: QueueLimits,
     names: Names,
     started: Instant,
@@ -62,7 +60,6 @@ impl Gateway {
             session: session_limits(config),
             bytes_in: BYTES_IN.with(&[]),
             bytes_out: BYTES_OUT.with(&[]),
-            message_max: config.limits.message_max_kib.usize() << 10,
             queue: QueueLimits {
                 bytes_max: config.sessions.queue_max_kib.usize() << 10,
                 messages_max: QUEUED_MESSAGES_MAX,
@@ -72,6 +69,13 @@ impl Gateway {
             names: Names::default(),
             started: Instant::now(),
         }
+    }
+
+    /// The most that a message may have to be read at all: twice what is legal,
+    /// so that one too long is still read to its end and answered; beyond that
+    /// the connection is cut.
+    pub fn frame_max(&self) -> usize {
+        self.session.message_bytes_max.saturating_mul(2)
     }
 
     /// Bounds of the queue of one connection, with its slot.
@@ -193,6 +197,7 @@ fn session_limits(config: &Config) -> SessionLimits {
         ping_ms: config.sessions.ping_s.u64() * 1_000,
         unanswered_max: config.sessions.unanswered_max.usize(),
         subscriptions_max: config.limits.subscription_sectors_max.usize(),
+        message_bytes_max: config.limits.message_max_kib.usize() << 10,
         messages_per_second: config.limits.messages_per_second.u64(),
         bytes_per_second: config.limits.kib_per_second.u64() << 10,
     }
