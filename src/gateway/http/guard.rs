@@ -55,6 +55,18 @@ where
         .wrap(from_fn(move |request, next| watch(path, class, request, next)))
 }
 
+/// All paths that nothing else serves, limited and counted like the others.
+pub fn elsewhere<F, Args>(handler: F) -> impl HttpServiceFactory
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource("/{path:.*}")
+        .default_service(web::to(handler))
+        .wrap(from_fn(|request, next| watch("elsewhere", Class::Request, request, next)))
+}
+
 /// Limits and counts one request.
 async fn watch(
     path: &'static str,

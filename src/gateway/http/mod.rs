@@ -21,7 +21,7 @@ pub use health::{Health, Readiness};
 pub use problem::{Kind, ProblemResponse};
 pub use tls::{TlsError, server_config};
 
-use self::guard::{Class, endpoint};
+use self::guard::{Class, elsewhere, endpoint};
 use super::accounts::Accounts;
 use super::limits::Limits;
 use crate::config;
@@ -87,6 +87,7 @@ pub fn configure(services: &mut ServiceConfig, state: HttpState) {
         .service(endpoint("/healthz", Class::Request, "GET", health::healthz))
         .service(endpoint("/readyz", Class::Request, "GET", health::readyz))
         .service(endpoint("/metrics", Class::Request, "GET", health::metrics))
+        .service(elsewhere(not_found))
         .default_service(web::to(not_found));
 }
 

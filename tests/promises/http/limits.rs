@@ -39,7 +39,7 @@ async fn the_sixth_registration_of_an_hour_is_refused() {
 
 #[actix_web::test]
 async fn every_other_endpoint_is_limited_too() {
-    for path in ["/healthz", "/readyz", "/metrics", "/api/auth/me"] {
+    for path in ["/healthz", "/readyz", "/metrics", "/api/auth/me", "/", "/no/where"] {
         let gateway = Gateway::new("").await;
         let call = || gateway.call(request(Method::GET, FAR, path));
         for _ in 0..120 {
