@@ -5,9 +5,9 @@
 help:
 	@echo 'make demo              one node and 20 scripted players, kept in data/demo'
 	@echo 'make test              everything that must hold before a change lands'
-	@echo 'make sim [SEED=n]      the simulator: many seeds, or one of them again'
+	@echo 'make sim [SEED=n]      the simulator: many seeds (SEEDS=n says how many), or one again'
 	@echo 'make golden            new golden bytes, after a version was raised'
-	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds'
+	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds; SEED=n repeats them'
 	@echo 'make bench             what docs/benchmarks.md records'
 	@echo 'make wasm              the pure library as a WebAssembly module'
 

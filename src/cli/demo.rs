@@ -3,7 +3,7 @@
 
 mod meter;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-use super::{node, settings};
+use super::{node, print, settings};
 use crate::client::Target;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
@@ -77,7 +77,7 @@ async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Resul
         report = players.gone() => End::Gone(report),
         () = watch(&server, &stats) => End::Asked,
     };
-    println!("\nstopping");
+    say("\nstopping\n");
     let end = match end {
         End::Asked => End::Left(players.stop().await),
         end => end,
@@ -100,12 +100,21 @@ enum End {
 fn introduce(args: &Args, server: &Server) {
     let url = server.url();
     let socket = url.replacen("http", "ws", 1);
-    println!("a node with {} scripted players, kept in {}", args.players, args.data.display());
-    println!("  players   {socket}{WEBSOCKET_PATH}");
-    println!("  HTTP      {url}");
-    println!("  metrics   {url}/metrics");
-    println!("begins at tick {}", server.summary().core.tick);
-    println!("Ctrl-C stops it; started again it goes on where it stopped\n");
+    let (players, data) = (args.players, args.data.display());
+    let tick = server.summary().core.tick;
+    say(&format!(
+        "a node with {players} scripted players, kept in {data}
+  players   {socket}{WEBSOCKET_PATH}
+  HTTP      {url}
+  metrics   {url}/metrics
+begins at tick {tick}
+Ctrl-C stops it; started again it goes on where it stopped\n\n"
+    ));
+}
+
+/// Prints; nobody reads, or the disk is full: nobody misses it.
+fn say(text: &str) {
+    let _ = print(text);
 }
 
 /// Resolves with the reason when the node owns nothing any more.
@@ -125,9 +134,7 @@ async fn watch(server: &Server, stats: &Stats) {
     loop {
         beat.tick().await;
         let line = meter.line(reading(server, stats));
-        print!("{begin}{line}{end}");
-        // Nobody reads: nobody misses the line.
-        let _ = std::io::stdout().flush();
+        say(&format!("{begin}{line}{end}"));
     }
 }
 
@@ -200,6 +207,6 @@ fn conclude(args: &Args, end: End) -> anyhow::Result<()> {
         }
         End::Asked | End::Left(_) => {}
     }
-    println!("stopped; `make demo` goes on from here ({})", args.data.display());
+    say(&format!("stopped; `make demo` goes on from here ({})\n", args.data.display()));
     Ok(())
 }

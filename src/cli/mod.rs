@@ -10,6 +10,7 @@ mod replay;
 mod settings;
 mod swarm;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -50,16 +51,29 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("{}", report(&error));
+            // Nobody reads: the exit code says it too.
+            let _ = std::io::stderr().write_all(report(&error).as_bytes());
             exit_code(&error)
         }
     }
 }
 
+/// Writes to standard output at once; whoever reads it may stop before the end.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn report(error: &anyhow::Error) -> String {
     let mut text = format!("starmesh: {error}\n");
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("  because: {cause}\n"));
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some errors say their cause themselves.
+        if !text.trim_end().ends_with(&cause) {
+            text.push_str(&format!("  because: {cause}\n"));
+        }
     }
     text
 }
@@ -91,6 +105,12 @@ mod tests {
             report(&error),
             "starmesh: node stopped\n  because: writing the journal\n  because: disk is full\n"
         );
+    }
+
+    #[test]
+    fn reports_a_cause_once() {
+        let error = anyhow!("no such file").context("cannot open d/store: no such file");
+        assert_eq!(report(&error), "starmesh: cannot open d/store: no such file\n");
     }
 
     #[test]

@@ -4,12 +4,11 @@
 
 mod text;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::UsageError;
+use super::{UsageError, print};
 use crate::base::{EntityKey, SectorId, Tick};
 use crate::entity::golden::{self as journals, Golden};
 use crate::entity::history::History;
@@ -133,12 +132,4 @@ fn no_journal(key: EntityKey, reader: &SegmentReader) -> anyhow::Error {
 
 fn usage(error: &impl ToString) -> anyhow::Error {
     UsageError(error.to_string()).into()
-}
-
-/// Writes to standard output; whoever reads it may stop before the end.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }

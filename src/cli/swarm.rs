@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use super::UsageError;
+use super::{UsageError, print};
 pub use crate::swarm::SwarmArgs as Args;
 use crate::swarm::{Report, Stats, SwarmConfig, run as run_swarm};
 
@@ -25,7 +25,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .build()
         .context("starting the runtime")?;
     let report = runtime.block_on(watched(config))?;
-    print!("{report}");
+    print(&report.to_string())?;
     if let Some(path) = &args.json {
         write_json(path, &report).with_context(|| format!("writing {}", path.display()))?;
     }

@@ -18,7 +18,7 @@ pub async fn tokens(target: &Target, name: &str, until: Instant, stats: &Stats) 
     let mut exists = false;
     loop {
         let called = if exists { log_in(target, name).await } else { register(target, name).await };
-        let wait = match called {
+        let (wait, why) = match called {
             Ok(tokens) => return Some(tokens),
             Err(CallError::Refused(problem)) if problem.status == 409 && !exists => {
                 exists = true;
@@ -26,7 +26,8 @@ pub async fn tokens(target: &Target, name: &str, until: Instant, stats: &Stats) 
             }
             Err(CallError::Limited { after_seconds }) => {
                 stats.lock().note_error("http limited");
-                Duration::from_secs(after_seconds)
+                let why = "this address did it too often (see limits.exempt of the node)";
+                (Duration::from_secs(after_seconds), why.to_owned())
             }
             Err(CallError::Refused(problem)) if problem.status < 500 => {
                 let mut counts = stats.lock();
@@ -34,19 +35,15 @@ pub async fn tokens(target: &Target, name: &str, until: Instant, stats: &Stats) 
                 counts.note_sample(|| format!("{name}: {}: {}", problem.title, problem.detail));
                 return None;
             }
-            Err(_) => {
+            Err(error) => {
                 stats.lock().note_error("http failed");
-                AGAIN_AFTER
+                (AGAIN_AFTER, error.to_string())
             }
         };
         let again = Instant::now() + wait;
         if again >= until {
-            stats.lock().note_sample(|| {
-                let seconds = wait.as_secs();
-                format!(
-                    "{name}: no token, again only in {seconds} s (see limits.exempt of the node)"
-                )
-            });
+            let ms = wait.as_millis();
+            stats.lock().note_sample(|| format!("{name}: no token, wait {ms} ms: {why}"));
             return None;
         }
         sleep_until(again).await;
