@@ -7,6 +7,7 @@
 //! together.
 
 pub mod answer;
+pub mod blocks;
 pub mod client;
 pub mod codec;
 pub mod command;

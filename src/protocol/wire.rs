@@ -170,7 +170,7 @@ pub(super) fn unit_id<'de, D: Deserializer<'de>>(from: D) -> Result<UnitId, D::E
     id(from).map(UnitId)
 }
 
-fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<PlayerId, D::Error> {
+pub(super) fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<PlayerId, D::Error> {
     exact(from).map(PlayerId)
 }
 
