@@ -3,10 +3,15 @@
 //! Called by gateways and by the client library, so that both use the same
 //! code. Invariant: a client's rebuilt state equals the server's, bit for bit.
 
+pub mod cells;
 pub mod convert;
 pub mod fog;
+pub mod motion;
 pub mod observer;
 pub mod place;
+pub mod stage;
 pub mod vision;
 
+pub use cells::CellsView;
 pub use place::{Applied, Difference, PlaceView};
+pub use stage::Stage;
