@@ -1,5 +1,6 @@
 //! Properties of the kernel's parts, apart from a whole node.
 
+mod cells;
 mod channel;
 mod commands;
 mod golden_journals;
