@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """A Starmesh client: joins, sends a ship 50 m along, and sees it arrive.
 
-    pip install websockets
-    python client.py http://127.0.0.1:7400
+    pip install websockets && python client.py http://127.0.0.1:7400
 
 Written from docs/protocol.md. It leaves out what a game needs besides: coming
 back after a lost connection, repeating commands, noticing missed messages.
@@ -31,29 +30,31 @@ request = urllib.request.Request(url + "/api/auth/register", json.dumps(account)
                                  {"Content-Type": "application/json"})
 token = json.load(urllib.request.urlopen(request, timeout=10))["accessToken"]
 
-ws = connect(url.replace("http", "ws", 1) + "/ws", subprotocols=["starmesh.json.v1"])
-ws.send(json.dumps({"type": "connect", "token": token}))
-connected = wait_for("connected")
-sector = connected["presence"][0]["sector"]
-ws.send(json.dumps({"type": "subscribe", "area": {"sectors": [sector]}}))
-keyframe = wait_for("keyframe")
-ship = next(unit for unit in keyframe["units"] if unit["owner"] == connected["player"])
+with connect(url.replace("http", "ws", 1) + "/ws", subprotocols=["starmesh.json.v1"]) as ws:
+    ws.send(json.dumps({"type": "connect", "token": token}))
+    connected = wait_for("connected")
+    sector = connected["presence"][0]["sector"]
+    ws.send(json.dumps({"type": "subscribe", "area": {"sectors": [sector]}}))
+    keyframe = wait_for("keyframe")
+    ship = next(unit for unit in keyframe["units"] if unit["owner"] == connected["player"])
 
-x, y = ship["position"]["x"], ship["position"]["y"]  # in grid steps of 0.954 mm
-target = {"sector": sector, "x": (x + (52_429 if x < 524_288 else -52_429)) * 4096, "y": y * 4096}
-ws.send(json.dumps({"type": "moveFleet", "handle": keyframe["handle"], "sequence": 1,
-                    "time": int(time.time() * 1000), "units": [ship["id"]],
-                    "target": {"position": target}}))
-ack = wait_for("ack")
-arrival, tick = ack["arrival"] or sys.exit(f"refused: {ack['error']}"), ack["effectTick"]
-print(f"the ship is at x {x} and will be at x {arrival['x']} after {arrival['steps']} steps")
+    start = dict(ship["position"])
+    x, y = start["x"], start["y"]  # in grid steps of 0.954 mm
+    aside = x + (52_429 if x < 524_288 else -52_429)
+    target = {"sector": sector, "x": aside * 4096, "y": y * 4096}
+    ws.send(json.dumps({"type": "moveFleet", "handle": keyframe["handle"], "sequence": 1,
+                        "time": int(time.time() * 1000), "units": [ship["id"]],
+                        "target": {"position": target}}))
+    ack = wait_for("ack")
+    arrival, tick = ack["arrival"] or sys.exit(f"refused: {ack['error']}"), ack["effectTick"]
+    print(f"the ship is at x {x} and will be at x {arrival['x']} after {arrival['steps']} steps")
 
-while (ship["position"]["x"], ship["position"]["y"]) != (arrival["x"], arrival["y"]):
-    delta = wait_for("stateDelta")  # has the low 16 bits of its tick
-    before, tick = tick, tick + (delta["tick"] - tick) % 65_536
-    for _ in range(min(tick // 2 - before // 2, ship["course"]["steps"])):
-        ship["position"]["x"] += ship["course"]["vx"]
-        ship["position"]["y"] += ship["course"]["vy"]
-        ship["course"]["steps"] -= 1
-    ship = next((unit for unit in delta["units"] if unit["id"] == ship["id"]), ship)
-print(f"it stands there at tick {tick}")
+    while ship["position"] == start or ship["course"]["steps"] > 0:
+        delta = wait_for("stateDelta")  # has the low 16 bits of its tick
+        before, tick = tick, tick + (delta["tick"] - tick) % 65_536
+        for _ in range(min(tick // 2 - before // 2, ship["course"]["steps"])):
+            ship["position"]["x"] += ship["course"]["vx"]
+            ship["position"]["y"] += ship["course"]["vy"]
+            ship["course"]["steps"] -= 1
+        ship = next((unit for unit in delta["units"] if unit["id"] == ship["id"]), ship)
+    print(f"it stands at x {ship['position']['x']} at tick {tick}")
