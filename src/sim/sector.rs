@@ -4,14 +4,20 @@
 //! sectors write equal bytes, whatever came in which order.
 
 mod aim;
+mod avoid;
 mod commands;
 mod crossing;
 mod formation;
 mod found;
+mod obstacles;
 #[cfg(test)]
 mod scenes;
 mod snapshot;
+mod space;
+mod spots;
 mod steering;
+#[cfg(test)]
+mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +40,8 @@ pub struct SectorState {
     /// [`QUIET_STEPS`] nothing will. Derived: whoever reads a snapshot begins
     /// with 0, and steps in vain.
     quiet: u8,
+    /// What steering keeps from step to step; not before the first.
+    derived: Option<Box<steering::Derived>>,
 }
 
 /// In so many steps every unit has had its turn to steer.
@@ -50,7 +58,8 @@ impl Eq for SectorState {}
 impl SectorState {
     /// A sector as the galaxy was made: without units.
     pub fn new(sector: SectorId) -> SectorState {
-        SectorState { sector, units: Vec::new(), queues: BTreeMap::new(), quiet: QUIET_STEPS }
+        let (units, queues) = (Vec::new(), BTreeMap::new());
+        SectorState { sector, units, queues, quiet: QUIET_STEPS, derived: None }
     }
 
     /// Which sector this is.

@@ -15,15 +15,17 @@ use crate::sim::Unit;
 use crate::view::PlaceView;
 
 /// How far from an order's target a unit may come to stand, in grid steps on
-/// each axis: a course ends at most 714 steps from it.
-const NEAR_STEPS: u32 = 714;
+/// each axis: 140 m. The 256 units that a command may name stand up to eight
+/// rows of 15.6 m from it, and where somebody is in the way farther.
+const NEAR_STEPS: u32 = 9 << 14;
+/// A unit may stand elsewhere for so many ticks, when it finds its way around
+/// others.
+const PAUSE_TICKS: u64 = 20;
 
 /// What an acknowledgement promised of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// The command's first unit: it stands exactly there in the end.
-    Arrives(Position),
-    /// Another unit of a move: it stands near the target in the end.
+    /// A unit of a move: it flies, and stands near the target in the end.
     Near(Position),
     /// Another unit of a stop or hold: it stands.
     Stands,
@@ -37,6 +39,8 @@ struct Expected {
     after: u64,
     effect: Effect,
     shown: bool,
+    /// Since when it is not so.
+    missing: Option<u64>,
     /// Its absence was told; it is told once.
     told: bool,
 }
@@ -120,6 +124,7 @@ impl Checker {
                     after: ack.effect_tick,
                     effect,
                     shown: false,
+                    missing: None,
                     told: false,
                 });
             }
@@ -182,7 +187,12 @@ impl Known {
             return None;
         }
         if expected.effect.is_shown_by(unit) {
+            expected.missing = None;
             *seen += u64::from(!std::mem::replace(&mut expected.shown, true));
+            return None;
+        }
+        let since = *expected.missing.get_or_insert(tick);
+        if tick.saturating_sub(since) < PAUSE_TICKS {
             return None;
         }
         expected.told = true;
@@ -196,11 +206,12 @@ impl Known {
 
 impl Effect {
     fn is_shown_by(self, unit: &Unit) -> bool {
-        let end = unit.course.arrival(unit.position);
+        let end = unit.position;
         let near = |a: i32, b: i32| a.abs_diff(b) <= NEAR_STEPS;
         match self {
-            Effect::Arrives(there) => end == there,
-            Effect::Near(there) => near(end.x, there.x) && near(end.y, there.y),
+            Effect::Near(there) => {
+                unit.course.is_moving() || (near(end.x, there.x) && near(end.y, there.y))
+            }
             Effect::Stands => !unit.course.is_moving(),
         }
     }
@@ -210,7 +221,7 @@ impl Effect {
 fn effect(issued: &Issued, ack: &Ack, n: usize) -> Option<Effect> {
     if n == 0 {
         let arrival = ack.arrival?;
-        return Some(Effect::Arrives(Position { x: arrival.x, y: arrival.y }));
+        return Some(Effect::Near(Position { x: arrival.x, y: arrival.y }));
     }
     match issued.command.order {
         Order::MoveFleet { target: Target::Position(Destination { sector, x, y }) } => {

@@ -214,7 +214,7 @@ mod tests {
 
     /// What an observer is told of `unit`: not its orders.
     fn told(unit: &Unit) -> Unit {
-        Unit { order: Order::Idle, ..*unit }
+        Unit { order: Order::Idle, patience: 0, ..*unit }
     }
 
     fn fighter(id: u64, owner: PlayerId, x: i32, y: i32) -> Unit {

@@ -2,6 +2,7 @@
 //! looks at other units. Called for orders and by steering. Invariant: a way
 //! between two places of the galaxy stays in it.
 
+use super::obstacles::{Obstacle, detour};
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, Position, SectorId};
 use crate::sim::waypoint::shift;
@@ -9,6 +10,14 @@ use crate::sim::{Order, Unit, UnitState, Waypoint};
 
 /// A unit so far beyond a border has left its sector: 4 m.
 pub(super) const BEYOND_STEPS: i32 = 4_194;
+
+/// A way around something leads so many steps ahead; long before its end the
+/// unit looks again.
+pub(super) const WAY_STEPS: i64 = 16;
+
+/// How often a unit may go around something until it arrives or leaves its
+/// sector: for 200 s.
+const PATIENCE: u8 = 255;
 
 /// The point that leads from `from` straight to `goal`: the one nearest to
 /// it, or where the way leaves the box that is 8 m larger on each side than
@@ -67,7 +76,8 @@ fn exit(from: Position, goal: (i64, i64), scale: u8) -> Waypoint {
 }
 
 /// Sets the course that `unit`'s order says, from where it is.
-pub(super) fn set_out(unit: &mut Unit, sector: SectorId) {
+pub(super) fn set_out(unit: &mut Unit, sector: SectorId, obstacles: &[Obstacle]) {
+    unit.patience = if unit.order.target().is_some() { PATIENCE } else { 0 };
     match unit.order {
         Order::Idle | Order::Hold => unit.brake(sector.scale),
         Order::Warp { .. } if sector.scale == 0 => unit.brake(sector.scale),
@@ -78,7 +88,12 @@ pub(super) fn set_out(unit: &mut Unit, sector: SectorId) {
         | Order::AttackMove { to }
         | Order::Patrol { to, .. }
         | Order::Warp { to, .. } => {
-            unit.aim(waypoint(sector, unit.position, to), sector.scale);
+            let goal = waypoint(sector, unit.position, to);
+            let end = goal.position(sector.scale);
+            let least = i64::from(unit.speed.steps()) * WAY_STEPS;
+            // Larger sectors have none.
+            let around = detour(obstacles, unit.position, end, least);
+            unit.aim(around.map_or(goal, |place| Waypoint::nearest(place, 0)), sector.scale);
         }
     }
 }

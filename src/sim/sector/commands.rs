@@ -45,6 +45,7 @@ impl SectorState {
         around: &Surroundings<'_>,
         changes: &mut Changes,
     ) -> Result<Accepted, Refused> {
+        self.look_around(around);
         let planned = self.plan(player, command, around)?;
         // At least one, or `plan` had refused.
         let first = planned.first().map(|first| first.unit.id).unwrap_or_default();
@@ -199,7 +200,7 @@ impl SectorState {
             return Planned { at, unit, waits: Waits::Also(order) };
         }
         unit.speed = speed.unwrap_or(unit.speed);
-        begin(&mut unit, order, self.sector);
+        begin(&mut unit, order, self.sector, self.obstacles());
         Planned { at, unit, waits: Waits::Nothing }
     }
 

@@ -76,10 +76,11 @@ impl SectorState {
             return;
         }
         self.quiet = 0;
+        self.look_around(around);
         let mut arrived = Vec::with_capacity(travellers.len());
         for Traveller { mut unit, queue } in travellers {
             unit.position = inside_galaxy(unit, self.sector, around);
-            set_out(&mut unit, self.sector);
+            set_out(&mut unit, self.sector, self.obstacles());
             changes.appeared.insert(unit.id);
             self.queues.remove(&unit.id);
             if !queue.is_empty() {
@@ -113,12 +114,15 @@ impl SectorState {
 }
 
 /// What the end of its course means for a unit's order.
-fn arrive(unit: &mut Unit, sector: SectorId) {
+pub(super) fn arrive(unit: &mut Unit, sector: SectorId) {
     if !has_arrived(unit, sector) {
         return;
     }
     match unit.order {
-        Order::Move { .. } | Order::AttackMove { .. } => unit.order = Order::Idle,
+        Order::Move { .. } | Order::AttackMove { .. } => {
+            unit.order = Order::Idle;
+            unit.patience = 0;
+        }
         Order::Patrol { from, to } => unit.order = Order::Patrol { from: to, to: from },
         Order::Idle | Order::Hold | Order::Warp { .. } => {}
     }
@@ -181,6 +185,7 @@ fn transferred(mut unit: Unit, from: SectorId, to: SectorId, around: &Surroundin
     unit.speed = if lands { cruise.unwrap_or(unit.speed) } else { Speed::WARP };
     if lands && matches!(unit.order, Order::Warp { .. }) {
         unit.order = Order::Idle;
+        unit.patience = 0;
     }
     unit
 }
