@@ -1,5 +1,5 @@
 //! Owns how a galaxy is made once and found again: its row in the store holds
-//! the seed, the extent, the number of ledgers and the rules. Never changes
+//! the seed, the extent, how full it is, the number of ledgers and the rules. Never changes
 //! it. Called at a node's start. Invariant: what the row says wins over the
 //! configuration, because journals were written under it.
 
@@ -39,7 +39,7 @@ pub fn find_or_make(
     }
     let settings = &config.galaxy;
     let side = settings.sectors_per_side.u32();
-    let galaxy = Galaxy::new(settings.seed, side)?;
+    let galaxy = Galaxy::generated(settings.seed, side, settings.parameters())?;
     let world = World { rules, galaxy, ledger_shards: settings.ledger_shards.u64() };
     let group = Group {
         checks: vec![Check { key: keys::WORLD.to_vec(), expect: Expect::Absent }],

@@ -264,6 +264,7 @@ mod tests {
         assert_eq!(config.node.name.as_str(), "node-1");
         assert_eq!(config.limits.moves_per_minute.u64(), 20);
         assert_eq!(config.http.tls_key, None);
+        assert_eq!(config.galaxy.parameters(), crate::sim::galaxy::Parameters::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Network;
 use super::values::{Bounded, NodeName, optional_path, parsed, path};
+use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -101,8 +102,44 @@ impl StoreSettings {
 #[serde(deny_unknown_fields)]
 pub struct Galaxy {
     pub seed: u64,
-    pub sectors_per_side: Bounded<1, 10_000>,
+    pub sectors_per_side: Bounded<512, 10_000>,
     pub ledger_shards: Bounded<1, 4_096>,
+    pub systems_core: Bounded<63, 1_000>,
+    pub systems_mid_rim: Bounded<63, 1_000>,
+    pub systems_outer_rim: Bounded<63, 1_000>,
+    pub systems_deep_space: Bounded<63, 1_000>,
+    pub planets_max: Bounded<0, 8>,
+    pub stations: Bounded<0, 1_000>,
+    pub asteroid_fields_core: Bounded<0, 1_000>,
+    pub asteroid_fields_mid_rim: Bounded<0, 1_000>,
+    pub asteroid_fields_outer_rim: Bounded<0, 1_000>,
+    pub asteroid_fields_deep_space: Bounded<0, 1_000>,
+    pub shortcuts: Bounded<0, 1_000>,
+    pub resources_max: Bounded<0, 1_000>,
+}
+
+impl Galaxy {
+    /// What the galaxy is generated with, besides seed and extent.
+    pub fn parameters(&self) -> Parameters {
+        Parameters {
+            systems: PerRegion {
+                core: self.systems_core.u16(),
+                mid_rim: self.systems_mid_rim.u16(),
+                outer_rim: self.systems_outer_rim.u16(),
+                deep_space: self.systems_deep_space.u16(),
+            },
+            planets_max: self.planets_max.u8(),
+            stations: self.stations.u16(),
+            asteroid_fields: PerRegion {
+                core: self.asteroid_fields_core.u16(),
+                mid_rim: self.asteroid_fields_mid_rim.u16(),
+                outer_rim: self.asteroid_fields_outer_rim.u16(),
+                deep_space: self.asteroid_fields_deep_space.u16(),
+            },
+            shortcuts: self.shortcuts.u16(),
+            resources_max: self.resources_max.u16(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

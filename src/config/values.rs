@@ -20,6 +20,18 @@ impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
     }
 
     /// Only for ranges that fit; checked when compiled.
+    pub fn u8(self) -> u8 {
+        const { assert!(MAX <= u8::MAX as u64) };
+        self.0 as u8
+    }
+
+    /// Only for ranges that fit; checked when compiled.
+    pub fn u16(self) -> u16 {
+        const { assert!(MAX <= u16::MAX as u64) };
+        self.0 as u16
+    }
+
+    /// Only for ranges that fit; checked when compiled.
     pub fn u32(self) -> u32 {
         const { assert!(MAX <= u32::MAX as u64) };
         self.0 as u32

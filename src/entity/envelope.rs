@@ -12,10 +12,11 @@ pub enum Kind {
     Snapshot = 2,
     SnapshotHead = 3,
     Account = 4,
-    Galaxy = 5,
+    // 5 was a galaxy's row without parameters.
     NodeRow = 6,
     RefreshFamily = 7,
     SigningKeys = 8,
+    Galaxy = 9,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only
