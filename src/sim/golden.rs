@@ -66,7 +66,7 @@ fn settled() -> Mesh {
         };
         let fleet = [(FIGHTER, 10), (FREIGHTER, 5), (TURRET, 1)];
         let changes = &mut Changes::default();
-        mesh.sector(HERE).found(PlayerId(player), &fleet, next_id, changes);
+        mesh.sector(HERE).found(PlayerId(player), &fleet, &[], next_id, changes);
     }
     mesh
 }

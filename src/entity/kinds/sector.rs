@@ -123,6 +123,10 @@ impl Sector {
 
     /// Creates what waits, in order, as far as there are ids.
     pub(super) fn handle_ids(&mut self, ctx: &mut Context<'_>) {
+        if self.book.waiting.is_empty() {
+            return;
+        }
+        let obstacles = ctx.world.galaxy.obstacles(self.state.sector());
         while let Some(founding) = self.book.waiting.front() {
             let count = founding.units.iter().map(|(_, count)| u64::from(*count)).sum();
             let Some(mut next) = ctx.take_ids(count) else { return };
@@ -132,7 +136,7 @@ impl Sector {
                 next += 1;
                 UnitId(next - 1)
             };
-            self.state.found(player, &units, ids, &mut self.unshown);
+            self.state.found(player, &units, &obstacles, ids, &mut self.unshown);
             self.tell_presence(ctx, player);
             ctx.answer(from, request, Answer::Done);
         }

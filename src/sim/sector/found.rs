@@ -1,6 +1,6 @@
 //! Owns where a new player's units are put. Never refuses: a sector takes
 //! every unit, limits hold where units are made. Invariant: the spots follow
-//! from the units that are there, and from nothing else.
+//! from the units and obstacles that are there, and from nothing else.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,28 @@ use super::SectorState;
 use super::formation::{SPOT_STEPS, rings};
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{PlayerId, Position, UnitId};
+use crate::sim::galaxy::Circle;
 use crate::sim::{Changes, Unit, UnitTypeId};
 
 /// Rings of spots around the one in the middle: 63 × 63 spots in all.
 const RINGS: i32 = 31;
 
 impl SectorState {
-    /// Makes `player`'s first units here, each on a free spot near the middle,
-    /// in the order given; a sector without free spots takes them in its
-    /// middle. `next_id` gives each a new id.
+    /// Makes `player`'s first units here, each on a free spot near the middle
+    /// outside all `obstacles`, in the order given; a sector without free spots
+    /// takes them in its middle, where the galaxy has no obstacles. `next_id`
+    /// gives each a new id.
     pub fn found(
         &mut self,
         player: PlayerId,
         units: &[(UnitTypeId, u32)],
+        obstacles: &[Circle],
         mut next_id: impl FnMut() -> UnitId,
         changes: &mut Changes,
     ) {
         let taken: BTreeSet<_> = self.units.iter().map(|unit| spot_of(unit.position)).collect();
-        let mut free = rings(RINGS).filter(|spot| !taken.contains(spot));
+        let blocked = |spot| obstacles.iter().any(|circle| circle.contains(place_of(spot)));
+        let mut free = rings(RINGS).filter(|spot| !taken.contains(spot) && !blocked(*spot));
         let types = units.iter().flat_map(|(id, count)| (0..*count).map(|_| *id));
         for type_id in types {
             let spot = free.next().unwrap_or((0, 0));
@@ -51,17 +55,27 @@ fn spot_of(position: Position) -> (i32, i32) {
 mod tests {
     use super::super::scenes::{ANNA, BEN, HERE};
     use super::*;
+    use crate::sim::Galaxy;
     use crate::sim::rules::sample::{FIGHTER, TURRET};
     use crate::sim::{Order, UnitState};
 
     fn found(sector: &mut SectorState, player: PlayerId, count: u32) -> Changes {
+        found_among(&[], sector, player, count)
+    }
+
+    fn found_among(
+        obstacles: &[Circle],
+        sector: &mut SectorState,
+        player: PlayerId,
+        count: u32,
+    ) -> Changes {
         let mut last = sector.units().last().map_or(0, |unit| unit.id.0);
         let next_id = || {
             last += 1;
             UnitId(last)
         };
         let mut changes = Changes::default();
-        sector.found(player, &[(FIGHTER, count), (TURRET, 1)], next_id, &mut changes);
+        sector.found(player, &[(FIGHTER, count), (TURRET, 1)], obstacles, next_id, &mut changes);
         changes
     }
 
@@ -112,6 +126,24 @@ mod tests {
         assert_eq!(places(&sector).len(), 3969);
         let side = 0..SECTOR_STEPS;
         assert!(places(&sector).iter().all(|(x, y)| side.contains(x) && side.contains(y)));
+    }
+
+    #[test]
+    fn no_unit_is_put_into_an_obstacle() {
+        let galaxy = Galaxy::new(2026, Galaxy::SIDE).unwrap();
+        for n in 0..20 {
+            let place = galaxy.start_place(n);
+            let obstacles = galaxy.obstacles(place);
+            assert!(!obstacles.is_empty());
+            let free = |(x, y): (i32, i32)| {
+                obstacles.iter().all(|circle| !circle.contains(Position { x, y }))
+            };
+            let mut sector = SectorState::new(place);
+            // So many that they stand at the border.
+            found_among(&obstacles, &mut sector, ANNA, 4_000);
+            assert!(places(&sector).into_iter().all(free), "{n}");
+            assert!(places(&sector).len() > 3_000);
+        }
     }
 
     #[test]

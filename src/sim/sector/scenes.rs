@@ -64,8 +64,8 @@ pub(super) fn two_players() -> SectorState {
         UnitId(last)
     };
     let changes = &mut Changes::default();
-    sector.found(ANNA, &[(FIGHTER, 3), (FREIGHTER, 1), (TURRET, 1)], &mut next_id, changes);
-    sector.found(BEN, &[(FIGHTER, 2)], &mut next_id, changes);
+    sector.found(ANNA, &[(FIGHTER, 3), (FREIGHTER, 1), (TURRET, 1)], &[], &mut next_id, changes);
+    sector.found(BEN, &[(FIGHTER, 2)], &[], &mut next_id, changes);
     sector
 }
 
