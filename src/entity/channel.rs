@@ -192,6 +192,13 @@ impl Outbox {
         })
     }
 
+    /// What is in them, by receiver and in order.
+    pub fn bodies(&self) -> impl Iterator<Item = (EntityKey, &Body)> {
+        self.channels.iter().flat_map(|(receiver, channel)| {
+            channel.waiting.iter().map(move |(_, body)| (*receiver, body))
+        })
+    }
+
     /// How many messages wait in the fullest channel.
     pub fn fullest(&self) -> usize {
         self.channels.values().map(|channel| channel.waiting.len()).max().unwrap_or(0)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick, UnitId};
 use crate::sim::orders::{Accepted, Command, Refused};
 
 /// Results kept per session, and commands that may wait unanswered.
@@ -39,6 +39,8 @@ pub enum CommandResult {
     NotHere,
     /// A newer session of the player has taken over.
     SessionEnded,
+    /// The unit is on its way to `place`, or there; nothing changed.
+    Moved { unit: UnitId, place: EntityKey },
 }
 
 /// A command's answer on its way to the session.

@@ -14,7 +14,7 @@ use super::input::Claim;
 use super::message::{Answer, Body, Notice, Request};
 use super::world::World;
 use crate::base::ids::ID_BLOCK;
-use crate::base::{EntityKey, Millis, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, Tick, UnitId};
 
 /// The journalled state that all kinds share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,18 @@ impl Context<'_> {
     /// and say it all in one later asks this first.
     pub fn has_room(&self, to: EntityKey) -> bool {
         !self.head.backlog.contains_key(&to) && self.head.outbox.has_room(to)
+    }
+
+    /// Where `unit` is on its way to and who owns it, while the message that
+    /// carries it is not acknowledged.
+    pub fn traveller(&self, unit: UnitId) -> Option<(EntityKey, PlayerId)> {
+        let backlog = self.head.backlog.iter();
+        let backlog = backlog.flat_map(|(to, bodies)| bodies.iter().map(move |body| (*to, body)));
+        self.head.outbox.bodies().chain(backlog).find_map(|(to, body)| {
+            let Body::Notice(Notice::Units { travellers }) = body else { return None };
+            let found = travellers.iter().find(|traveller| traveller.unit.id == unit)?;
+            Some((to, found.unit.owner))
+        })
     }
 
     /// Tells a player's session.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{PlayerId, SectorId, Tick};
-use crate::sim::UnitTypeId;
+use crate::sim::{Traveller, UnitTypeId};
 
 /// Units of one player by type, ascending by type, no zeros.
 pub type Counts = Vec<(UnitTypeId, u32)>;
@@ -43,4 +43,7 @@ pub enum Notice {
     /// Sector to ledger: what the player has in this sector now; empty when
     /// its last unit left.
     Presence { player: PlayerId, sector: SectorId, counts: Counts, as_of: Tick },
+    /// Sector to sector: these units are the receiver's from here on. At most
+    /// 256; never refused.
+    Units { travellers: Vec<Traveller> },
 }

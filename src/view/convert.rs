@@ -7,8 +7,8 @@ use crate::protocol::server::TypeCount;
 use crate::protocol::{Answer, Arrival, Command as WireCommand, Course as WireCourse};
 use crate::protocol::{Order as WireOrder, Point, UnitRecord};
 use crate::sim::{
-    Accepted, Command, Course, Instruction, Invalid, Order, Refused, Speed, Target, Unit, UnitIds,
-    UnitState, UnitTypeId, Waypoint,
+    Accepted, Command, Course, Instruction, Invalid, Order, Refusal, Refused, Speed, Target, Unit,
+    UnitIds, UnitState, UnitTypeId, Waypoint,
 };
 
 /// What all who see `unit` are told of it; its order stays its own.
@@ -71,9 +71,13 @@ pub fn effect(accepted: &Accepted) -> (Point, Arrival) {
     (position.into(), Arrival { x: arrival.x, y: arrival.y, steps })
 }
 
-/// The answer to a command that a rule forbids.
+/// The answer to a command that a rule forbids. A unit that is not in the
+/// place is no rule's business: it may be elsewhere.
 pub fn refusal(refused: &Refused) -> Answer {
-    Answer::refused(refused.rule.code())
+    match refused.rule {
+        Refusal::UnknownUnit => Answer::NotHere {},
+        rule => Answer::refused(rule.code()),
+    }
 }
 
 /// The answer to a command of the wrong shape.

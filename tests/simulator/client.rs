@@ -204,7 +204,8 @@ impl Client {
             1 => Command::new(units, Instruction::Hold),
             _ => {
                 let (x, y) = (out.random.number() as u32, out.random.number() as u32);
-                let target = Target { sector, position: CompressedPosition { x, y } };
+                let target =
+                    Target { sector: near(sector, out), position: CompressedPosition { x, y } };
                 Command::go(units, target)
             }
         })
@@ -341,4 +342,13 @@ impl Client {
         let observer = Seen { connection, player, entity, tick, keyframe, told };
         out.witness.note(&Fact::Seen { observer: &observer, view: &place.view, applied: &applied });
     }
+}
+
+/// The sector, or at times one beside it, which may be outside the galaxy.
+fn near(sector: SectorId, out: &mut Outside) -> SectorId {
+    if !out.random.chance(400) {
+        return sector;
+    }
+    let mut beside = |v: i64| v + out.random.below(3) as i64 - 1;
+    SectorId::tactical(beside(sector.x), beside(sector.y))
 }

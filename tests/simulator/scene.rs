@@ -137,6 +137,16 @@ impl Scene {
         self.shadows.get(&entity).map(Shadow::entity)
     }
 
+    /// The entity as it is at the node's durable tick.
+    pub fn now(&self, entity: EntityKey) -> Option<Entity> {
+        let mut entity = self.shadow(entity)?.clone();
+        let tick = self.row.as_ref().map(|row| row.tick).unwrap_or_default();
+        if let Some(claim) = entity.head().claim {
+            entity.run_to(claim.tick_at(tick), &self.world, &mut Vec::new());
+        }
+        Some(entity)
+    }
+
     /// Why not everything between entities has come to its end.
     pub fn unsettled(&self) -> Option<String> {
         self.shadows.iter().find_map(|(key, shadow)| {

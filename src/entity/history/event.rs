@@ -104,6 +104,11 @@ pub enum Outcome {
         unit: Option<u64>,
     },
     NotHere,
+    /// The unit was on its way there.
+    Moved {
+        unit: u64,
+        place: String,
+    },
     SessionEnded,
     /// It was answered before; nothing was done again.
     Repeated,
@@ -189,6 +194,9 @@ fn outcome(result: &CommandResult) -> Outcome {
         }
         CommandResult::NotHere => Outcome::NotHere,
         CommandResult::SessionEnded => Outcome::SessionEnded,
+        CommandResult::Moved { unit, place } => {
+            Outcome::Moved { unit: unit.0, place: place.to_string() }
+        }
     }
 }
 
@@ -224,6 +232,10 @@ fn body(body: &Body, rules: &Rules) -> String {
         Body::Notice(Notice::Presence { player, sector, counts, as_of }) => {
             let counts = count_words(counts, rules);
             format!("player {player} has in sector {sector}, as of tick {}: {counts}", as_of.0)
+        }
+        Body::Notice(Notice::Units { travellers }) => {
+            let ids: Vec<String> = travellers.iter().map(|t| t.unit.id.to_string()).collect();
+            format!("units {}", ids.join(", "))
         }
         Body::Close => "the last of this channel".into(),
     }
@@ -328,6 +340,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Refused { rule, unit: None } => write!(f, "refused, {rule}"),
             Outcome::NotHere => write!(f, "not here"),
+            Outcome::Moved { unit, place } => write!(f, "unit {unit} is on its way to {place}"),
             Outcome::SessionEnded => write!(f, "a newer session has taken over"),
             Outcome::Repeated => write!(f, "answered before"),
         }

@@ -143,7 +143,7 @@ impl Ledger {
     }
 
     pub(super) fn notified(&mut self, ctx: &mut Context<'_>, notice: &Notice) {
-        let Notice::Presence { player, sector, counts, as_of } = notice;
+        let Notice::Presence { player, sector, counts, as_of } = notice else { return };
         let (player, sector, as_of) = (*player, *sector, *as_of);
         let row = self.players.entry(player).or_default();
         if counts.is_empty() {

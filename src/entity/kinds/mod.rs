@@ -88,8 +88,10 @@ impl Kind {
     }
 
     pub(super) fn notified(&mut self, ctx: &mut Context<'_>, notice: &Notice) {
-        if let Kind::Ledger(ledger) = self {
-            ledger.notified(ctx, notice);
+        match (self, notice) {
+            (Kind::Ledger(ledger), notice) => ledger.notified(ctx, notice),
+            (Kind::Sector(sector), Notice::Units { travellers }) => sector.admit(ctx, travellers),
+            (Kind::Sector(_), Notice::Presence { .. }) => {}
         }
     }
 

@@ -1,25 +1,30 @@
-//! Owns a sector as a durable entity: the simulated state, who is told what
-//! of it, and foundings that wait for ids. Never simulates itself (`sim`
-//! does). Called through [`Kind`](super::Kind).
-//!
-//! Invariant: a player's ledger is told when its first unit appears here and
-//! its last one leaves, in order with the answers that depend on it.
+//! Owns the sector: the simulation of its units, the requests and messages
+//! that bring units into it, those that take them out, and what the ledgers of
+//! their players know. Never steps faster than [`TICKS_PER_STEP`]. Called by
+//! [`Entity`](crate::entity::Entity). Invariant: a unit is in the state, in one
+//! message of the outbox, or gone from here; a player's ledger hears of every
+//! change of what it has here.
 
-use std::collections::{BTreeMap, VecDeque};
+pub mod presence;
+mod transfer;
+
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use self::presence::Presences;
 use crate::base::{EntityKey, PlayerId, SectorId, UnitId};
 use crate::entity::commands::{CommandResult, PlayerCommand};
 use crate::entity::context::Context;
 use crate::entity::message::{Answer, Counts, Notice};
 use crate::entity::world::World;
-use crate::sim::{Changes, Command, Instruction, Refusal, Refused, SectorState, Surroundings};
+use crate::sim::travel::WARP_SCALE;
+use crate::sim::{Changes, Refusal, Refused, SectorState, Surroundings, Traveller};
 
 /// A sector steps at even ticks of its own: every 200 ms.
 pub const TICKS_PER_STEP: u64 = 2;
 
-/// A sector of scale 0.
+/// A sector of scale 0, or of the scale of units in warp.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sector {
     state: SectorState,
@@ -30,16 +35,9 @@ pub struct Sector {
     unshown: Changes,
 }
 
-/// What the sector sees of the world around it.
-fn surroundings<'a>(ctx: &Context<'a>) -> Surroundings<'a> {
-    let (rules, galaxy) = (&ctx.world.rules, &ctx.world.galaxy);
-    Surroundings { rules, galaxy, open: &|_| false, step: ctx.tick().0 / TICKS_PER_STEP }
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Book {
-    /// What each player's ledger was last told.
-    told: BTreeMap<PlayerId, Counts>,
+    presences: Presences,
     waiting: VecDeque<Founding>,
 }
 
@@ -54,7 +52,10 @@ struct Founding {
 
 impl Sector {
     pub(super) fn genesis(id: SectorId, world: &World) -> Option<Sector> {
-        (id.scale == 0 && world.galaxy.contains(id)).then(|| Sector {
+        let has_units = id.scale == 0 || id.scale == WARP_SCALE;
+        let World { rules, galaxy, .. } = world;
+        let around = Surroundings { rules, galaxy, open: &|_| false, step: 0 };
+        (has_units && around.exists(id)).then(|| Sector {
             state: SectorState::new(id),
             book: Book::default(),
             unshown: Changes::default(),
@@ -67,7 +68,7 @@ impl Sector {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.state.is_idle() && self.unshown.is_predictable()
+        self.state.is_idle() && self.unshown.is_predictable() && self.book.presences.is_settled()
     }
 
     pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
@@ -75,10 +76,16 @@ impl Sector {
             return;
         }
         let mut changes = std::mem::take(&mut self.unshown);
-        // The seam for transfers: with every border closed nobody leaves.
         let mut leaving = Vec::new();
-        self.state.step(&surroundings(ctx), &mut changes, &mut leaving);
-        debug_assert!(leaving.is_empty(), "a unit left and nobody took it");
+        around(ctx, |around| self.state.step(around, &mut changes, &mut leaving));
+        for gone in &leaving {
+            self.book.presences.note_changed(gone.traveller.unit.owner);
+        }
+        for (to, travellers) in transfer::pack(leaving) {
+            let sent = ctx.notify(EntityKey::Sector(to), Notice::Units { travellers });
+            debug_assert!(sent.is_ok(), "`pack` makes no message that is too long: {sent:?}");
+        }
+        self.tell_ledgers(ctx);
         if !changes.is_predictable() {
             ctx.show(changes);
         }
@@ -90,22 +97,16 @@ impl Sector {
         command: &PlayerCommand,
     ) -> CommandResult {
         let PlayerCommand { player, command, .. } = command;
-        // The seam for transfers: until there are some, nobody sets out.
-        if let Err(rule) = self.stays(command) {
-            return CommandResult::Refused(Refused { rule, unit: None });
-        }
-        match self.state.apply_command(*player, command, &surroundings(ctx), &mut self.unshown) {
+        let changes = &mut self.unshown;
+        let applied =
+            around(ctx, |around| self.state.apply_command(*player, command, around, changes));
+        match applied {
             Ok(accepted) => CommandResult::Done(accepted),
-            Err(refused) => CommandResult::Refused(refused),
+            Err(refused) => match refused.unit.filter(|_| refused.rule == Refusal::UnknownUnit) {
+                Some(unit) => gone(ctx, *player, unit),
+                None => CommandResult::Refused(refused),
+            },
         }
-    }
-
-    fn stays(&self, command: &Command) -> Result<(), Refusal> {
-        let located = command.what.target().map(|target| target.position.locate(target.sector));
-        let sector = located.flatten().map(|(sector, _)| sector);
-        let warps = matches!(command.what, Instruction::Warp { .. });
-        let leaves = warps || sector.is_some_and(|sector| sector != self.state.sector());
-        if leaves { Err(Refusal::OutsideSector) } else { Ok(()) }
     }
 
     pub(super) fn found(
@@ -136,24 +137,44 @@ impl Sector {
                 next += 1;
                 UnitId(next - 1)
             };
-            self.state.found(player, &units, &obstacles, ids, &mut self.unshown);
-            self.tell_presence(ctx, player);
+self.state.found(player, &units, &obstacles, ids, &mut self.unshown);
+            // Before the answer, so that the player's first list has it.
+            self.tell_ledger(ctx, player);
             ctx.answer(from, request, Answer::Done);
         }
     }
 
-    /// Tells the player's ledger what it has here, if that changed.
-    fn tell_presence(&mut self, ctx: &mut Context<'_>, player: PlayerId) {
-        let counts = self.state.counts(player);
-        let told = self.book.told.entry(player).or_default();
-        if *told != counts {
-            told.clone_from(&counts);
-            let (sector, as_of) = (self.state.sector(), ctx.tick());
-            let ledger = ctx.world.ledger_of(player);
+    /// Takes in units that another sector let go.
+    pub(super) fn admit(&mut self, ctx: &mut Context<'_>, travellers: &[Traveller]) {
+        for traveller in travellers {
+            self.book.presences.note_changed(traveller.unit.owner);
+        }
+        let changes = &mut self.unshown;
+        around(ctx, |around| self.state.admit(travellers.to_vec(), around, changes));
+    }
+
+    /// Tells the ledgers that are to be told now, as far as their channels
+    /// have room; what is told later is then as true.
+    fn tell_ledgers(&mut self, ctx: &mut Context<'_>) {
+        if self.book.presences.is_settled() {
+            return;
+        }
+        let units = self.state.units();
+        let has_units = |player| units.iter().any(|unit| unit.owner == player);
+        for player in self.book.presences.due(ctx.tick(), has_units) {
+            if ctx.has_room(ctx.world.ledger_of(player)) {
+                self.tell_ledger(ctx, player);
+            }
+        }
+    }
+
+    fn tell_ledger(&mut self, ctx: &mut Context<'_>, player: PlayerId) {
+        let (counts, as_of) = (self.state.counts(player), ctx.tick());
+        if self.book.presences.tell(player, &counts, as_of) {
+            let (sector, ledger) = (self.state.sector(), ctx.world.ledger_of(player));
             // At most one count for each type that the rules know.
             let _ = ctx.notify(ledger, Notice::Presence { player, sector, counts, as_of });
         }
-        self.book.told.retain(|_, counts| !counts.is_empty());
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -165,5 +186,22 @@ impl Sector {
         let (book, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
         let state = SectorState::read(rest).map_err(|e| e.to_string())?;
         Ok(Sector { state, book, unshown: Changes::default() })
+    }
+}
+
+/// Runs `f` with what the sector knows of the world: a neighbour takes units
+/// while the channel to it has room.
+fn around<T>(ctx: &Context<'_>, f: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    let open = |sector| ctx.has_room(EntityKey::Sector(sector));
+    let World { rules, galaxy, .. } = ctx.world;
+    f(&Surroundings { rules, galaxy, open: &open, step: ctx.tick().0 / TICKS_PER_STEP })
+}
+
+/// The answer about a unit that is not here: where it is, while it is on its
+/// way, or that nobody knows here.
+fn gone(ctx: &Context<'_>, player: PlayerId, unit: UnitId) -> CommandResult {
+    match ctx.traveller(unit) {
+        Some((to, owner)) if owner == player => CommandResult::Moved { unit, place: to },
+        _ => CommandResult::Refused(Refused { rule: Refusal::UnknownUnit, unit: Some(unit) }),
     }
 }

@@ -10,7 +10,7 @@ use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use crate::entity::input::Connect;
 use crate::gateway::queue::Class;
 use crate::protocol::server::{self, Ack, Notice, Presence, PresenceEntry};
-use crate::protocol::{Answer, EndReason, FINGERPRINT, MessageType, ServerMessage};
+use crate::protocol::{Answer, EndReason, FINGERPRINT, MessageType, Place, ServerMessage};
 use crate::view::convert;
 use crate::view::observer::Update;
 
@@ -248,6 +248,10 @@ fn ack(answer: &CommandAnswer, now: Now) -> Ack {
         }
         CommandResult::Refused(refused) => (None, None, Some(convert::refusal(refused))),
         CommandResult::NotHere => (None, None, Some(Answer::NotHere {})),
+        CommandResult::Moved { place, .. } => {
+            let place = Place::of(*place);
+            (None, None, Some(place.map_or(Answer::NotHere {}, |place| Answer::Moved { place })))
+        }
         CommandResult::SessionEnded => {
             let reason = EndReason::Superseded;
             (None, None, Some(Answer::SessionEnded { reason }))

@@ -56,7 +56,7 @@ impl Invariant for Commands {
 impl Commands {
     /// A durable record answered a command: was it applied by this record?
     fn apply(&mut self, answer: &CommandAnswer, record: &Record) -> Result<(), String> {
-        if !matches!(answer.result, CommandResult::Done(_) | CommandResult::Refused(_)) {
+        if matches!(answer.result, CommandResult::NotHere | CommandResult::SessionEnded) {
             return Ok(());
         }
         let name = name(answer);
@@ -93,10 +93,12 @@ impl Commands {
     fn heard(&mut self, answer: &CommandAnswer) -> Result<(), String> {
         let applied = self.applied.get(&name(answer));
         match answer.result {
-            CommandResult::Done(_) | CommandResult::Refused(_) => match applied {
-                Some(applied) if applied == answer => Ok(()),
-                other => Err(format!("heard {answer:?}, but what was applied is {other:?}")),
-            },
+            CommandResult::Done(_) | CommandResult::Refused(_) | CommandResult::Moved { .. } => {
+                match applied {
+                    Some(applied) if applied == answer => Ok(()),
+                    other => Err(format!("heard {answer:?}, but what was applied is {other:?}")),
+                }
+            }
             CommandResult::NotHere | CommandResult::SessionEnded => {
                 // Said of an applied one it means that it is forgotten.
                 if applied.is_none() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use starmesh::base::geometry::SECTOR_STEPS;
 use starmesh::base::{EntityKey, Tick, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
 use starmesh::view::place::PlaceView;
@@ -14,7 +15,7 @@ pub struct Order {
     /// The last tick, and whether a keyframe told it.
     last: BTreeMap<(u64, EntityKey), (Tick, bool)>,
     /// First tick at which an update told that a unit will stand there. Drawn
-    /// targets never meet.
+    /// targets never meet; the ways out of a sector are few and do.
     told: BTreeMap<(EntityKey, UnitId, (i32, i32)), Tick>,
 }
 
@@ -55,6 +56,10 @@ impl Order {
 
     fn heard(&mut self, answer: &CommandAnswer) -> Result<(), String> {
         let CommandResult::Done(accepted) = &answer.result else { return Ok(()) };
+        let inside = |v: i32| (0..SECTOR_STEPS).contains(&v);
+        if !inside(accepted.arrival.x) || !inside(accepted.arrival.y) {
+            return Ok(());
+        }
         let place = (answer.entity, accepted.unit, (accepted.arrival.x, accepted.arrival.y));
         match self.told.get(&place) {
             Some(tick) if accepted.steps > 0 && *tick <= answer.tick => {

@@ -1,5 +1,6 @@
-//! Invariant 13: each unit is in exactly one place, and those created less
-//! those destroyed are those there.
+//! Invariant 13: each unit is in exactly one place (a sector's state, or a
+//! message that its receiver has not applied), and those created less those
+//! destroyed are those there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +9,18 @@ use starmesh::entity::Entity;
 use starmesh::entity::channel::ChannelId;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
-use starmesh::entity::message::{Body, Request};
+use starmesh::entity::message::{Body, Notice, Request};
 use starmesh::entity::record::Record;
+use starmesh::sim::Unit;
 
 use crate::scene::{Fact, Invariant, Scene};
 
 #[derive(Default)]
 pub struct Units {
-    places: BTreeMap<UnitId, EntityKey>,
+    /// With how many hops a unit was last seen in a sector, and in which.
+    seen: BTreeMap<UnitId, (u32, EntityKey)>,
+    /// Who was in each sector after its last record.
+    here: BTreeMap<EntityKey, BTreeSet<UnitId>>,
     founded: BTreeSet<(ChannelId, u64)>,
     /// Units that all foundings make.
     expected: u64,
@@ -30,17 +35,27 @@ impl Invariant for Units {
         let Fact::Applied { after, record, .. } = fact else { return Ok(()) };
         self.found(record);
         self.look(after)?;
-        if self.places.len() as u64 > self.expected {
-            return Err(format!("{} units, but {} were made", self.places.len(), self.expected));
+        if self.seen.len() as u64 > self.expected {
+            return Err(format!("{} units, but {} were made", self.seen.len(), self.expected));
         }
         Ok(())
     }
 
-    fn end(&mut self, _: &Scene) -> Result<(), String> {
-        if self.places.len() as u64 == self.expected {
+    /// All sectors at one tick of the node's: every unit made is in one place.
+    fn end(&mut self, scene: &Scene) -> Result<(), String> {
+        let mut places: BTreeMap<UnitId, EntityKey> = BTreeMap::new();
+        for (key, entity) in at_one_tick(scene) {
+            let here = units(&entity).iter().map(|unit| unit.id);
+            for id in here.chain(on_their_way(&entity, scene)) {
+                if let Some(other) = places.insert(id, key) {
+                    return Err(format!("unit {id} is in or of {other} and of {key}"));
+                }
+            }
+        }
+        if places.len() as u64 == self.expected {
             return Ok(());
         }
-        Err(format!("{} units, but {} were made", self.places.len(), self.expected))
+        Err(format!("{} units, but {} were made", places.len(), self.expected))
     }
 }
 
@@ -57,22 +72,67 @@ impl Units {
         }
     }
 
+    /// A record's tick is behind every step that was seen before it, so a unit
+    /// that was seen elsewhere has left here, with one hop less.
     fn look(&mut self, entity: &Entity) -> Result<(), String> {
-        let Kind::Sector(sector) = entity.kind() else { return Ok(()) };
         let key = entity.key();
-        let units = sector.state().units();
-        for unit in units {
-            match self.places.insert(unit.id, key) {
-                Some(place) if place != key => {
-                    return Err(format!("unit {} is in {place} and in {key}", unit.id));
+        for unit in units(entity) {
+            match self.seen.get(&unit.id) {
+                Some((hops, place))
+                    if (*hops, *place) != (unit.hops, key) && *hops >= unit.hops =>
+                {
+                    let (id, now) = (unit.id, unit.hops);
+                    return Err(format!(
+                        "unit {id} is in {place} (hop {hops}) and in {key} ({now})"
+                    ));
                 }
-                _ => {}
+                _ => self.seen.insert(unit.id, (unit.hops, key)),
+            };
+        }
+        let now: BTreeSet<UnitId> = units(entity).iter().map(|unit| unit.id).collect();
+        let before = self.here.insert(key, now.clone()).unwrap_or_default();
+        let sent: BTreeSet<UnitId> = sent(entity).map(|(unit, ..)| unit.id).collect();
+        for gone in before.difference(&now).filter(|id| !sent.contains(id)) {
+            // Acknowledged already: then it was seen elsewhere since.
+            if self.seen.get(gone).is_none_or(|(_, place)| *place == key) {
+                return Err(format!("unit {gone} was in {key} and is nowhere"));
             }
         }
-        let here = self.places.values().filter(|place| **place == key).count();
-        if here == units.len() {
-            return Ok(());
-        }
-        Err(format!("{key} had {here} units and has {}", units.len()))
+        Ok(())
     }
+}
+
+fn units(entity: &Entity) -> &[Unit] {
+    match entity.kind() {
+        Kind::Sector(sector) => sector.state().units(),
+        Kind::Ledger(_) => &[],
+    }
+}
+
+/// Units in messages that are not acknowledged: unit, channel, number.
+fn sent(entity: &Entity) -> impl Iterator<Item = (Unit, ChannelId, u64)> {
+    let waiting: Vec<_> = entity.head().outbox.waiting(entity.key()).collect();
+    waiting.into_iter().flat_map(|message| {
+        let travellers = match message.body {
+            Body::Notice(Notice::Units { travellers }) => travellers,
+            _ => Vec::new(),
+        };
+        travellers.into_iter().map(move |t| (t.unit, message.channel, message.number))
+    })
+}
+
+/// Those that their receivers have not applied.
+fn on_their_way(entity: &Entity, scene: &Scene) -> Vec<UnitId> {
+    let applied = |channel: ChannelId, number: u64| {
+        let inbox = scene.shadow(channel.receiver).map(|receiver| &receiver.head().inbox);
+        inbox.and_then(|inbox| inbox.applied(channel.sender)).is_some_and(|(opened, last)| {
+            opened > channel.opened || (opened == channel.opened && last >= number)
+        })
+    };
+    let waits = sent(entity).filter(|(_, channel, number)| !applied(*channel, *number));
+    waits.map(|(unit, ..)| unit.id).collect()
+}
+
+fn at_one_tick(scene: &Scene) -> impl Iterator<Item = (EntityKey, Entity)> {
+    scene.shadows.keys().filter_map(|key| Some((*key, scene.now(*key)?)))
 }
