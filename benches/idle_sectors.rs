@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use actix::Actor;
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::actors::registry::Registry;
 use starmesh::actors::sector::{Attach, SectorActor};
@@ -56,7 +55,7 @@ async fn run(world: Arc<World>, sizes: &[i64]) {
         }
         let cell = resident();
         for &key in &keys {
-            registry.insert_sector(key, SectorActor::new(key).start());
+            registry.insert_sector(key, SectorActor::open(key));
         }
         // Actors have their turns in order: the last answers when all had one.
         let last = keys.last().and_then(|key| registry.sector(*key)).unwrap();

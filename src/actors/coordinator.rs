@@ -3,7 +3,7 @@
 //! will own the directory and the links. Never sees a command for an entity
 //! that runs: those go by the registry.
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Addr, Context, Handler, Message};
 
 use super::core_thread::{CoreHandle, ToCore};
 use crate::base::EntityKey;
@@ -19,17 +19,17 @@ pub struct CoordinatorActor {
 }
 
 impl CoordinatorActor {
-    pub fn new(core: CoreHandle) -> CoordinatorActor {
-        CoordinatorActor { core }
+    /// Starts it; its mailbox has its room from the first message on.
+    pub fn open(core: CoreHandle) -> Addr<CoordinatorActor> {
+        CoordinatorActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            CoordinatorActor { core }
+        })
     }
 }
 
 impl Actor for CoordinatorActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 /// An input for an entity that may have to be claimed first.
@@ -45,5 +45,23 @@ impl Handler<Activate> for CoordinatorActor {
 
     fn handle(&mut self, message: Activate, _: &mut Self::Context) {
         self.core.send(ToCore::Event(Event::Propose(message.entity, message.input)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::core_thread;
+
+    #[actix::test]
+    async fn takes_a_mailbox_of_messages_before_its_first_turn() {
+        let (core, _receiver) = core_thread::queue();
+        let coordinator = CoordinatorActor::open(core);
+        let message = || Activate { entity: EntityKey::Ledger(0), input: Input::Time };
+        for n in 0..MAILBOX {
+            assert!(coordinator.try_send(message()).is_ok(), "message {n}");
+        }
+        let beyond = (0..2).any(|_| coordinator.try_send(message()).is_err());
+        assert!(beyond, "the mailbox has a bound");
     }
 }

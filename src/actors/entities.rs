@@ -9,7 +9,7 @@ use actix::prelude::SendError;
 
 use super::coordinator::{Activate, CoordinatorActor};
 use super::core_thread::CoreStatus;
-use super::meta::Propose;
+use super::meta::{Leave, Propose};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::{Admit, Attach, Observe, SectorActor, Unobserve};
@@ -100,10 +100,18 @@ impl Entities {
         self.propose(self.world.ledger_of(connect.player), Input::Connect(connect))
     }
 
-    /// Tells the ledger that a session's connection is lost.
+    /// Tells the ledger that a session's connection is lost; it is told however
+    /// busy it is. One that does not run here needs no word: the claim with
+    /// which it comes to run says that all connections before it are lost.
     pub fn left(&self, left: Left) {
-        // One that is not told is told by the next claim.
-        let _ = self.propose(self.world.ledger_of(left.player), Input::Left(left));
+        let Some(ledger) = self.registry.meta(self.world.ledger_of(left.player)) else { return };
+        if let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) {
+            // Waiting for room is bounded by the arbiter's next turn, and there
+            // is one of these per connection at most.
+            actix::spawn(async move {
+                let _ = ledger.send(message).await;
+            });
+        }
     }
 
     /// The node's tick and clock, for headers and acknowledgements.

@@ -2,12 +2,11 @@
 //! alliances and markets are the same shell. Never holds state, see
 //! [`sector`](super::sector).
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Addr, Context, Handler, Message};
 
 use super::ticker;
 use crate::base::EntityKey;
-use crate::cluster::core::table::Unavailable;
-use crate::entity::input::Input;
+use crate::entity::input::{Input, Left};
 
 /// Messages that may wait; a sender beyond it is told `busy`.
 const MAILBOX: usize = 4096;
@@ -18,28 +17,56 @@ pub struct MetaActor {
 }
 
 impl MetaActor {
-    pub fn new(key: EntityKey) -> MetaActor {
-        MetaActor { key }
+    /// Starts it; its mailbox has its room from the first message on.
+    pub fn open(key: EntityKey) -> Addr<MetaActor> {
+        MetaActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            MetaActor { key }
+        })
     }
 }
 
 impl Actor for MetaActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 /// An input for the entity.
 #[derive(Message)]
-#[rtype(result = "Result<(), Unavailable>")]
+#[rtype(result = "()")]
 pub struct Propose(pub Input);
 
-impl Handler<Propose> for MetaActor {
-    type Result = Result<(), Unavailable>;
+/// To a ledger: a session's connection is lost.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub Left);
 
-    fn handle(&mut self, Propose(input): Propose, _: &mut Self::Context) -> Self::Result {
-        ticker::propose(self.key, input)
+impl Handler<Leave> for MetaActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave(left): Leave, _: &mut Self::Context) {
+        ticker::leave(left);
+    }
+}
+
+impl Handler<Propose> for MetaActor {
+    type Result = ();
+
+    fn handle(&mut self, Propose(input): Propose, _: &mut Self::Context) {
+        ticker::propose(self.key, input);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn takes_a_mailbox_of_messages_before_its_first_turn() {
+        let ledger = MetaActor::open(EntityKey::Ledger(0));
+        for n in 0..MAILBOX {
+            assert!(ledger.try_send(Propose(Input::Time)).is_ok(), "message {n}");
+        }
+        let beyond = (0..2).any(|_| ledger.try_send(Propose(Input::Time)).is_err());
+        assert!(beyond, "the mailbox has a bound");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Arbiter};
+use actix::Arbiter;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::coordinator::CoordinatorActor;
@@ -115,7 +115,7 @@ impl Node {
 
         let (rows, queue) = Rows::new(store, RowsLimits::from(&config.store));
         actix::spawn(forward_rows(queue, core.clone()));
-        let coordinator = CoordinatorActor::new(core.clone()).start();
+        let coordinator = CoordinatorActor::open(core.clone());
         let entities = Entities {
             world,
             ports,

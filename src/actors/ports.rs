@@ -1,7 +1,8 @@
 //! Owns the ways from entities to players' connections: which connection is
 //! there, and which one is a player's newest session. Never holds a message:
 //! a port bounds its own queue. Called by arbiters (deliver) and by gateways
-//! (open, close). Invariant: `deliver` never blocks.
+//! (open, close). Invariants: `deliver` never blocks; a session that an entity
+//! gives is either told to its connection before that closes, or handed back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,11 @@ use crate::view::observer::Update;
 pub enum ToSession {
     /// By an entity, durable: an acknowledgement, the session, presence.
     Player(PlayerEffect),
+    /// A newer Connect of its player was taken before its own was answered,
+    /// which it never will be.
+    Superseded,
+    /// Its Connect was not taken; nothing happened.
+    ConnectRefused(Unavailable),
     /// What it observes has changed.
     Update { entity: EntityKey, update: Arc<Update> },
     /// What it observes runs here no more: observe anew.
@@ -41,6 +47,8 @@ pub trait SessionPort: Send + Sync {
 #[derive(Default)]
 pub struct Ports {
     connections: DashMap<u64, Arc<dyn SessionPort>>,
+    /// The connection whose Connect is the newest unanswered one of a player.
+    connecting: DashMap<PlayerId, u64>,
     sessions: DashMap<PlayerId, (SessionId, u64)>,
     last: AtomicU64,
 }
@@ -53,22 +61,45 @@ impl Ports {
         connection
     }
 
-    /// The connection has `player`'s session from now on. One that has it
-    /// still, because its client resumed elsewhere, is told that it ended.
-    pub fn attach(&self, connection: u64, player: PlayerId, session: SessionId) {
+    /// The Connect of this connection is in the hands of the player's ledger.
+    /// One before it that is not answered yet gives way to it whatever comes,
+    /// and its connection is told now: the ledger answers the newest only.
+    pub fn ask(&self, connection: u64, player: PlayerId) {
+        // A connection that closed meanwhile would leave its entry behind.
+        let Some(port) = self.connections.get(&connection) else { return };
+        let before = self.connecting.insert(player, connection);
+        drop(port);
+        if let Some(other) = before.filter(|other| *other != connection) {
+            self.deliver(other, ToSession::Superseded);
+        }
+    }
+
+    /// Tells a connection of the session that its player's ledger gave it. One
+    /// that has the player's session still, because its client resumed
+    /// elsewhere, is told that it ended. Comes back when the connection has
+    /// gone.
+    fn give(&self, connected: Connected) -> Option<Left> {
+        let Connected { connection, player, session, .. } = connected;
+        self.connecting.remove_if(&player, |_, newest| *newest == connection);
+        // While this is held the connection does not close.
+        let Some(port) = self.connections.get(&connection) else {
+            return Some(Left { player, session, connection });
+        };
         let before = self.sessions.insert(player, (session, connection));
-        if let Some((session, other)) = before
-            && other != connection
-        {
+        port.deliver(ToSession::Player(PlayerEffect::Connected(connected)));
+        drop(port);
+        if let Some((session, other)) = before.filter(|(_, other)| *other != connection) {
             let ended = PlayerEffect::SessionEnded { player, session };
             self.deliver(other, ToSession::Player(ended));
         }
+        None
     }
 
     /// Forgets a connection, and its session if no newer one took over.
     pub fn close(&self, connection: u64, player: Option<PlayerId>) {
         self.connections.remove(&connection);
         if let Some(player) = player {
+            self.connecting.remove_if(&player, |_, newest| *newest == connection);
             self.sessions.remove_if(&player, |_, (_, holder)| *holder == connection);
         }
     }
@@ -106,16 +137,7 @@ impl Ports {
             Release::Gone { observer, entity } => {
                 self.deliver(observer, ToSession::Gone { entity });
             }
-            Release::Player(PlayerEffect::Connected(connected)) => {
-                let connection = connected.connection;
-                if !self.connections.contains_key(&connection) {
-                    let Connected { player, session, .. } = connected;
-                    return Some(Left { player, session, connection });
-                }
-                self.attach(connection, connected.player, connected.session);
-                let effect = PlayerEffect::Connected(connected);
-                self.deliver(connection, ToSession::Player(effect));
-            }
+            Release::Player(PlayerEffect::Connected(connected)) => return self.give(connected),
             Release::Player(effect) => {
                 let (player, session) = match &effect {
                     PlayerEffect::Answered(answer) => (answer.player, answer.session),
@@ -132,5 +154,110 @@ impl Ports {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const PLAYER: PlayerId = PlayerId(7);
+
+    /// Keeps what it is told; does something when it is told anything.
+    struct Port<F: Fn()> {
+        told: Mutex<Vec<ToSession>>,
+        then: F,
+    }
+
+    impl<F: Fn() + Send + Sync> SessionPort for Port<F> {
+        fn deliver(&self, message: ToSession) {
+            self.told.lock().unwrap().push(message);
+            (self.then)();
+        }
+    }
+
+    impl<F: Fn() + Send + Sync + 'static> Port<F> {
+        fn open(ports: &Ports, then: F) -> (u64, Arc<Port<F>>) {
+            let port = Arc::new(Port { told: Mutex::default(), then });
+            (ports.open(port.clone()), port)
+        }
+
+        fn sessions(&self) -> Vec<SessionId> {
+            let session = |told: &ToSession| match told {
+                ToSession::Player(PlayerEffect::Connected(connected)) => Some(connected.session),
+                _ => None,
+            };
+            self.told.lock().unwrap().iter().filter_map(session).collect()
+        }
+    }
+
+    fn give(ports: &Ports, connection: u64, session: u64) -> Option<Left> {
+        let session = SessionId(session);
+        let (resumed, presence) = (false, Vec::new());
+        let connected = Connected { connection, player: PLAYER, session, resumed, presence };
+        ports.release(Release::Player(PlayerEffect::Connected(connected)))
+    }
+
+    #[test]
+    fn a_session_for_a_connection_that_has_gone_comes_back() {
+        let ports = Ports::default();
+        let (connection, port) = Port::open(&ports, || {});
+        ports.close(connection, Some(PLAYER));
+        let left = Left { player: PLAYER, session: SessionId(3), connection };
+        assert_eq!(give(&ports, connection, 3), Some(left));
+        assert_eq!(port.sessions(), []);
+    }
+
+    /// The worst moment to close: in the middle of the release.
+    #[test]
+    fn a_connection_that_closes_while_it_is_given_a_session_has_heard_of_it() {
+        let ports = Arc::new(Ports::default());
+        let newer = Arc::new(AtomicU64::new(0));
+        let (closing, closes) = (ports.clone(), newer.clone());
+        let (older, _) = Port::open(&ports, move || {
+            let connection = closes.load(Ordering::Relaxed);
+            if connection > 0 {
+                closing.close(connection, Some(PLAYER));
+            }
+        });
+        assert_eq!(give(&ports, older, 1), None);
+        let (connection, port) = Port::open(&ports, || {});
+        newer.store(connection, Ordering::Relaxed);
+        let came_back = give(&ports, connection, 2).is_some();
+        assert!(came_back || port.sessions() == [SessionId(2)], "nobody has session 2");
+        assert!(ports.sessions.is_empty(), "a session is kept for a connection that has gone");
+    }
+
+    #[test]
+    fn a_closing_connection_never_leaves_a_session_behind() {
+        let ports = Ports::default();
+        for session in 1..=20_000 {
+            let (connection, port) = Port::open(&ports, || {});
+            let came_back = std::thread::scope(|scope| {
+                let given = scope.spawn(|| give(&ports, connection, session).is_some());
+                ports.close(connection, Some(PLAYER));
+                given.join().unwrap()
+            });
+            assert_ne!(came_back, !port.sessions().is_empty(), "session {session}");
+            assert!(ports.sessions.is_empty(), "session {session}");
+        }
+    }
+
+    #[test]
+    fn a_connect_that_a_newer_one_overtakes_is_told_at_once() {
+        let ports = Ports::default();
+        let (first, told) = Port::open(&ports, || {});
+        let (second, newer) = Port::open(&ports, || {});
+        ports.ask(first, PLAYER);
+        ports.ask(second, PLAYER);
+        let said = |port: &[ToSession]| matches!(port, [ToSession::Superseded]);
+        assert!(said(&told.told.lock().unwrap()));
+        assert!(newer.told.lock().unwrap().is_empty());
+        assert_eq!(give(&ports, second, 2), None);
+        ports.close(first, Some(PLAYER));
+        ports.close(second, Some(PLAYER));
+        assert!(ports.connecting.is_empty(), "nobody connects any more");
     }
 }

@@ -3,7 +3,7 @@
 //! from sessions. Invariant: a handler only admits; nothing here takes longer
 //! than looking up a cell.
 
-use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 
 use super::ticker;
 use crate::base::{EntityKey, PlayerId, SessionId};
@@ -20,17 +20,17 @@ pub struct SectorActor {
 }
 
 impl SectorActor {
-    pub fn new(key: EntityKey) -> SectorActor {
-        SectorActor { key }
+    /// Starts it; its mailbox has its room from the first message on.
+    pub fn open(key: EntityKey) -> Addr<SectorActor> {
+        SectorActor::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            SectorActor { key }
+        })
     }
 }
 
 impl Actor for SectorActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 /// A player's command, from the session of `connection`.
@@ -99,5 +99,22 @@ impl Handler<Unobserve> for SectorActor {
             table.unobserve(self.key, message.connection);
             Ok(())
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SectorId;
+
+    #[actix::test]
+    async fn takes_a_mailbox_of_messages_before_its_first_turn() {
+        let sector = SectorActor::open(EntityKey::Sector(SectorId::tactical(0, 0)));
+        // Nothing here lets the actor have a turn.
+        for connection in 0..MAILBOX as u64 {
+            assert!(sector.try_send(Unobserve { connection }).is_ok(), "message {connection}");
+        }
+        let beyond = (0..2).any(|_| sector.try_send(Unobserve { connection: 0 }).is_err());
+        assert!(beyond, "the mailbox has a bound");
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, ArbiterHandle};
+use actix::ArbiterHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -26,7 +26,7 @@ use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
 use crate::entity::commands::PlayerCommand;
-use crate::entity::input::Input;
+use crate::entity::input::{Connect, Input, Left};
 use crate::telemetry::metrics;
 
 /// What an arbiter has besides its table.
@@ -144,14 +144,35 @@ pub fn attach(
     asked.unwrap_or(Err(Unavailable::NotHere))
 }
 
-/// Submits an input.
-///
-/// # Errors
-/// When the table does not take it.
-pub fn propose(entity: EntityKey, input: Input) -> Result<(), Unavailable> {
+/// Submits an input. When it is a Connect and the table does not take it, its
+/// connection is told.
+pub fn propose(entity: EntityKey, input: Input) {
+    let connect = connect_of(&input);
     let proposed = with_table(|table| table.propose(entity, input));
+    if let Some(Connect { connection, player, .. }) = connect {
+        with_desk(|desk| match proposed {
+            Ok(()) => desk.ports.ask(connection, player),
+            Err(why) => desk.ports.deliver(connection, ToSession::ConnectRefused(why)),
+        });
+    }
     flush_soon();
-    proposed
+}
+
+/// Submits that a session's connection is lost, however much waits already:
+/// what is not said now is said by nobody. Sessions bound how many there are.
+/// One whose ledger does not run here needs no word, see [`Entities::left`].
+///
+/// [`Entities::left`]: super::entities::Entities::left
+pub fn leave(left: Left) {
+    with_desk(|desk| desk.table.leave(left));
+    flush_soon();
+}
+
+fn connect_of(input: &Input) -> Option<Connect> {
+    match input {
+        Input::Connect(connect) => Some(*connect),
+        _ => None,
+    }
 }
 
 /// Lets `f` work on this arbiter's desk. A panic in it ends the process; from
@@ -202,6 +223,11 @@ impl Desk {
         match &message {
             ToTable::Install(installed) => self.start_actor(installed.entity.key()),
             ToTable::Drop(entity) => self.registry.remove(*entity),
+            ToTable::Propose { input, .. } => {
+                if let Some(connect) = connect_of(input) {
+                    self.ports.ask(connect.connection, connect.player);
+                }
+            }
             _ => {}
         }
         let began = Instant::now();
@@ -216,9 +242,9 @@ impl Desk {
     fn start_actor(&self, key: EntityKey) {
         match key {
             EntityKey::Sector(_) => {
-                self.registry.insert_sector(key, SectorActor::new(key).start());
+                self.registry.insert_sector(key, SectorActor::open(key));
             }
-            _ => self.registry.insert_meta(key, MetaActor::new(key).start()),
+            _ => self.registry.insert_meta(key, MetaActor::open(key)),
         }
     }
 

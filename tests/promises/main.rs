@@ -2,6 +2,8 @@ mod golden_sector;
 mod http;
 mod node_galaxy;
 mod node_restart;
+mod node_sessions;
+mod node_store;
 mod node_support;
 mod protocol_client;
 mod protocol_decode;

@@ -18,8 +18,13 @@ use tokio::sync::Notify;
 
 /// A node with default settings, when it has all that it owned before.
 pub async fn start(store: Arc<dyn Store>) -> Node {
+    start_with("", store).await
+}
+
+/// A node with these settings besides, when it has all that it owned before.
+pub async fn start_with(settings: &str, store: Arc<dyn Store>) -> Node {
     let rules = rules::file::built_in().unwrap();
-    let node = Node::start(&Config::with("").unwrap(), rules, store).unwrap();
+    let node = Node::start(&Config::with(settings).unwrap(), rules, store).unwrap();
     let ready = async {
         while !node.status.ready.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -44,7 +49,7 @@ pub fn move_order(
 
 /// A connection that keeps all it is told.
 #[derive(Default)]
-struct Port {
+pub struct Port {
     told: Mutex<Vec<ToSession>>,
     news: Notify,
 }
@@ -58,7 +63,7 @@ impl SessionPort for Port {
 
 impl Port {
     /// The first message, from now or before, that `pick` takes.
-    async fn wait_for<T>(&self, pick: impl Fn(&ToSession) -> Option<T>) -> T {
+    pub async fn wait_for<T>(&self, pick: impl Fn(&ToSession) -> Option<T>) -> T {
         let found = async {
             loop {
                 let news = self.news.notified();
@@ -73,7 +78,7 @@ impl Port {
     }
 }
 
-fn connected(message: &ToSession) -> Option<Connected> {
+pub fn connected(message: &ToSession) -> Option<Connected> {
     match message {
         ToSession::Player(PlayerEffect::Connected(connected)) => Some(connected.clone()),
         _ => None,
@@ -97,9 +102,9 @@ fn keyframe(message: &ToSession) -> Option<Arc<Update>> {
 /// A player with one connection.
 pub struct Player<'n> {
     node: &'n Node,
-    id: PlayerId,
-    port: Arc<Port>,
-    connection: u64,
+    pub id: PlayerId,
+    pub port: Arc<Port>,
+    pub connection: u64,
 }
 
 impl Player<'_> {
@@ -110,9 +115,14 @@ impl Player<'_> {
     }
 
     pub async fn connect(&self, resume: Option<SessionId>) -> Connected {
+        self.ask(resume);
+        self.port.wait_for(connected).await
+    }
+
+    /// Asks for a session and does not wait for the answer.
+    pub fn ask(&self, resume: Option<SessionId>) {
         let connect = Connect { player: self.id, connection: self.connection, resume };
         self.node.entities.connect(connect).unwrap();
-        self.port.wait_for(connected).await
     }
 
     pub async fn look(&self, sector: SectorId) -> Arc<Update> {

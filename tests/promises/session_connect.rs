@@ -150,6 +150,21 @@ fn a_newer_session_ends_the_older_which_says_nothing_to_the_ledger() {
 }
 
 #[test]
+fn a_connect_that_a_newer_one_overtakes_ends_at_once() {
+    let mut script = Script::new(QUEUE);
+    script.say(CONNECT);
+    script.verified();
+    script.take_effects();
+    script.on(|session, around| session.handle_superseded(around.now));
+    check_end(&mut script, &ended(EndReason::Superseded), 1008);
+    assert_eq!(script.take_effects(), [], "it never had a session");
+
+    let mut script = Script::open();
+    script.on(|session, around| session.handle_superseded(around.now));
+    assert_eq!(script.read(), [], "an open session hears of its own end from its ledger");
+}
+
+#[test]
 fn a_raised_generation_ends_the_session() {
     let mut script = Script::open();
     script.on(|session, around| session.handle_generation(5, around.now));
@@ -173,6 +188,8 @@ fn a_lost_connection_lets_go_of_all_it_held() {
     // What was asked and comes back late is taken back.
     script.observed(3, Ok(()));
     assert_eq!(script.take_effects(), [Effect::Unobserve { entity: place(3) }]);
+    script.connected(SessionId(4), false);
+    assert_eq!(script.take_effects(), [Effect::Left { player: ME, session: SessionId(4) }]);
 }
 
 #[test]

@@ -56,6 +56,13 @@ impl Session {
         }
     }
 
+    /// A newer Connect of the player was taken before this one was answered.
+    pub fn handle_superseded(&mut self, now: Now) {
+        if let State::Connecting { .. } = self.state {
+            self.end(EndReason::Superseded, now);
+        }
+    }
+
     /// The account's generation is this now.
     pub fn handle_generation(&mut self, generation: u64, now: Now) {
         if let State::Connecting { who, .. } | State::Open { who, .. } = self.state

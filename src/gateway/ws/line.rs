@@ -123,16 +123,21 @@ impl Line {
         self.0.port.notify.notify_one();
     }
 
-    /// Brings time and what comes from inside, until the connection is gone.
+    /// Brings time and what comes from inside, until the connection is gone:
+    /// what came before that, a session say, is still heard.
     async fn drive(self) {
-        while !self.0.state.borrow().gone {
+        loop {
             self.handle_due();
             let notified = self.0.port.notify.notified();
             match self.arm() {
                 Some(at) => _ = tokio::time::timeout_at(at.into(), notified).await,
                 None => notified.await,
             }
+            let gone = self.0.state.borrow().gone;
             self.handle_inside(self.0.port.drain());
+            if gone {
+                return;
+            }
         }
     }
 
@@ -262,6 +267,8 @@ fn handle_told(session: &mut Session, told: Told, around: Around<'_>) {
     match told {
         Told::Generation(generation) => session.handle_generation(generation, now),
         Told::Inside(ToSession::Player(effect)) => session.handle_player(effect, now),
+        Told::Inside(ToSession::Superseded) => session.handle_superseded(now),
+        Told::Inside(ToSession::ConnectRefused(why)) => session.handle_connect_refused(why, now),
         Told::Inside(ToSession::Update { entity, update }) => {
             session.handle_update(entity, &update, around);
         }
