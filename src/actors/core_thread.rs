@@ -15,11 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ending::Ending;
 use super::ports::{Ports, ToSession};
+use super::registry::Registry;
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
 use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
 use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
+use crate::cluster::core::loading::LoadError;
 use crate::cluster::core::message::{Committed, FromTable, ToTable};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::telemetry::metrics;
@@ -119,6 +121,7 @@ pub struct CoreParts {
     pub tables: Vec<TableHandle>,
     pub store: StoreThreads,
     pub ports: Arc<Ports>,
+    pub registry: Arc<Registry>,
     pub status: Arc<CoreStatus>,
     pub ending: Ending,
 }
@@ -143,6 +146,7 @@ struct CoreThread {
     tables: Vec<TableHandle>,
     store: StoreThreads,
     ports: Arc<Ports>,
+    registry: Arc<Registry>,
     status: Arc<CoreStatus>,
     ending: Ending,
     stopping: Option<oneshot::Sender<()>>,
@@ -161,12 +165,13 @@ struct CoreThread {
 
 impl CoreThread {
     fn new(parts: CoreParts) -> CoreThread {
-        let CoreParts { core, tables, store, ports, status, ending } = parts;
+        let CoreParts { core, tables, store, ports, registry, status, ending } = parts;
         CoreThread {
             core,
             tables,
             store,
             ports,
+            registry,
             status,
             ending,
             stopping: None,
@@ -266,9 +271,7 @@ impl CoreThread {
                  is claimed until they agree; set the clock or start the node again"
             ),
             NodeEffect::Claiming { .. } => tracing::info!("the clocks agree again"),
-            NodeEffect::Unloadable(entity, error) => {
-                tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is");
-            }
+            NodeEffect::Unloadable(entity, error) => self.park(entity, &error),
             NodeEffect::Mismatch(entity, found) => {
                 tracing::error!(%entity, ?found, "replay differs from a journalled hash");
                 metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
@@ -280,6 +283,14 @@ impl CoreThread {
                 self.end();
             }
         }
+    }
+
+    /// In this order: who asks from now on sees it in the registry, who asked
+    /// before is told.
+    fn park(&self, entity: EntityKey, error: &LoadError) {
+        tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is and does not run");
+        metrics::PARKED.set(self.registry.park(entity) as f64);
+        self.ports.broadcast(&ToSession::Parked { entity });
     }
 
     /// Each table's records, in the order of the commit.
@@ -334,16 +345,20 @@ impl CoreThread {
 
     fn report(&mut self, now: Millis) {
         let counts = self.core.counts();
+        let before = std::mem::replace(&mut self.counted, counts);
         self.status.time_ms.store(now.0, Ordering::Relaxed);
-        if counts.tick != self.counted.tick {
+        if counts.tick != before.tick {
             metrics::TICK_GAP.record(self.status.stalled().as_secs_f64());
             self.status.note_tick(counts.tick);
             metrics::TICK.set(counts.tick as f64);
         }
-        metrics::COMMITS.increment(counts.commits - self.counted.commits);
-        metrics::RECORDS.increment(counts.records - self.counted.records);
-        metrics::GROUPS_REFUSED.increment(counts.refused - self.counted.refused);
-        self.counted = counts;
+        metrics::COMMITS.increment(counts.commits - before.commits);
+        metrics::COMMITS_RESENT.increment(counts.resent - before.resent);
+        metrics::RECORDS.increment(counts.records - before.records);
+        metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
+        metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);
+        metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
+        metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);
         if let Ok(mut shared) = self.status.counts.lock() {
             *shared = counts;
         }

@@ -42,7 +42,7 @@ impl Entities {
                     SendError::Closed(_) => Unavailable::NotHere,
                 })
             }
-            None => Err(Unavailable::NotHere),
+            None => Err(self.registry.absence(entity)),
         };
         if let Err(why) = sent {
             self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
@@ -95,7 +95,8 @@ impl Entities {
     /// `connect.connection` as `Connected`.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] when nothing was asked.
+    /// When nothing was asked. A ledger that turns out later not to take it
+    /// says so to the port.
     pub fn connect(&self, connect: Connect) -> Result<(), Unavailable> {
         self.propose(self.world.ledger_of(connect.player), Input::Connect(connect))
     }
@@ -114,13 +115,18 @@ impl Entities {
         }
     }
 
+    /// Entities that cannot be loaded.
+    pub fn parked(&self) -> usize {
+        self.registry.parked()
+    }
+
     /// The node's tick and clock, for headers and acknowledgements.
     pub fn time(&self) -> (Tick, Millis) {
         self.status.time()
     }
 
     fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {
-        self.registry.sector(entity).ok_or(Unavailable::NotHere)
+        self.registry.sector(entity).ok_or_else(|| self.registry.absence(entity))
     }
 
     fn propose(&self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
@@ -129,6 +135,9 @@ impl Entities {
             Some(meta) => meta
                 .try_send(Propose(input))
                 .map_err(|error| full(matches!(error, SendError::Full(_)))),
+            None if self.registry.absence(entity) == Unavailable::Parked => {
+                Err(Unavailable::Parked)
+            }
             None => self
                 .coordinator
                 .try_send(Activate { entity, input })

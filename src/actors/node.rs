@@ -108,6 +108,7 @@ impl Node {
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
+            registry: registry.clone(),
             status: status.clone(),
             ending,
         };

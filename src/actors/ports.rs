@@ -31,6 +31,8 @@ pub enum ToSession {
     Gone { entity: EntityKey },
     /// A command was not taken; nothing happened.
     Rejected { entity: EntityKey, sequence: u32, why: Unavailable },
+    /// This entity cannot be loaded: what was asked of it is not answered.
+    Parked { entity: EntityKey },
     /// Time stands still (true), or goes on.
     StoreAway(bool),
     /// The node stops: say so and close.

@@ -1,19 +1,24 @@
-//! Owns where each entity runs on this node: its actor's address. Nobody else
-//! keeps one, so that an entity can change its thread. Written by tickers when
-//! an entity comes or goes, read by whoever has a message for it.
+//! Owns where each entity runs on this node: its actor's address; and which
+//! entities cannot run. Nobody else keeps one, so that an entity can change its
+//! thread. Written by tickers when an entity comes or goes and by the core when
+//! one cannot be loaded, read by whoever has a message for it.
 
 use actix::Addr;
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 
 use super::meta::MetaActor;
 use super::sector::SectorActor;
 use crate::base::EntityKey;
+use crate::cluster::core::table::Unavailable;
 
 /// The actors of this node.
 #[derive(Default)]
 pub struct Registry {
     sectors: DashMap<EntityKey, Addr<SectorActor>>,
     metas: DashMap<EntityKey, Addr<MetaActor>>,
+    /// They stay as they are until an operator looked and the node was
+    /// started again.
+    parked: DashSet<EntityKey>,
 }
 
 impl Registry {
@@ -39,6 +44,22 @@ impl Registry {
     pub fn remove(&self, key: EntityKey) {
         self.sectors.remove(&key);
         self.metas.remove(&key);
+    }
+
+    /// Notes that an entity cannot be loaded; how many that are.
+    pub fn park(&self, key: EntityKey) -> usize {
+        self.parked.insert(key);
+        self.parked.len()
+    }
+
+    /// Entities that cannot be loaded.
+    pub fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Why an entity without an actor has none.
+    pub fn absence(&self, key: EntityKey) -> Unavailable {
+        if self.parked.contains(&key) { Unavailable::Parked } else { Unavailable::NotHere }
     }
 
     /// Sectors and other entities that run here.

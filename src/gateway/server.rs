@@ -21,7 +21,6 @@ use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, Readiness, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
-use crate::actors::core_thread::CoreStatus;
 use crate::actors::node::{Node, NodeSummary, StartError};
 use crate::base::Millis;
 use crate::config::Config;
@@ -83,7 +82,7 @@ impl Server {
         let clock = Arc::new(wall);
         let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
         let limits = Arc::new(Limits::new(&config.limits, &config.http));
-        let health = Arc::new(health_of(node.status.clone()));
+        let health = Arc::new(health_of(&node));
         let sessions =
             WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
         let state = HttpState::new(accounts, limits, health, recorder, &config.http);
@@ -204,13 +203,15 @@ fn listen(
     Ok((server.run(), addresses))
 }
 
-fn health_of(status: Arc<CoreStatus>) -> impl Fn() -> Readiness + Send + Sync {
+fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
+    let (status, entities) = (node.status.clone(), node.entities.clone());
     move || {
         let taking = status.taking_commands.load(Ordering::Relaxed);
         Readiness {
             store: taking,
             ticking: status.ready.load(Ordering::Relaxed) && status.stalled() < TICK_LATE,
             disk: !status.disk_full.load(Ordering::Relaxed),
+            parked: entities.parked(),
         }
     }
 }

@@ -127,6 +127,8 @@ metrics_list! {
     // Store and commits
     COMMITS: CounterMetric = "starmesh_store_commits_total" []
         "Commits that became durable.";
+    COMMITS_RESENT: CounterMetric = "starmesh_store_commits_resent_total" []
+        "Commits sent again because their outcome was unknown.";
     COMMIT_SECONDS: HistogramMetric = "starmesh_store_commit_seconds" []
         "Time from handing a commit to the store until it was durable.";
     COMMIT_GROUPS: HistogramMetric = "starmesh_store_commit_groups_count" []
@@ -147,10 +149,18 @@ metrics_list! {
         "Time one thread took for one tick of its entities.";
     ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
         "Entities that run on this node.";
+    PARKED: GaugeMetric = "starmesh_entity_parked_count" []
+        "Entities that cannot be loaded: they are kept as they are and do not run until an operator looked. Anything but 0 wants one.";
+    LOAD_DROPPED: CounterMetric = "starmesh_entity_load_dropped_total" []
+        "Messages dropped because too many waited for their entity to be loaded, or it cannot be: messages between entities come again, players try again.";
     STEPS: CounterMetric = "starmesh_entity_steps_total" []
         "Steps of entities.";
     RECORDS: CounterMetric = "starmesh_entity_records_total" []
         "Records appended to journals.";
+    RECORD_BYTES: CounterMetric = "starmesh_entity_record_bytes_total" []
+        "Bytes of those records.";
+    SNAPSHOTS: CounterMetric = "starmesh_entity_snapshots_total" []
+        "Snapshots of entities that became durable.";
     UNITS: GaugeMetric = "starmesh_sector_units_count" []
         "Units in the sectors of this node.";
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]

@@ -130,6 +130,13 @@ fn a_ledger_that_is_away_or_silent_is_told() {
     let mut script = Script::new(QUEUE);
     script.say(CONNECT);
     script.verified();
+    let why = Unavailable::Parked;
+    script.on(|session, around| session.handle_connect_refused(why, around.now));
+    check_end(&mut script, &error(Some("connect"), Answer::Parked {}), 1013);
+
+    let mut script = Script::new(QUEUE);
+    script.say(CONNECT);
+    script.verified();
     script.pass(30_000);
     check_end(&mut script, &error(Some("connect"), Answer::Busy {}), 1013);
     // The answer comes after all: nobody has that session now.

@@ -45,6 +45,8 @@ pub enum Release {
 pub enum Unavailable {
     #[error("it does not run here")]
     NotHere,
+    #[error("it cannot be loaded; it is kept as it is and does not run")]
+    Parked,
     #[error("too much waits for it already")]
     Busy,
     #[error("it is longer than any input may be")]

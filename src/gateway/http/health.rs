@@ -18,6 +18,9 @@ pub struct Readiness {
     pub ticking: bool,
     /// There is disk space for more commands.
     pub disk: bool,
+    /// Entities that cannot be loaded. The node takes players all the same:
+    /// theirs are the only ones that miss them.
+    pub parked: usize,
 }
 
 /// The node, as far as health is concerned. Answers at once.
@@ -38,7 +41,7 @@ pub async fn healthz() -> impl Responder {
 }
 
 pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemResponse> {
-    let Readiness { store, ticking, disk } = state.health.readiness();
+    let Readiness { store, ticking, disk, parked } = state.health.readiness();
     let parts = [
         (store, "the store does not answer"),
         (ticking, "the tick stands still"),
@@ -46,7 +49,7 @@ pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemRes
     ];
     let wrong: Vec<_> = parts.iter().filter(|(well, _)| !well).map(|(_, what)| *what).collect();
     match wrong.is_empty() {
-        true => Ok(Json(json!({ "ready": true }))),
+        true => Ok(Json(json!({ "ready": true, "parked": parked }))),
         false => Err(ProblemResponse::new(Kind::NotReady, wrong.join("; "))),
     }
 }

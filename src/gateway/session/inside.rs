@@ -49,8 +49,9 @@ impl Session {
     pub fn handle_connect_refused(&mut self, why: Unavailable, now: Now) {
         if let State::Connecting { .. } = self.state {
             let answer = match why {
-                Unavailable::StoreAway => Answer::StoreAway {},
-                Unavailable::Busy | Unavailable::NotHere | Unavailable::TooLong => Answer::Busy {},
+                // A ledger that does not run is made to.
+                Unavailable::NotHere | Unavailable::TooLong => Answer::Busy {},
+                why => unavailable(why),
             };
             self.refuse_connect(answer, now);
         }
@@ -237,6 +238,7 @@ impl Session {
 pub(super) fn unavailable(why: Unavailable) -> Answer {
     match why {
         Unavailable::NotHere => Answer::NotHere {},
+        Unavailable::Parked => Answer::Parked {},
         Unavailable::Busy => Answer::Busy {},
         Unavailable::StoreAway => Answer::StoreAway {},
         Unavailable::TooLong => Answer::Invalid {

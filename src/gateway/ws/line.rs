@@ -17,6 +17,8 @@ use super::gateway::Gateway;
 use super::port::{Port, Told};
 use crate::actors::ports::ToSession;
 use crate::base::{Millis, PlayerId};
+use crate::cluster::core::table::Unavailable;
+use crate::entity::World;
 use crate::entity::input::Left;
 use crate::gateway::queue::Queue;
 use crate::gateway::session::inbox::Drained;
@@ -159,8 +161,9 @@ impl Line {
     }
 
     fn handle_inside(&self, drained: Drained<Told>) {
+        let world = &self.0.gateway.entities.world;
         for told in drained.messages {
-            self.handle(|session, around| handle_told(session, told, around));
+            self.handle(|session, around| handle_told(session, told, world, around));
         }
         for entity in drained.lost {
             self.handle(|session, _| session.handle_updates_lost(entity));
@@ -262,7 +265,7 @@ impl State {
     }
 }
 
-fn handle_told(session: &mut Session, told: Told, around: Around<'_>) {
+fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<'_>) {
     let now = around.now;
     match told {
         Told::Generation(generation) => session.handle_generation(generation, now),
@@ -275,6 +278,12 @@ fn handle_told(session: &mut Session, told: Told, around: Around<'_>) {
         Told::Inside(ToSession::Gone { entity }) => session.handle_gone(entity, now),
         Told::Inside(ToSession::Rejected { entity, sequence, why }) => {
             session.handle_rejected(entity, sequence, why, now);
+        }
+        Told::Inside(ToSession::Parked { entity }) => {
+            let ledger = session.player().map(|player| world.ledger_of(player));
+            if ledger == Some(entity) {
+                session.handle_connect_refused(Unavailable::Parked, now);
+            }
         }
         Told::Inside(ToSession::StoreAway(away)) => session.handle_store_away(away, now),
         Told::Inside(ToSession::ShuttingDown) => session.handle_shutdown(BACK_AFTER_MS, now),

@@ -9,7 +9,7 @@ mod refresh;
 mod uniqueness;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use actix_web::http::Method;
 use actix_web::{App, test};
@@ -41,6 +41,7 @@ pub struct Gateway {
     pub state: HttpState,
     pub time: Arc<AtomicU64>,
     pub ready: Arc<AtomicBool>,
+    pub parked: Arc<AtomicUsize>,
 }
 
 /// What a call was answered.
@@ -86,9 +87,14 @@ impl Gateway {
         let time = Arc::new(AtomicU64::new(1_800_000_000_000));
         let accounts = Accounts::open(rows, secret, &config.players, clock(&time)).await.unwrap();
         let ready = Arc::new(AtomicBool::new(true));
-        let disk = ready.clone();
-        let health =
-            move || Readiness { store: true, ticking: true, disk: disk.load(Ordering::Relaxed) };
+        let parked = Arc::new(AtomicUsize::new(0));
+        let (disk, unloadable) = (ready.clone(), parked.clone());
+        let health = move || Readiness {
+            store: true,
+            ticking: true,
+            disk: disk.load(Ordering::Relaxed),
+            parked: unloadable.load(Ordering::Relaxed),
+        };
         let state = HttpState::new(
             accounts.clone(),
             Arc::new(Limits::new(&config.limits, &config.http)),
@@ -96,7 +102,7 @@ impl Gateway {
             Recorder::detached().unwrap(),
             &config.http,
         );
-        Gateway { accounts, state, time, ready }
+        Gateway { accounts, state, time, ready, parked }
     }
 
     pub fn pass_ms(&self, ms: u64) {

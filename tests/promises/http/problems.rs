@@ -156,7 +156,10 @@ async fn an_outcome_that_is_not_known_is_said_to_be_unknown() {
 #[actix_web::test]
 async fn says_why_a_node_is_not_ready() {
     let gateway = Gateway::new("").await;
-    assert_eq!(gateway.get("/readyz", "").await.body, json!({ "ready": true }));
+    assert_eq!(gateway.get("/readyz", "").await.body, json!({ "ready": true, "parked": 0 }));
+    gateway.parked.store(2, Ordering::Relaxed);
+    let answer = gateway.get("/readyz", "").await;
+    assert_eq!((answer.status, answer.body), (200, json!({ "ready": true, "parked": 2 })));
     gateway.ready.store(false, Ordering::Relaxed);
     let answer = gateway.get("/readyz", "").await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "not-ready"));
