@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,9 +17,10 @@ use super::ending::Ending;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
+use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
-use crate::base::{EntityKey, Millis, Tick};
+use crate::base::{EntityKey, Millis};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::loading::LoadError;
 use crate::cluster::core::message::{Committed, FromTable, ToTable};
@@ -37,8 +38,17 @@ pub enum ToCore {
     FromTable(Vec<FromTable>),
     /// A group of rows; the permit is given back when its outcome is known.
     Rows(GroupRequest, OwnedSemaphorePermit),
-    /// Finish what waits, then end and say so.
-    Stop(oneshot::Sender<()>),
+    /// What the store's watcher saw; `full` is `None` where nobody can know.
+    Disk {
+        full: Option<bool>,
+        pinned: Vec<EntityKey>,
+    },
+    /// Say when all that was admitted is durable and released.
+    Settle(oneshot::Sender<()>),
+    /// A table has released all that it was told of before it was asked to.
+    Flushed,
+    /// End now, and say so.
+    End(oneshot::Sender<()>),
 }
 
 /// The way to the core's thread; cheap to clone.
@@ -49,54 +59,6 @@ impl CoreHandle {
     /// Sends; nothing happens when the core has ended.
     pub fn send(&self, message: ToCore) {
         let _ = self.0.send(message);
-    }
-}
-
-/// What others may read of the core at any time.
-pub struct CoreStatus {
-    began: Instant,
-    /// When the tick last moved, in milliseconds since `began`.
-    ticked_ms: AtomicU64,
-    pub tick: AtomicU64,
-    pub time_ms: AtomicU64,
-    pub ready: AtomicBool,
-    /// The store answers and the disk has room.
-    pub taking_commands: AtomicBool,
-    pub disk_full: AtomicBool,
-    pub counts: std::sync::Mutex<NodeCounts>,
-}
-
-impl Default for CoreStatus {
-    fn default() -> CoreStatus {
-        CoreStatus {
-            began: Instant::now(),
-            ticked_ms: AtomicU64::new(0),
-            tick: AtomicU64::new(0),
-            time_ms: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
-            taking_commands: AtomicBool::new(true),
-            disk_full: AtomicBool::new(false),
-            counts: std::sync::Mutex::default(),
-        }
-    }
-}
-
-impl CoreStatus {
-    /// How long the tick has stood still.
-    pub fn stalled(&self) -> Duration {
-        let ticked = Duration::from_millis(self.ticked_ms.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(ticked)
-    }
-
-    fn note_tick(&self, tick: u64) {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.ticked_ms.store(elapsed, Ordering::Relaxed);
-        self.tick.store(tick, Ordering::Relaxed);
-    }
-
-    /// The node's tick and clock.
-    pub fn time(&self) -> (Tick, Millis) {
-        (Tick(self.tick.load(Ordering::Relaxed)), Millis(self.time_ms.load(Ordering::Relaxed)))
     }
 }
 
@@ -126,7 +88,7 @@ pub struct CoreParts {
     pub ending: Ending,
 }
 
-/// Starts the thread; it ends on [`ToCore::Stop`] or when deposed.
+/// Starts the thread; it ends on [`ToCore::End`] or when deposed.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -141,6 +103,14 @@ pub fn start(parts: CoreParts, receiver: Receiver<ToCore>) -> std::io::Result<()
 
 type RowsAsker = oneshot::Sender<Result<GroupAnswer, StoreAway>>;
 
+/// Somebody waits for all that was admitted to be durable and released.
+struct Settling {
+    done: oneshot::Sender<()>,
+    /// Commits when the tables were asked to release what they had, and how
+    /// many of them have not said so yet.
+    asked: Option<(u64, usize)>,
+}
+
 struct CoreThread {
     core: NodeCore,
     tables: Vec<TableHandle>,
@@ -149,7 +119,7 @@ struct CoreThread {
     registry: Arc<Registry>,
     status: Arc<CoreStatus>,
     ending: Ending,
-    stopping: Option<oneshot::Sender<()>>,
+    settling: Option<Settling>,
     ended: bool,
 
     /// Who waits for which group of rows.
@@ -160,7 +130,6 @@ struct CoreThread {
     clock: Clock,
     jumped: bool,
     counted: NodeCounts,
-    disk_checked: Millis,
 }
 
 impl CoreThread {
@@ -174,7 +143,7 @@ impl CoreThread {
             registry,
             status,
             ending,
-            stopping: None,
+            settling: None,
             ended: false,
             rows: BTreeMap::new(),
             last_row: 0,
@@ -183,7 +152,6 @@ impl CoreThread {
             clock: Clock::new(wall(), Millis(0)),
             jumped: false,
             counted: NodeCounts::default(),
-            disk_checked: Millis(0),
         }
     }
 
@@ -218,20 +186,48 @@ impl CoreThread {
                 self.rows.insert(self.last_row, (answer, permit));
                 events.push(Event::Rows { id: self.last_row, group });
             }
-            ToCore::Stop(done) => self.stopping = Some(done),
+            ToCore::Disk { full, pinned } => self.note_disk(full, pinned, events),
+            ToCore::Settle(done) => self.settling = Some(Settling { done, asked: None }),
+            ToCore::Flushed => {
+                if let Some(Settling { asked: Some((_, unflushed)), .. }) = &mut self.settling {
+                    *unflushed = unflushed.saturating_sub(1);
+                }
+            }
+            ToCore::End(done) => self.end(Some(done)),
         }
     }
 
-    fn handle(&mut self, mut events: Vec<Event>) {
+    fn handle(&mut self, events: Vec<Event>) {
+        if self.ended {
+            return;
+        }
         let now = self.now();
-        self.check_disk(now, &mut events);
         self.core.handle_all(events, now);
         for effect in self.core.drain_effects() {
             self.run_effect(effect);
         }
         self.report(now);
-        if self.stopping.is_some() && self.core.is_settled() {
-            self.end();
+        self.settle();
+    }
+
+    /// Settled is what no commit waits for and whose releases have left the
+    /// tables, when no commit came between the two.
+    fn settle(&mut self) {
+        let commits = self.core.counts().commits;
+        let Some(settling) = &mut self.settling else { return };
+        match settling.asked {
+            Some((_, unflushed)) if unflushed > 0 => {}
+            Some((before, _)) if before == commits && self.core.is_settled() => {
+                if let Some(settling) = self.settling.take() {
+                    // Whoever asked may have lost patience.
+                    let _ = settling.done.send(());
+                }
+            }
+            _ if self.core.is_settled() => {
+                settling.asked = Some((commits, self.tables.len()));
+                self.tables.iter().for_each(TableHandle::flush);
+            }
+            _ => settling.asked = None,
         }
     }
 
@@ -253,7 +249,7 @@ impl CoreThread {
                            large for a row; nothing was changed, start again";
                 tracing::error!("{why}");
                 self.ending.tell(why.into());
-                self.end();
+                self.end(None);
             }
             NodeEffect::RowsDone { id, version } => {
                 let answer = version
@@ -280,7 +276,7 @@ impl CoreThread {
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");
                 self.ending.tell(error.to_string());
-                self.end();
+                self.end(None);
             }
         }
     }
@@ -317,17 +313,11 @@ impl CoreThread {
         self.ports.broadcast(&ToSession::StoreAway(away));
     }
 
-    /// Once a second: is there room, and what keeps the journal long?
-    fn check_disk(&mut self, now: Millis, events: &mut Vec<Event>) {
-        if now.since(self.disk_checked) < 1000 {
-            return;
-        }
-        self.disk_checked = now;
-        if let Some(full) = self.store.is_disk_full() {
+    fn note_disk(&self, full: Option<bool>, pinned: Vec<EntityKey>, events: &mut Vec<Event>) {
+        if let Some(full) = full {
             self.status.disk_full.store(full, Ordering::Relaxed);
             events.push(Event::DiskFull(full));
         }
-        let pinned = self.store.pins();
         if !pinned.is_empty() {
             events.push(Event::Pinned(pinned));
         }
@@ -358,18 +348,25 @@ impl CoreThread {
         metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
         metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
+        metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
         metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);
         if let Ok(mut shared) = self.status.counts.lock() {
             *shared = counts;
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, done: Option<oneshot::Sender<()>>) {
         self.ended = true;
         self.status.ready.store(false, Ordering::Relaxed);
-        if let Some(done) = self.stopping.take() {
-            let _ = done.send(());
+        if !self.core.is_settled() {
+            tracing::error!(
+                store_away = self.core.is_away(),
+                groups_of_rows = self.rows.len(),
+                "ends with inputs that are not known to be durable; none was acknowledged"
+            );
         }
+        // Whoever asked may be gone.
+        let _ = done.map(|done| done.send(()));
     }
 }
 

@@ -3,16 +3,17 @@
 //! the entity's table what becomes of a message. Called by sessions.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix::Addr;
 use actix::prelude::SendError;
 
 use super::coordinator::{Activate, CoordinatorActor};
-use super::core_thread::CoreStatus;
 use super::meta::{Leave, Propose};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::{Admit, Attach, Observe, SectorActor, Unobserve};
+use super::status::CoreStatus;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
@@ -35,14 +36,9 @@ impl Entities {
     /// [`Rejected`](ToSession::Rejected) to `connection`.
     pub fn command(&self, connection: u64, entity: EntityKey, command: PlayerCommand) {
         let sequence = command.sequence;
-        let sent = match self.registry.sector(entity) {
-            Some(sector) => {
-                sector.try_send(Admit { connection, command }).map_err(|error| match error {
-                    SendError::Full(_) => Unavailable::Busy,
-                    SendError::Closed(_) => Unavailable::NotHere,
-                })
-            }
-            None => Err(self.registry.absence(entity)),
+        let sent = match self.is_stopping() {
+            true => Err(Unavailable::Busy),
+            false => self.send(connection, entity, command),
         };
         if let Err(why) = sent {
             self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
@@ -98,6 +94,9 @@ impl Entities {
     /// When nothing was asked. A ledger that turns out later not to take it
     /// says so to the port.
     pub fn connect(&self, connect: Connect) -> Result<(), Unavailable> {
+        if self.is_stopping() {
+            return Err(Unavailable::Busy);
+        }
         self.propose(self.world.ledger_of(connect.player), Input::Connect(connect))
     }
 
@@ -123,6 +122,22 @@ impl Entities {
     /// The node's tick and clock, for headers and acknowledgements.
     pub fn time(&self) -> (Tick, Millis) {
         self.status.time()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.status.stopping.load(Ordering::Relaxed)
+    }
+
+    fn send(
+        &self,
+        connection: u64,
+        entity: EntityKey,
+        command: PlayerCommand,
+    ) -> Result<(), Unavailable> {
+        self.sector(entity)?.try_send(Admit { connection, command }).map_err(|error| match error {
+            SendError::Full(_) => Unavailable::Busy,
+            SendError::Closed(_) => Unavailable::NotHere,
+        })
     }
 
     fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {

@@ -13,5 +13,6 @@ pub mod ports;
 pub mod registry;
 pub mod rows;
 pub mod sector;
+pub mod status;
 pub mod store_threads;
 pub mod ticker;

@@ -1,20 +1,25 @@
 //! Owns a running node: its threads, its arbiters, its way to entities and
 //! rows. Never decides anything. Called by `starmesh node` and by tests;
-//! started and stopped once.
+//! started and stopped once. Invariant: when it has ended, only calls that are
+//! under way keep the store open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::Arbiter;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::coordinator::CoordinatorActor;
-use super::core_thread::{self, CoreHandle, CoreParts, CoreStatus, GALAXY_GROUP, ToCore};
+use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
 use super::galaxy::{self, GalaxyError};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
+use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle};
 use crate::base::NodeId;
@@ -27,6 +32,9 @@ use crate::store::Store;
 
 /// A store engine of one node: its only node has this id.
 const ONLY_NODE: NodeId = NodeId(1);
+/// A node that stops waits so long for what was admitted: while the store is
+/// away more would be no help.
+pub const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a node did not start. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +57,14 @@ pub struct Node {
     /// Resolves, with the reason, when the node was declared dead, another
     /// process took its place, or a thread that holds state panicked.
     pub deposed: Option<oneshot::Receiver<String>>,
+    forwarding: Option<Forwarding>,
+}
+
+/// The task that brings groups of rows to the core, and how to tell it that
+/// no more come.
+struct Forwarding {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 /// What a node counts, all threads together.
@@ -114,8 +130,10 @@ impl Node {
         };
         core_thread::start(parts, receiver)?;
 
-        let (rows, queue) = Rows::new(store, RowsLimits::from(&config.store));
-        actix::spawn(forward_rows(queue, core.clone()));
+        let (rows, queue) = Rows::new(&store, RowsLimits::from(&config.store));
+        let (close, closed) = oneshot::channel();
+        let task = actix::spawn(forward_rows(queue, core.clone(), closed));
+        let forwarding = Some(Forwarding { close, task });
         let coordinator = CoordinatorActor::open(core.clone());
         let entities = Entities {
             world,
@@ -125,7 +143,7 @@ impl Node {
             status: status.clone(),
         };
         let deposed = Some(ended);
-        Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed })
+        Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed, forwarding })
     }
 
     /// What was counted so far.
@@ -153,15 +171,49 @@ impl Node {
         self.entities.ports.broadcast(&ToSession::ShuttingDown);
     }
 
-    /// Makes durable what was admitted and ends the threads.
-    pub async fn stop(self) {
+    /// Takes nothing new, and waits until what was admitted is durable and
+    /// released to its connections, but no longer than `within`. False when it
+    /// took longer: nothing of what is left was acknowledged.
+    pub async fn settle(&mut self, within: Duration) -> bool {
+        self.status.stopping.store(true, Ordering::Relaxed);
+        let forwarding = self.forwarding.take();
+        let settled = async {
+            if let Some(Forwarding { close, task }) = forwarding {
+                let _ = close.send(());
+                // A task that panicked forwards nothing more, which is as good.
+                let _ = task.await;
+            }
+            let (done, settled) = oneshot::channel();
+            self.core.send(ToCore::Settle(done));
+            // A core that has ended drops the sender: it was deposed.
+            settled.await.is_ok()
+        };
+        let settled = tokio::time::timeout(within, settled).await.unwrap_or(false);
+        if !settled {
+            tracing::error!(
+                "stops without waiting any longer for what the store has not taken: commands and \
+                 changes of accounts that nobody was told of; all that was acknowledged is durable"
+            );
+        }
+        settled
+    }
+
+    /// Ends the threads, whatever waits. The store's end with the call that
+    /// they are in.
+    pub async fn end(self) {
         let (done, ended) = oneshot::channel();
-        self.core.send(ToCore::Stop(done));
+        self.core.send(ToCore::End(done));
         // A core that has ended already drops the sender, which is as good.
         let _ = ended.await;
         for arbiter in self.arbiters {
             arbiter.stop();
         }
+    }
+
+    /// Makes durable what was admitted, if the store takes it, and ends.
+    pub async fn stop(mut self) {
+        self.settle(SETTLE_WITHIN).await;
+        self.end().await;
     }
 }
 
@@ -169,9 +221,30 @@ impl Node {
 /// core's hands: while the store is away, they are all there will be.
 const ROWS_IN_CORE: usize = 1024;
 
-async fn forward_rows(mut queue: mpsc::Receiver<GroupRequest>, core: CoreHandle) {
+/// Until `close`, and then what waits already.
+async fn forward_rows(
+    mut queue: mpsc::Receiver<GroupRequest>,
+    core: CoreHandle,
+    close: oneshot::Receiver<()>,
+) {
     let room = Arc::new(Semaphore::new(ROWS_IN_CORE));
-    while let Some(request) = queue.recv().await {
+    let mut close = Some(close);
+    loop {
+        let closed = async {
+            match close.as_mut() {
+                Some(close) => _ = close.await,
+                None => std::future::pending().await,
+            }
+        };
+        let request = tokio::select! {
+            request = queue.recv() => request,
+            () = closed => {
+                queue.close();
+                close = None;
+                continue;
+            }
+        };
+        let Some(request) = request else { return };
         // The semaphore is never closed.
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         core.send(ToCore::Rows(request, permit));

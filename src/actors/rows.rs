@@ -1,12 +1,13 @@
 //! Owns the gateway's way to rows in the store (accounts, refresh tokens, id
 //! blocks): reads on threads that may block, writes as groups in the commits of
-//! the node. Never makes a commit of its own: who drains the queue does.
-//! Invariant: what waits is bounded, and every call ends in bounded time.
+//! the node. Never makes a commit of its own: who drains the queue does, and
+//! never keeps the store open: a node that stops closes it, whoever still has
+//! rows. Invariant: what waits is bounded, and every call ends in bounded time.
 
 mod direct;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -74,7 +75,7 @@ impl From<&StoreSettings> for RowsLimits {
 /// The rows of the store; cheap to clone.
 #[derive(Clone)]
 pub struct Rows {
-    store: Arc<dyn Store>,
+    store: Weak<dyn Store>,
     reads: Arc<Semaphore>,
     commits: mpsc::Sender<GroupRequest>,
     limits: RowsLimits,
@@ -84,7 +85,8 @@ pub struct Rows {
 impl Rows {
     /// Rows of `store`, and the queue of groups that the node's core drains
     /// into its commits.
-    pub fn new(store: Arc<dyn Store>, limits: RowsLimits) -> (Rows, mpsc::Receiver<GroupRequest>) {
+    pub fn new(store: &Arc<dyn Store>, limits: RowsLimits) -> (Rows, mpsc::Receiver<GroupRequest>) {
+        let store = Arc::downgrade(store);
         let (commits, queue) = mpsc::channel(limits.writes_waiting_max);
         let reads = Arc::new(Semaphore::new(limits.reads_at_once));
         let player_ids = Arc::new(Mutex::new(0..0));
@@ -137,8 +139,9 @@ impl Rows {
         let late = || StoreAway::Unchanged("no answer in time".to_string());
         timeout(self.limits.read_timeout, async {
             let permit = self.reads.clone().acquire_owned().await.map_err(|_| late())?;
-            let store = self.store.clone();
-            let read = move || run_read(&*store, read, permit);
+            let stopped = || StoreAway::Unchanged("the node stops".to_string());
+            let store = self.store.upgrade().ok_or_else(stopped)?;
+            let read = move || run_read(store, read, permit);
             Ok(tokio::task::spawn_blocking(read).await.map_err(|_| late())??)
         })
         .await
@@ -200,11 +203,11 @@ impl Rows {
 }
 
 fn run_read<T>(
-    store: &dyn Store,
+    store: Arc<dyn Store>,
     read: impl FnOnce(&dyn Store) -> Result<T, ReadError>,
     _permit: OwnedSemaphorePermit,
 ) -> Result<T, ReadError> {
-    read(store)
+    read(&*store)
 }
 
 /// The first id of the next block, and the group that takes it. Ids begin at 1.
@@ -266,7 +269,8 @@ mod tests {
 
     #[tokio::test]
     async fn too_many_waiting_groups_are_turned_away_unchanged() {
-        let (rows, mut queue) = Rows::new(Arc::new(Memory::new()), LIMITS);
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let (rows, mut queue) = Rows::new(&store, LIMITS);
         let waiting = rows.clone();
         let first = waiting.commit_group(put(b"a", Expect::Absent));
         let second = rows.commit_group(put(b"b", Expect::Absent));
@@ -321,7 +325,8 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_takes_too_long_still_counts_as_under_way() {
         let store = Arc::new(Slow(Barrier::new(2)));
-        let (rows, _queue) = Rows::new(store.clone(), LIMITS);
+        let shared: Arc<dyn Store> = store.clone();
+        let (rows, _queue) = Rows::new(&shared, LIMITS);
         assert!(rows.get(b"a".to_vec()).await.is_err());
         // The one read allowed is still under way, so none other begins.
         assert!(rows.time().await.is_err());

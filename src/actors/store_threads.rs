@@ -1,10 +1,13 @@
 //! Owns the threads that wait for the store: one that commits, some that load
-//! and replay. Never decides what; the core's thread sends jobs and gets
-//! events back. Invariant: commits are made one at a time, in order.
+//! and replay, one that watches the disk. Never decides what; the core's thread
+//! sends jobs and gets events back. Invariants: commits are made one at a time,
+//! in order; no other thread waits for a disk; each ends, and lets go of the
+//! store, with the call it is in when [`StoreThreads`] is dropped.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
@@ -19,12 +22,25 @@ use crate::store::recovery::{ended_of, load, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
+/// How often the disk is looked at.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+/// A read that must succeed is tried again after this long.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// The way to the store's threads; they end when it is dropped.
 pub struct StoreThreads {
-    store: Arc<dyn Store>,
-    free_min: u64,
     commits: SyncSender<Arc<Commit>>,
     reads: SyncSender<Read>,
+    /// Whether loaders are to leave what waits.
+    stopping: Arc<AtomicBool>,
+    /// The watcher ends when it is dropped.
+    _watching: SyncSender<()>,
+}
+
+impl Drop for StoreThreads {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
 }
 
 enum Read {
@@ -34,7 +50,7 @@ enum Read {
 }
 
 impl StoreThreads {
-    /// Starts a thread for commits and some for reads.
+    /// Starts a thread for commits, some for reads and the watcher.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -56,15 +72,26 @@ impl StoreThreads {
         // All loads that the core has under way, and its two other reads.
         let (reads, queue) = sync_channel(limits.loads + 2);
         let queue = Arc::new(Mutex::new(queue));
+        let stopping = Arc::new(AtomicBool::new(false));
         for _ in 0..settings.engine.loads_at_once.usize() {
-            let reader =
-                Reader { store: store.clone(), node, world: world.clone(), core: core.clone() };
+            let reader = Reader {
+                store: store.clone(),
+                node,
+                world: world.clone(),
+                core: core.clone(),
+                stopping: stopping.clone(),
+            };
             let (queue, guard) = (queue.clone(), ending.clone());
             std::thread::Builder::new()
                 .name("loader".into())
                 .spawn(move || guard.guard("a loader", || reader.run(&queue)))?;
         }
-        Ok(StoreThreads { store, free_min: settings.store.free_min_bytes(), commits, reads })
+        let (watching, stop) = sync_channel(1);
+        let (free_min, guard) = (settings.store.free_min_bytes(), ending.clone());
+        std::thread::Builder::new().name("store-watch".into()).spawn(move || {
+            guard.guard("the disk's watcher", || watch(store.as_ref(), free_min, &core, &stop))
+        })?;
+        Ok(StoreThreads { commits, reads, stopping, _watching: watching })
     }
 
     pub fn commit(&self, commit: Arc<Commit>) {
@@ -82,18 +109,20 @@ impl StoreThreads {
     pub fn read_next_id(&self) {
         let _ = self.reads.send(Read::NextId);
     }
+}
 
-    /// Entities whose journals hold up the oldest segment of a long journal.
-    pub fn pins(&self) -> Vec<EntityKey> {
-        self.store.pins()
-    }
-
-    /// Whether the disk has less room than commands need; `None` where the
-    /// engine cannot know.
-    pub fn is_disk_full(&self) -> Option<bool> {
-        let free = self.store.free_bytes()?;
-        metrics::STORE_FREE.set(free as f64);
-        Some(free < self.free_min)
+/// Is there room, and what keeps the journal long?
+fn watch(store: &dyn Store, free_min: u64, core: &CoreHandle, stop: &Receiver<()>) {
+    loop {
+        let free = store.free_bytes();
+        if let Some(free) = free {
+            metrics::STORE_FREE.set(free as f64);
+        }
+        let full = free.map(|free| free < free_min);
+        core.send(ToCore::Disk { full, pinned: store.pins() });
+        if let Err(RecvTimeoutError::Disconnected) = stop.recv_timeout(WATCH_PERIOD) {
+            return;
+        }
     }
 }
 
@@ -112,6 +141,7 @@ struct Reader {
     node: NodeId,
     world: Arc<World>,
     core: CoreHandle,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -120,33 +150,42 @@ impl Reader {
             // A loader that panicked holds no job that others could miss.
             let job = queue.lock().unwrap_or_else(|lock| lock.into_inner()).recv();
             let Ok(job) = job else { return };
-            let event = match job {
-                Read::Owned => {
-                    let store = self.store.as_ref();
-                    let entities = retried(|| owned(store, self.node));
-                    Event::Owned { entities, ended: retried(|| ended_of(store, self.node)) }
-                }
-                Read::Load(entity, asker) => {
-                    let loaded = load(self.store.as_ref(), entity, &self.world, asker);
-                    Event::Loaded(entity, loaded.map(Box::new))
-                }
-                Read::NextId => Event::NextId(retried(|| next_id(self.store.as_ref()))),
-            };
+            let Some(event) = self.read(job) else { return };
             self.core.send(ToCore::Event(event));
         }
     }
-}
 
-/// Reads until the store answers. Nothing else can happen meanwhile that
-/// would need this thread: a core that asked this waits for it.
-fn retried<T>(read: impl Fn() -> Result<T, ReadError>) -> T {
-    loop {
-        match read() {
-            Ok(value) => return value,
-            Err(error) => {
-                tracing::error!(%error, "a read that must succeed failed; it is tried again");
-                std::thread::park_timeout(std::time::Duration::from_millis(500));
+    /// `None` when the node stops.
+    fn read(&self, job: Read) -> Option<Event> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return None;
+        }
+        let store = self.store.as_ref();
+        Some(match job {
+            Read::Owned => {
+                let entities = self.retried(|| owned(store, self.node))?;
+                Event::Owned { entities, ended: self.retried(|| ended_of(store, self.node))? }
+            }
+            Read::Load(entity, asker) => {
+                Event::Loaded(entity, load(store, entity, &self.world, asker).map(Box::new))
+            }
+            Read::NextId => Event::NextId(self.retried(|| next_id(store))?),
+        })
+    }
+
+    /// Reads until the store answers, or the node stops. Nothing else can
+    /// happen meanwhile that would need this thread: a core that asked this
+    /// waits for it.
+    fn retried<T>(&self, read: impl Fn() -> Result<T, ReadError>) -> Option<T> {
+        while !self.stopping.load(Ordering::Relaxed) {
+            match read() {
+                Ok(value) => return Some(value),
+                Err(error) => {
+                    tracing::error!(%error, "a read that must succeed failed; it is tried again");
+                    std::thread::park_timeout(AGAIN);
+                }
             }
         }
+        None
     }
 }

@@ -54,17 +54,30 @@ thread_local! {
     static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
 }
 
+/// What an arbiter's ticker is told.
+enum ToTicker {
+    Table(ToTable),
+    /// Say to the core when all before this has been released.
+    Flush,
+}
+
 /// The way to one arbiter's table, and what it last counted.
 #[derive(Clone)]
 pub struct TableHandle {
-    sender: UnboundedSender<ToTable>,
+    sender: UnboundedSender<ToTicker>,
     pub counts: Arc<std::sync::Mutex<TableCounts>>,
 }
 
 impl TableHandle {
     /// Tells the table; nothing happens when its arbiter has ended.
     pub fn send(&self, message: ToTable) {
-        let _ = self.sender.send(message);
+        let _ = self.sender.send(ToTicker::Table(message));
+    }
+
+    /// Asks for [`ToCore::Flushed`] when all that was sent before is handled
+    /// and released.
+    pub fn flush(&self) {
+        let _ = self.sender.send(ToTicker::Flush);
     }
 }
 
@@ -199,12 +212,16 @@ fn flush_soon() {
     });
 }
 
-async fn run(mut receiver: UnboundedReceiver<ToTable>, counts: &std::sync::Mutex<TableCounts>) {
+async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mutex<TableCounts>) {
     while let Some(message) = receiver.recv().await {
+        if let ToTicker::Flush = message {
+            // What waits in mailboxes now was sent before.
+            tokio::task::yield_now().await;
+        }
         with_desk(|desk| {
-            desk.handle(message);
+            desk.take(message);
             while let Ok(message) = receiver.try_recv() {
-                desk.handle(message);
+                desk.take(message);
             }
             desk.flush();
             if desk.count_in == 0 {
@@ -219,6 +236,16 @@ async fn run(mut receiver: UnboundedReceiver<ToTable>, counts: &std::sync::Mutex
 }
 
 impl Desk {
+    fn take(&mut self, message: ToTicker) {
+        match message {
+            ToTicker::Table(message) => self.handle(message),
+            ToTicker::Flush => {
+                self.flush();
+                self.core.send(ToCore::Flushed);
+            }
+        }
+    }
+
     fn handle(&mut self, message: ToTable) {
         match &message {
             ToTable::Install(installed) => self.start_actor(installed.entity.key()),

@@ -3,8 +3,11 @@
 //! `starmesh node`, `starmesh demo` and by tests.
 //!
 //! Start: store, node, accounts, listener; ready when every entity this node
-//! owned runs again. Stop: no new connections, sessions are told, what was
-//! admitted is made durable, the store is closed.
+//! owned runs again, but for those that cannot be loaded. Stop: no new
+//! connections and no new commands; what was admitted is made durable and
+//! answered; sessions are told and closed; the store is closed. Each step has
+//! its time, so that stopping ends also while the store is away; what was not
+//! waited for is said, and none of it was acknowledged.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,21 +19,25 @@ use std::time::{Duration, SystemTime};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, Readiness, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
-use crate::actors::node::{Node, NodeSummary, StartError};
+use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
 use crate::base::Millis;
 use crate::config::Config;
 use crate::sim::Rules;
-use crate::store::Store;
 use crate::store::sled::{self, OpenError, Options, Sled};
 use crate::telemetry::Recorder;
 
 /// A tick may be this late before the node is not ready any more.
 const TICK_LATE: Duration = Duration::from_secs(3);
+
+/// The store is given so long to close: calls that are under way, then what it
+/// does itself.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -56,9 +63,20 @@ pub enum ServeError {
     Deposed(String),
 }
 
+/// How a node stopped. What was acknowledged is durable in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// All that was admitted is durable, and was answered.
+    pub settled: bool,
+    /// The data folder is free for whoever opens it next.
+    pub closed: bool,
+}
+
 /// A node that serves.
 pub struct Server {
+    store: Arc<Sled>,
     node: Node,
+    upkeep: [JoinHandle<()>; 2],
     addresses: Vec<SocketAddr>,
     handle: ServerHandle,
     ready_file: Option<PathBuf>,
@@ -77,26 +95,29 @@ impl Server {
         recorder: Recorder,
     ) -> Result<Server, ServeError> {
         let store = open_store(config)?;
-        let node = Node::start(config, rules, store)?;
-        let secret = ClusterSecret::open(&config.node.data)?;
-        let clock = Arc::new(wall);
-        let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
-        let limits = Arc::new(Limits::new(&config.limits, &config.http));
-        let health = Arc::new(health_of(&node));
-        let sessions =
-            WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
-        let state = HttpState::new(accounts, limits, health, recorder, &config.http);
-        let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
-        let handle = server.handle();
-        actix::spawn(sessions.upkeep());
-        actix::spawn(server);
-        actix::spawn(state.upkeep());
+        let node = Node::start(config, rules, store.clone())?;
+        let (handle, addresses, upkeep) = match serve(config, &node, recorder).await {
+            Ok(served) => served,
+            Err(error) => {
+                node.end().await;
+                close(store, CLOSE_WITHIN).await;
+                return Err(error);
+            }
+        };
         let ready_file = config.node.ready_file.clone();
         let secure = config.http.tls_certificate.is_some();
-        let mut server = Server { node, addresses, handle, ready_file, secure };
-        server.wait_until_ready().await?;
-        server.write_ready_file()?;
-        Ok(server)
+        let mut server = Server { store, node, upkeep, addresses, handle, ready_file, secure };
+        let ready = match server.wait_until_ready().await {
+            Ok(()) => server.write_ready_file(),
+            deposed => deposed,
+        };
+        match ready {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.stop().await;
+                Err(error)
+            }
+        }
     }
 
     /// Where it listens, with the port that a 0 became.
@@ -122,14 +143,25 @@ impl Server {
     }
 
     /// Stops in order; what was acknowledged is durable whatever happens here.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) -> Stopped {
         if let Some(file) = &self.ready_file {
             // It may be gone already; nobody is misled by that.
             let _ = std::fs::remove_file(file);
         }
+        self.handle.pause().await;
+        let settled = self.node.settle(SETTLE_WITHIN).await;
         self.node.announce_shutdown();
         self.handle.stop(true).await;
-        self.node.stop().await;
+        self.upkeep.iter().for_each(JoinHandle::abort);
+        self.node.end().await;
+        let closed = close(self.store, CLOSE_WITHIN).await;
+        match closed {
+            true => tracing::info!("the store is closed"),
+            false => tracing::error!(
+                "the store is in a call that does not end; its folder is free with this process's end"
+            ),
+        }
+        Stopped { settled, closed }
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
@@ -163,7 +195,50 @@ impl Server {
     }
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+type Served = (ServerHandle, Vec<SocketAddr>, [JoinHandle<()>; 2]);
+
+/// Starts all that stands between the node and its players.
+async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Served, ServeError> {
+    let secret = ClusterSecret::open(&config.node.data)?;
+    let clock = Arc::new(wall);
+    let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
+    let limits = Arc::new(Limits::new(&config.limits, &config.http));
+    let health = Arc::new(health_of(node));
+    let sessions = WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
+    let state = HttpState::new(accounts, limits, health, recorder, &config.http);
+    let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
+    let handle = server.handle();
+    let upkeep = [actix::spawn(sessions.upkeep()), actix::spawn(state.upkeep())];
+    actix::spawn(server);
+    Ok((handle, addresses, upkeep))
+}
+
+/// Closes what this is the last handle of, or will be when the calls that are
+/// under way have ended. Whether it is closed; if not it closes by itself.
+async fn close<T: Send + 'static>(mut shared: Arc<T>, within: Duration) -> bool {
+    let closed = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(5));
+        let only = loop {
+            beat.tick().await;
+            match Arc::try_unwrap(shared) {
+                Ok(only) => break only,
+                Err(still) => shared = still,
+            }
+        };
+        // It may wait for a disk, which this thread must not.
+        let (done, closed) = oneshot::channel();
+        let closing = std::thread::Builder::new().name("store-close".into());
+        let closing = closing.spawn(move || {
+            drop(only);
+            // Nobody waits any more when it took too long.
+            let _ = done.send(());
+        });
+        closing.is_ok() && closed.await.is_ok()
+    };
+    tokio::time::timeout(within, closed).await.unwrap_or(false)
+}
+
+fn open_store(config: &Config) -> Result<Arc<Sled>, ServeError> {
     let folder = config.node.data.clone();
     std::fs::create_dir_all(&folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
@@ -219,4 +294,17 @@ fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
 fn wall() -> Millis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn says_closed_only_when_the_last_handle_is_dropped() {
+        let store = Arc::new(());
+        let call = store.clone();
+        assert!(!close(store, Duration::from_millis(50)).await, "a call is under way");
+        assert!(close(call, Duration::from_secs(20)).await);
+    }
 }

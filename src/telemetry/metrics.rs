@@ -135,6 +135,8 @@ metrics_list! {
         "Groups in one commit.";
     GROUPS_REFUSED: CounterMetric = "starmesh_store_groups_refused_total" []
         "Groups whose check or expected sequence failed.";
+    GROUPS_MALFORMED: CounterMetric = "starmesh_store_groups_malformed_total" []
+        "Groups of rows that no store would take: refused before they were committed.";
     STORE_AWAY: GaugeMetric = "starmesh_store_away_state" []
         "1 while the store does not answer and time stands still, else 0.";
     STORE_FREE: GaugeMetric = "starmesh_store_free_bytes" []

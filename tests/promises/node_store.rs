@@ -6,12 +6,14 @@ use starmesh::base::{EntityKey, Millis};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
+use tokio::sync::Notify;
 
 /// Lets callers through while it is open, which it is at first.
 #[derive(Default)]
 pub struct Gate {
     closed: Mutex<bool>,
     opened: Condvar,
+    waited: Notify,
 }
 
 impl Gate {
@@ -24,9 +26,17 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    fn pass(&self) {
+    pub fn pass(&self) {
         let closed = self.closed.lock().unwrap();
+        if *closed {
+            self.waited.notify_one();
+        }
         drop(self.opened.wait_while(closed, |closed| *closed).unwrap());
+    }
+
+    /// Resolves when somebody has come to a closed gate.
+    pub async fn waited_for(&self) {
+        self.waited.notified().await;
     }
 }
 

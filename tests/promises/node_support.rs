@@ -62,6 +62,11 @@ impl SessionPort for Port {
 }
 
 impl Port {
+    /// Whether there was such a message already.
+    pub fn has(&self, pick: impl Fn(&ToSession) -> Option<()>) -> bool {
+        self.told.lock().unwrap().iter().any(|message| pick(message).is_some())
+    }
+
     /// The first message, from now or before, that `pick` takes.
     pub async fn wait_for<T>(&self, pick: impl Fn(&ToSession) -> Option<T>) -> T {
         let found = async {
@@ -122,7 +127,10 @@ impl Player<'_> {
     /// Asks for a session and does not wait for the answer.
     pub fn ask(&self, resume: Option<SessionId>) {
         let connect = Connect { player: self.id, connection: self.connection, resume };
-        self.node.entities.connect(connect).unwrap();
+        // Its mailbox may be full for a moment.
+        while self.node.entities.connect(connect).is_err() {
+            std::thread::yield_now();
+        }
     }
 
     pub async fn look(&self, sector: SectorId) -> Arc<Update> {

@@ -28,7 +28,7 @@ const LIMITS: RowsLimits = RowsLimits {
 impl Rows {
     /// Rows with a thread that commits for them; it ends with the last clone.
     pub fn direct(store: Arc<dyn Store>) -> Rows {
-        let (rows, queue) = Rows::new(store.clone(), LIMITS);
+        let (rows, queue) = Rows::new(&store, LIMITS);
         std::thread::spawn(move || Committer::begin(store).map(|mut it| it.run(queue)));
         rows
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use starmesh::actors::rows::{GroupAnswer, Rows, RowsLimits};
 use starmesh::base::Millis;
 use starmesh::gateway::http::configure;
+use starmesh::store::Store;
 use starmesh::store::faults::{Faulty, Rates};
 use starmesh::store::memory::Memory;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,7 +136,8 @@ async fn an_outcome_that_is_not_known_is_said_to_be_unknown() {
         write_timeout: Duration::from_secs(5),
         writes_waiting_max: 1,
     };
-    let (rows, mut queue) = Rows::new(Arc::new(Memory::new()), limits);
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let (rows, mut queue) = Rows::new(&store, limits);
     // The signing key and a block of ids are accepted; then the node falls silent.
     actix_web::rt::spawn(async move {
         for version in 1..=2 {
