@@ -13,6 +13,7 @@ mod protocol_golden;
 mod protocol_swarm;
 mod replay;
 mod server_stop;
+mod server_tls;
 mod session_commands;
 mod session_connect;
 mod session_places;
