@@ -17,6 +17,7 @@ use super::{node, print, settings};
 use crate::client::Target;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
+use crate::protocol::CodecKind;
 use crate::protocol::http::WEBSOCKET_PATH;
 use crate::sim::rules;
 use crate::swarm::{self, Report, Scenario, Stats, SwarmConfig, SwarmError};
@@ -164,6 +165,7 @@ impl Players {
         let (stop, stopped) = watch::channel(false);
         let config = SwarmConfig {
             target: url.parse::<Target>().context("the players need an http address")?,
+            codec: CodecKind::default(),
             clients,
             duration: DURATION,
             ramp: RAMP,

@@ -79,14 +79,15 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Client {
-    /// A client that connects to `target` at the first [`next`](Self::next).
-    pub fn new(target: Target, token: String, options: Options) -> Client {
+    /// A client that connects to `target` at the first [`next`](Self::next),
+    /// and speaks `codec` there.
+    pub fn new(target: Target, codec: CodecKind, token: String, options: Options) -> Client {
         let clock = Clock::new();
         let mut core = ClientCore::new(token, options);
         core.start(clock.now());
         Client {
             core,
-            codec: CodecKind::Json,
+            codec,
             target,
             socket: None,
             incoming: Incoming::default(),

@@ -164,12 +164,12 @@ fn bounded(
     })
 }
 
-/// The first subprotocol the client names that this server speaks.
+/// The codec to speak; a client that offers none is refused like one that
+/// offers only others.
 fn negotiate(request: &HttpRequest) -> Result<CodecKind, ProblemResponse> {
     let header = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
     let named = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let known = named.split(',').find_map(|name| CodecKind::from_subprotocol(name.trim()));
-    known.ok_or_else(|| {
+    CodecKind::negotiate(named).ok_or_else(|| {
         let detail = format!("found Sec-WebSocket-Protocol {named:?}");
         let names: Vec<_> = CodecKind::ALL.iter().map(|kind| kind.subprotocol()).collect();
         ProblemResponse::new(Kind::UnknownSubprotocol, detail).expected(names.join(" or "))

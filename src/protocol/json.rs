@@ -8,8 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::client::ClientMessage;
-use super::server::ServerMessage;
+use super::body::{self, BodyReader, BodyWriter};
 use super::{
     CLIENT_MESSAGE_BYTES_MAX, ClientFrame, Codec, DecodeError, Header, MessageType,
     SERVER_MESSAGE_BYTES_MAX, ServerFrame,
@@ -20,41 +19,12 @@ pub struct Json;
 
 impl Codec for Json {
     fn encode_server(&self, frame: &ServerFrame, out: &mut Vec<u8>) {
-        let (kind, header) = (frame.message.kind(), frame.header);
-        match &frame.message {
-            ServerMessage::StateDelta(body) => write(kind, header, body, out),
-            ServerMessage::Pong(body) => write(kind, header, body, out),
-            ServerMessage::Ack(body) => write(kind, header, body, out),
-            ServerMessage::Connected(body) => write(kind, header, body, out),
-            ServerMessage::Subscribed(body) => write(kind, header, body, out),
-            ServerMessage::Unsubscribed(body) => write(kind, header, body, out),
-            ServerMessage::Keyframe(body) => write(kind, header, body, out),
-            ServerMessage::Presence(body) => write(kind, header, body, out),
-            ServerMessage::Error(body) => write(kind, header, body, out),
-            ServerMessage::Notification(body) => write(kind, header, body, out),
-        }
+        body::write_server(&frame.message, Writer { header: frame.header, out });
     }
 
     fn decode_client(&self, bytes: &[u8]) -> Result<ClientFrame, DecodeError> {
-        let (kind, header, body) = open(bytes, CLIENT_MESSAGE_BYTES_MAX)?;
-        let message = match kind {
-            MessageType::MoveFleet => ClientMessage::MoveFleet(read(&body)?),
-            MessageType::Stop => ClientMessage::Stop(read(&body)?),
-            MessageType::Hold => ClientMessage::Hold(read(&body)?),
-            MessageType::BatchCommand => ClientMessage::BatchCommand(read(&body)?),
-            MessageType::Ping => ClientMessage::Ping(read(&body)?),
-            MessageType::Connect => ClientMessage::Connect(read(&body)?),
-            MessageType::Disconnect => ClientMessage::Disconnect(read(&body)?),
-            MessageType::Subscribe => ClientMessage::Subscribe(read(&body)?),
-            MessageType::Unsubscribe => ClientMessage::Unsubscribe(read(&body)?),
-            MessageType::KeyframeRequest => ClientMessage::KeyframeRequest(read(&body)?),
-            _ => return Err(field("type", "a message that a client sends")),
-        };
-        let frame = ClientFrame { header, message };
-        match frame.commands() {
-            Ok(_) => Ok(frame),
-            Err(error) => Err(field("handle", &error.to_string())),
-        }
+        let (kind, header, fields) = open(bytes, CLIENT_MESSAGE_BYTES_MAX)?;
+        body::read_client(kind, header, Fields(fields))
     }
 
     fn client_kind(&self, bytes: &[u8]) -> Option<MessageType> {
@@ -62,36 +32,12 @@ impl Codec for Json {
     }
 
     fn encode_client(&self, frame: &ClientFrame, out: &mut Vec<u8>) {
-        let (kind, header) = (frame.message.kind(), frame.header);
-        match &frame.message {
-            ClientMessage::MoveFleet(body) => write(kind, header, body, out),
-            ClientMessage::Stop(body) | ClientMessage::Hold(body) => write(kind, header, body, out),
-            ClientMessage::BatchCommand(body) => write(kind, header, body, out),
-            ClientMessage::Ping(body) => write(kind, header, body, out),
-            ClientMessage::Connect(body) => write(kind, header, body, out),
-            ClientMessage::Subscribe(body) => write(kind, header, body, out),
-            ClientMessage::Disconnect(body)
-            | ClientMessage::Unsubscribe(body)
-            | ClientMessage::KeyframeRequest(body) => write(kind, header, body, out),
-        }
+        body::write_client(&frame.message, Writer { header: frame.header, out });
     }
 
     fn decode_server(&self, bytes: &[u8]) -> Result<ServerFrame, DecodeError> {
-        let (kind, header, body) = open(bytes, SERVER_MESSAGE_BYTES_MAX)?;
-        let message = match kind {
-            MessageType::StateDelta => ServerMessage::StateDelta(read(&body)?),
-            MessageType::Pong => ServerMessage::Pong(read(&body)?),
-            MessageType::Ack => ServerMessage::Ack(read(&body)?),
-            MessageType::Connected => ServerMessage::Connected(read(&body)?),
-            MessageType::Subscribed => ServerMessage::Subscribed(read(&body)?),
-            MessageType::Unsubscribed => ServerMessage::Unsubscribed(read(&body)?),
-            MessageType::Keyframe => ServerMessage::Keyframe(read(&body)?),
-            MessageType::Presence => ServerMessage::Presence(read(&body)?),
-            MessageType::Error => ServerMessage::Error(read(&body)?),
-            MessageType::Notification => ServerMessage::Notification(read(&body)?),
-            _ => return Err(field("type", "a message that a server sends")),
-        };
-        Ok(ServerFrame { header, message })
+        let (kind, header, fields) = open(bytes, SERVER_MESSAGE_BYTES_MAX)?;
+        body::read_server(kind, header, Fields(fields))
     }
 }
 
@@ -106,12 +52,28 @@ struct Object<'a, B> {
     body: &'a B,
 }
 
-fn write<B: Serialize>(kind: MessageType, header: Header, body: &B, out: &mut Vec<u8>) {
-    let Header { handle, tick } = header;
-    let object = Object { kind: kind.name(), handle, tick, body };
-    // Writing to a Vec does not fail, and no message has a map with other keys
-    // than strings or a `Serialize` of its own that could.
-    serde_json::to_writer(out, &object).expect("a message is JSON");
+struct Writer<'a> {
+    header: Header,
+    out: &'a mut Vec<u8>,
+}
+
+impl BodyWriter for Writer<'_> {
+    fn write<B: Serialize>(self, kind: MessageType, body: &B) {
+        let Header { handle, tick } = self.header;
+        let object = Object { kind: kind.name(), handle, tick, body };
+        // Writing to a Vec does not fail, and no message has a map with other
+        // keys than strings or a `Serialize` of its own that could.
+        serde_json::to_writer(self.out, &object).expect("a message is JSON");
+    }
+}
+
+/// A message's own fields: an object.
+struct Fields(Value);
+
+impl BodyReader for Fields {
+    fn read<B: DeserializeOwned>(self) -> Result<B, DecodeError> {
+        B::deserialize(reader::Reader(&self.0)).map_err(Into::into)
+    }
 }
 
 /// Takes an object apart into type, header and the message's own fields.
@@ -121,10 +83,10 @@ fn open(bytes: &[u8], max: usize) -> Result<(MessageType, Header, Value), Decode
     }
     // serde_json refuses to nest deeper than 128, so neither this nor the
     // reader can exhaust the stack.
-    let value = serde_json::from_slice(bytes)
-        .map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;
+    let value =
+        serde_json::from_slice(bytes).map_err(|error| DecodeError::malformed(error.to_string()))?;
     let Value::Object(mut fields) = value else {
-        return Err(DecodeError::Malformed { reason: "expected a JSON object".into() });
+        return Err(DecodeError::malformed("expected a JSON object"));
     };
     let kind = take_type(&mut fields)?;
     let handle = take_number(&mut fields, "handle", "a number below 2^32")?;
@@ -135,7 +97,8 @@ fn open(bytes: &[u8], max: usize) -> Result<(MessageType, Header, Value), Decode
 fn take_type(fields: &mut Map<String, Value>) -> Result<MessageType, DecodeError> {
     let name = fields.remove("type");
     let name = name.as_ref().and_then(Value::as_str);
-    name.and_then(MessageType::from_name).ok_or_else(|| field("type", "the name of a message"))
+    name.and_then(MessageType::from_name)
+        .ok_or_else(|| DecodeError::field("type", "the name of a message"))
 }
 
 fn take_number<N: TryFrom<u64> + Default>(
@@ -145,15 +108,7 @@ fn take_number<N: TryFrom<u64> + Default>(
 ) -> Result<N, DecodeError> {
     let Some(value) = fields.remove(name) else { return Ok(N::default()) };
     let number = value.as_u64().and_then(|number| N::try_from(number).ok());
-    number.ok_or_else(|| field(name, expected))
-}
-
-fn read<B: DeserializeOwned>(body: &Value) -> Result<B, DecodeError> {
-    B::deserialize(reader::Reader(body)).map_err(Into::into)
-}
-
-fn field(field: &str, expected: &str) -> DecodeError {
-    DecodeError::Field { field: field.into(), expected: expected.into() }
+    number.ok_or_else(|| DecodeError::field(name, expected))
 }
 
 #[cfg(test)]
@@ -162,7 +117,11 @@ mod tests {
 
     /// Decoding `text` must fail and name `field`, telling what it `expected`.
     fn check(text: &str, named: &str, told: &str) {
-        assert_eq!(Json.decode_client(text.as_bytes()), Err(field(named, told)), "{text}");
+        assert_eq!(
+            Json.decode_client(text.as_bytes()),
+            Err(DecodeError::field(named, told)),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! together.
 
 pub mod answer;
+pub mod binary;
 pub mod blocks;
+mod body;
 pub mod client;
 pub mod codec;
 pub mod command;
@@ -17,6 +19,9 @@ pub mod http;
 pub mod ids;
 pub mod json;
 pub mod legality;
+mod msgpack;
+mod postcard;
+mod read_error;
 pub mod server;
 pub mod wire;
 

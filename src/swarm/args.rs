@@ -8,6 +8,7 @@ use clap::Args;
 use super::SwarmConfig;
 use super::scenario::{Scenario, ScenarioError};
 use crate::client::Target;
+use crate::protocol::CodecKind;
 
 /// Put clients on a node that play a scenario and check every answer.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +16,9 @@ pub struct SwarmArgs {
     /// The node, as http://HOST:PORT.
     #[arg(long, value_name = "URL")]
     pub target: Target,
+    /// What the clients speak: postcard, msgpack or json.
+    #[arg(long, value_name = "CODEC", default_value_t)]
+    pub codec: CodecKind,
     /// How many clients.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub clients: u32,
@@ -52,6 +56,7 @@ impl SwarmArgs {
     pub fn config(&self) -> Result<SwarmConfig, ScenarioError> {
         Ok(SwarmConfig {
             target: self.target.clone(),
+            codec: self.codec,
             clients: self.clients,
             duration: self.duration,
             ramp: self.ramp,

@@ -74,7 +74,7 @@ impl Bot {
         };
         let now = Instant::now();
         Bot {
-            client: Client::new(shared.config.target.clone(), token, options),
+            client: Client::new(shared.config.target.clone(), shared.config.codec, token, options),
             shared,
             who: Who { client, player: PlayerId(0), session: SessionId(0) },
             checker: Checker::default(),

@@ -27,12 +27,15 @@ pub use scenario::Scenario;
 pub use stats::{Counts, Stats};
 
 use crate::client::Target;
+use crate::protocol::CodecKind;
 use journal::Journal;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
     pub target: Target,
+    /// What the clients speak.
+    pub codec: CodecKind,
     pub clients: u32,
     /// How long orders are given, from the first client's start.
     pub duration: Duration,

@@ -19,7 +19,7 @@ use starmesh::protocol::{
     FINGERPRINT, MessageType, Order, Place, Point, ServerFrame, ServerMessage, UnitRecord,
 };
 
-const DOCS: &str = include_str!("../../docs/protocol.md");
+pub const DOCS: &str = include_str!("../../docs/protocol.md");
 const HERE: SectorId = SectorId::tactical(5000, 2512);
 const TIME: u64 = 1_795_000_000_000;
 /// A place's tick, 84,210; its low bits are 18,674.
@@ -185,23 +185,28 @@ fn server_examples() -> Vec<ServerFrame> {
     all
 }
 
-/// All examples as text, a client's first.
-pub fn texts() -> Vec<String> {
-    let codec = CodecKind::Json.codec();
-    let text = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
+/// All examples as a codec writes them, a client's first.
+pub fn bytes(kind: CodecKind) -> Vec<Vec<u8>> {
+    let codec = kind.codec();
     let client = client_examples().into_iter().map(|frame| {
         let mut bytes = Vec::new();
         codec.encode_client(&frame, &mut bytes);
         assert_eq!(codec.decode_client(&bytes).as_ref(), Ok(&frame));
-        text(bytes)
+        bytes
     });
     let server = server_examples().into_iter().map(|frame| {
         let mut bytes = Vec::new();
         codec.encode_server(&frame, &mut bytes);
         assert_eq!(codec.decode_server(&bytes).as_ref(), Ok(&frame));
-        text(bytes)
+        bytes
     });
     client.chain(server).collect()
+}
+
+/// All examples as JSON.
+pub fn texts() -> Vec<String> {
+    let text = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
+    bytes(CodecKind::Json).into_iter().map(text).collect()
 }
 
 /// The JSON blocks of the documentation.
@@ -214,12 +219,21 @@ fn documented() -> Vec<Value> {
     values.collect()
 }
 
+/// Bytes as people write them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
 fn fingerprint() -> String {
     let mut hashed = String::new();
     for (number, name) in MessageType::ALL.iter().map(|kind| (kind.number(), kind.name())) {
         hashed.push_str(&format!("{number} {name}\n"));
     }
     hashed.push_str(&texts().join("\n"));
+    for kind in [CodecKind::Postcard, CodecKind::MessagePack] {
+        let examples = bytes(kind).into_iter().map(|bytes| hex(&bytes)).collect::<Vec<_>>();
+        hashed.push_str(&format!("\n{kind}\n{}", examples.join("\n")));
+    }
     starmesh::base::StateHash::of(hashed.as_bytes()).to_string()
 }
 

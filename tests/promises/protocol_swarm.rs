@@ -182,31 +182,42 @@ async fn connection(
     if &start == b"POST" {
         return register(&mut stream).await;
     }
+    let mut kind = CodecKind::default();
     // The library's callback has an error type of this size.
     #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
-    let protocol = |_: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
-        let name = CodecKind::Json.subprotocol().parse().expect("ASCII");
+    let protocol = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        let offered = request.headers()["sec-websocket-protocol"].to_str().expect("ASCII");
+        kind = CodecKind::negotiate(offered).expect("one of ours");
+        let name = kind.subprotocol().parse().expect("ASCII");
         response.headers_mut().insert("sec-websocket-protocol", name);
         Ok(response)
     };
     let mut socket =
         tokio_tungstenite::accept_hdr_async(stream, protocol).await.expect("a WebSocket");
+    let codec = kind.codec();
     let mut steps = steps.subscribe();
     let mut session: Session = None;
     loop {
         let frames = tokio::select! {
             message = socket.next() => {
-                let Some(Ok(Message::Text(text))) = message else { return };
-                let frame = CodecKind::Json.codec().decode_client(text.as_bytes());
+                let Some(Ok(message)) = message else { return };
+                if message.is_close() {
+                    return;
+                }
+                assert_eq!(message.is_text(), kind.is_text(), "{message:?}");
+                let frame = codec.decode_client(&message.into_data());
                 answer(&world, &mut session, &frame.expect("the library writes messages"))
             }
             step = steps.recv() => observe(&mut session, &step.expect("kept up")),
         };
         for frame in frames {
             let mut bytes = Vec::new();
-            CodecKind::Json.codec().encode_server(&frame, &mut bytes);
-            let text = String::from_utf8(bytes).expect("JSON");
-            if socket.send(Message::text(text)).await.is_err() {
+            codec.encode_server(&frame, &mut bytes);
+            let message = match kind.is_text() {
+                true => Message::text(String::from_utf8(bytes).expect("JSON")),
+                false => Message::binary(bytes),
+            };
+            if socket.send(message).await.is_err() {
                 return;
             }
         }
@@ -287,10 +298,10 @@ async fn register(stream: &mut TcpStream) {
 }
 
 fn play(lie: Lie) -> Report {
-    play_with(lie, None)
+    play_with(lie, CodecKind::default(), None)
 }
 
-fn play_with(lie: Lie, journal: Option<PathBuf>) -> Report {
+fn play_with(lie: Lie, codec: CodecKind, journal: Option<PathBuf>) -> Report {
     let scenario = r#"
         description = "many orders, quickly"
         [orders]
@@ -310,6 +321,7 @@ fn play_with(lie: Lie, journal: Option<PathBuf>) -> Report {
         let address = serve(lie).await;
         let config = SwarmConfig {
             target: format!("http://{address}").parse().expect("a target"),
+            codec,
             clients: 3,
             duration: Duration::from_secs(3),
             ramp: Duration::from_millis(300),
@@ -329,7 +341,7 @@ fn play_with(lie: Lie, journal: Option<PathBuf>) -> Report {
 fn finds_nothing_when_the_server_is_right() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = folder.path().join("journal.jsonl");
-    let report = play_with(Lie::None, Some(journal.clone()));
+    let report = play_with(Lie::None, CodecKind::Postcard, Some(journal.clone()));
     println!("{report}");
     assert_eq!(report.faults(), Vec::<String>::new());
     assert!(report.commands > 20 && report.acknowledged == report.commands, "{report}");
@@ -344,6 +356,15 @@ fn finds_nothing_when_the_server_is_right() {
     let answered = kinds.iter().filter(|kind| *kind == "answered").count() as u64;
     assert_eq!(answered, report.acknowledged, "all that was acknowledged is in the oracle log");
     assert!(kinds.iter().any(|kind| kind == "units"));
+}
+
+#[test]
+fn finds_nothing_in_the_other_codecs_either() {
+    for codec in [CodecKind::MessagePack, CodecKind::Json] {
+        let report = play_with(Lie::None, codec, None);
+        assert_eq!(report.faults(), Vec::<String>::new(), "{codec}");
+        assert!(report.acknowledged > 20 && report.errors.is_empty(), "{codec}: {report}");
+    }
 }
 
 #[test]

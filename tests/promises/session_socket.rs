@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use starmesh::client::Target;
 use starmesh::config::Config;
 use starmesh::gateway::server::Server;
+use starmesh::protocol::client::Connect;
 use starmesh::protocol::http::{Logout, Register, Secret, Tokens};
+use starmesh::protocol::{
+    Answer, ClientFrame, ClientMessage, CodecKind, ServerFrame, ServerMessage,
+};
 use starmesh::sim::rules;
 use starmesh::telemetry::Recorder;
 use tempfile::TempDir;
@@ -80,7 +84,10 @@ impl Node {
         }
         let stream = socket.connect(self.server.addresses()[0]).await.expect("it listens");
         let uri = self.target.websocket().parse().expect("an address");
-        let request = ClientRequestBuilder::new(uri).with_sub_protocol(protocol);
+        let mut request = ClientRequestBuilder::new(uri);
+        if !protocol.is_empty() {
+            request = request.with_sub_protocol(protocol);
+        }
         client_async(request, stream).await.map(|(socket, _)| Player { socket })
     }
 }
@@ -104,6 +111,16 @@ impl Player {
             let message = self.next().await;
             if message["type"] == kind || message["close"].is_u64() {
                 return message;
+            }
+        }
+    }
+
+    /// The next binary message.
+    async fn frame(&mut self, kind: CodecKind) -> ServerFrame {
+        loop {
+            let next = timeout(WITHIN, self.socket.next()).await.expect("something is said");
+            if let Message::Binary(bytes) = next.expect("it stays open").expect("frames") {
+                return kind.codec().decode_server(&bytes).expect("a message");
             }
         }
     }
@@ -200,16 +217,45 @@ async fn a_frame_too_long_is_refused_when_it_is_announced() {
 }
 
 #[actix::test]
-async fn an_unknown_subprotocol_is_refused_with_a_problem() {
+async fn an_unknown_subprotocol_or_none_is_refused_with_a_problem() {
     let node = Node::start().await;
-    let Err(WsError::Http(response)) = node.open("chat.v9", None).await else {
-        panic!("nobody here speaks that");
-    };
-    assert_eq!(response.status(), 400);
-    let body = response.body().as_deref().unwrap_or_default();
-    let problem: Value = serde_json::from_slice(body).expect("a problem document");
-    assert_eq!(problem["type"], "/problems/unknown-subprotocol");
-    assert_eq!(problem["expected"], JSON);
+    for offered in ["chat.v9", ""] {
+        let Err(WsError::Http(response)) = node.open(offered, None).await else {
+            panic!("nobody here speaks {offered:?}");
+        };
+        assert_eq!(response.status(), 400);
+        let body = response.body().as_deref().unwrap_or_default();
+        let problem: Value = serde_json::from_slice(body).expect("a problem document");
+        assert_eq!(problem["type"], "/problems/unknown-subprotocol");
+        let known = CodecKind::ALL.iter().map(|kind| kind.subprotocol()).collect::<Vec<_>>();
+        assert_eq!(problem["expected"], known.join(" or "));
+    }
+    node.server.stop().await;
+}
+
+#[actix::test]
+async fn a_session_speaks_the_codec_it_was_opened_with() {
+    let node = Node::start().await;
+    let token = node.register("edda").await.access_token.0;
+    let offers = [
+        ("starmesh.json.v1, starmesh.postcard.v1", CodecKind::Postcard),
+        ("chat.v9, starmesh.msgpack.v1", CodecKind::MessagePack),
+    ];
+    for (offered, kind) in offers {
+        let mut player = node.open(offered, None).await.expect("a WebSocket");
+        let connect = Connect { token: token.clone(), resume: None };
+        let mut bytes = Vec::new();
+        let connect = ClientFrame::new(0, 0, ClientMessage::Connect(connect));
+        kind.codec().encode_client(&connect, &mut bytes);
+        player.send(Message::binary(bytes)).await;
+        let connected = player.frame(kind).await;
+        assert!(matches!(connected.message, ServerMessage::Connected(_)), "{connected:?}");
+        player.say(&json!({ "type": "ping", "time": 1 })).await;
+        let ServerMessage::Error(error) = player.frame(kind).await.message else {
+            panic!("text is not of {kind}");
+        };
+        assert_eq!(error.answer, Answer::invalid("message", "a binary frame"));
+    }
     node.server.stop().await;
 }
 

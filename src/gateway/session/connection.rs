@@ -2,10 +2,21 @@
 //! and tells the session what the queue could not hold. Never does I/O.
 //! Called by the shell.
 
+use std::cell::RefCell;
+
 use super::{Effect, Now, Session};
 use crate::base::Millis;
 use crate::gateway::queue::{Class, Item, Overflow, Queue};
 use crate::protocol::{Codec, ServerFrame};
+
+/// What a thread keeps of the buffer that its messages are encoded into.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Encoded into one buffer and copied out of it, a message costs one
+    /// allocation of its size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One connection: its session, and what waits for its socket.
 pub struct Connection {
@@ -90,11 +101,16 @@ impl Connection {
 
     /// What the queue will not take is not worth encoding.
     fn encode(&self, class: Class, frame: &ServerFrame) -> Item {
-        let mut bytes = Vec::new();
-        if !self.queue.drops(class) {
-            self.codec.encode_server(frame, &mut bytes);
+        if self.queue.drops(class) {
+            return Item::Message(Vec::new());
         }
-        Item::Message(bytes)
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            self.codec.encode_server(frame, scratch);
+            let bytes = scratch.as_slice().to_vec();
+            scratch.shrink_to(SCRATCH_BYTES);
+            Item::Message(bytes)
+        })
     }
 
     fn push(&mut self, class: Class, item: Item, now: Now) {

@@ -90,7 +90,9 @@ impl Session {
     fn handle_malformed(&mut self, bytes: &[u8], error: &DecodeError, now: Now) {
         let regarding = match error {
             DecodeError::Field { .. } => self.codec.codec().client_kind(bytes),
-            DecodeError::TooLong { .. } | DecodeError::Malformed { .. } => None,
+            DecodeError::TooLong { .. }
+            | DecodeError::InflatesTooLong { .. }
+            | DecodeError::Malformed { .. } => None,
         };
         self.say_error(regarding, error.answer(), now);
         if let State::AwaitingConnect { .. } = self.state {

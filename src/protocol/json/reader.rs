@@ -2,93 +2,15 @@
 //! the path of the field and what was expected there, which `serde_json`'s
 //! own reader does not keep.
 
-use std::fmt::{self, Display};
-
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeSeed, EnumAccess, Expected, Unexpected, VariantAccess, Visitor};
+use serde::de::{self, DeserializeSeed, EnumAccess, Unexpected, VariantAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::protocol::DecodeError;
+use crate::protocol::read_error::ReadError;
 
 /// Reads from one value.
 #[derive(Clone, Copy)]
 pub struct Reader<'de>(pub &'de Value);
-
-/// What was wrong where. The path grows from the inside out.
-#[derive(Debug)]
-pub struct ReadError {
-    path: String,
-    expected: String,
-}
-
-impl ReadError {
-    fn new(expected: impl Display) -> ReadError {
-        ReadError { path: String::new(), expected: expected.to_string() }
-    }
-
-    fn at(field: &str, expected: impl Display) -> ReadError {
-        ReadError { path: field.into(), expected: expected.to_string() }
-    }
-
-    /// The same, one level further out.
-    fn within(mut self, outer: &str) -> ReadError {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{outer}{dot}{}", self.path);
-        self
-    }
-}
-
-impl From<ReadError> for DecodeError {
-    fn from(error: ReadError) -> DecodeError {
-        DecodeError::Field { field: error.path, expected: error.expected }
-    }
-}
-
-impl Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}", self.path, self.expected)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl de::Error for ReadError {
-    fn custom<T: Display>(message: T) -> ReadError {
-        ReadError::new(message)
-    }
-
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> ReadError {
-        ReadError::new(expected)
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> ReadError {
-        ReadError::new(expected)
-    }
-
-    fn invalid_length(_: usize, expected: &dyn Expected) -> ReadError {
-        ReadError::new(expected)
-    }
-
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> ReadError {
-        ReadError::new(format_args!("one of {}", expected.join(", ")))
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> ReadError {
-        let field: String = field.chars().take(64).collect();
-        if expected.is_empty() {
-            return ReadError::at(&field, "no such field");
-        }
-        ReadError::at(&field, format_args!("only {}", expected.join(", ")))
-    }
-
-    fn missing_field(field: &'static str) -> ReadError {
-        ReadError::at(field, "the field to be there")
-    }
-
-    fn duplicate_field(field: &'static str) -> ReadError {
-        ReadError::at(field, "the field once")
-    }
-}
 
 impl<'de> de::Deserializer<'de> for Reader<'de> {
     type Error = ReadError;
@@ -130,13 +52,26 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(StrDeserializer::new(name)),
             Value::Object(fields) if fields.len() == 1 => visitor.visit_enum(Variant { fields }),
-            _ => Err(ReadError::new(format_args!("one of {}", variants.join(", ")))),
+            _ => Err(ReadError::one_of(variants)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        match self.0 {
+            // Fields have names here: a struct's visitor would take a list too.
+            Value::Array(_) => Err(ReadError::new("an object")),
+            _ => self.deserialize_any(visitor),
         }
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string
-        bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier ignored_any
     }
 }
@@ -170,7 +105,7 @@ impl<'de> de::SeqAccess<'de> for Elements<'de> {
         let Some(value) = self.values.get(self.next) else { return Ok(None) };
         let index = self.next;
         self.next += 1;
-        seed.deserialize(Reader(value)).map(Some).map_err(|e| e.within(&format!("[{index}]")))
+        seed.deserialize(Reader(value)).map(Some).map_err(|e| e.within_element(index))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -247,10 +182,10 @@ impl<'de> VariantAccess<'de> for Content<'de> {
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        de::Deserializer::deserialize_any(Reader(self.value), visitor)
+        de::Deserializer::deserialize_struct(Reader(self.value), "", fields, visitor)
             .map_err(|error| error.within(self.name))
     }
 }

@@ -34,7 +34,9 @@ impl Form {
 
     pub fn of(codec: CodecKind) -> Form {
         match codec {
-            CodecKind::Json => Form::Json,
+            CodecKind::Postcard => Form::Columns,
+            // Its own form comes with the gateway's: no session is told blocks yet.
+            CodecKind::MessagePack | CodecKind::Json => Form::Json,
         }
     }
 }
