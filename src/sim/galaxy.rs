@@ -10,6 +10,7 @@ mod density;
 mod lanes;
 mod parameters;
 mod region;
+mod route;
 mod start;
 
 pub use cells::{Rectangle, StarSystem};
@@ -17,6 +18,7 @@ pub use contents::{Circle, Feature, FeatureKind, PlanetType};
 pub use lanes::LANE_SECTORS_MAX;
 pub use parameters::Parameters;
 pub use region::{PerRegion, Region};
+pub use route::{Route, RouteError, RouteLimits};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,7 @@ enum Purpose {
     Shape = 5,
     Density = 6,
     Shortcut = 7,
+    Tie = 8,
 }
 
 impl Galaxy {

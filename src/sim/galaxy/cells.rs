@@ -136,6 +136,18 @@ impl Cell {
         [self.x.into(), self.y.into()]
     }
 
+    /// Which of its 256 sectors this one is.
+    pub(super) fn place(self, sector: SectorId) -> u16 {
+        let (x, y) = self.origin();
+        u16::try_from((sector.y - y) * i64::from(CELL_SECTORS) + (sector.x - x)).unwrap_or(0)
+    }
+
+    /// The inverse of [`place`](Self::place).
+    pub(super) fn sector(self, place: u16) -> SectorId {
+        let ((x, y), length) = (self.origin(), i64::from(CELL_SECTORS));
+        SectorId::tactical(x + i64::from(place) % length, y + i64::from(place) / length)
+    }
+
     /// Its first sector.
     fn origin(self) -> (i64, i64) {
         (i64::from(self.x * CELL_SECTORS), i64::from(self.y * CELL_SECTORS))
