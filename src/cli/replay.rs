@@ -13,7 +13,7 @@ use crate::base::{EntityKey, SectorId, Tick};
 use crate::entity::golden::{self as journals, Golden};
 use crate::entity::history::History;
 use crate::entity::{World, keys};
-use crate::sim::{LOGIC_VERSION, golden};
+use crate::sim::{LOGIC_VERSION, galaxy, golden};
 use crate::store::sled::{self, SegmentReader};
 use crate::store::{Store, recovery};
 
@@ -44,7 +44,8 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
-    /// Play the fixed golden scenario and the golden journals, print their hashes.
+    /// Play the fixed golden scenario and the golden journals, survey the golden
+    /// galaxy, print their hashes.
     Golden,
 }
 
@@ -69,10 +70,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         What::Ledger { shard, options } => replay(EntityKey::Ledger(shard), &options),
         What::Golden => {
-            let hash = golden::play(|sector| sector);
+            let (hash, galaxy) = (golden::play(|sector| sector), galaxy::golden::survey());
             let Golden { sector, ledger } = journals::check(journals::STORED)?;
             print(&format!(
-                "{hash}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n"
+                "{hash}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n\
+                 galaxy: {galaxy}\n"
             ))
         }
     }

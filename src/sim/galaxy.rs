@@ -7,6 +7,7 @@
 mod cells;
 mod contents;
 mod density;
+pub mod golden;
 mod lanes;
 mod parameters;
 mod region;
