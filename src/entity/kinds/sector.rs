@@ -137,7 +137,7 @@ impl Sector {
                 next += 1;
                 UnitId(next - 1)
             };
-self.state.found(player, &units, &obstacles, ids, &mut self.unshown);
+            self.state.found(player, &units, &obstacles, ids, &mut self.unshown);
             // Before the answer, so that the player's first list has it.
             self.tell_ledger(ctx, player);
             ctx.answer(from, request, Answer::Done);
