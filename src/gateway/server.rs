@@ -12,9 +12,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
@@ -27,6 +27,7 @@ use super::limits::Limits;
 use super::ws::{self, WsState};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
 use crate::base::Millis;
+use crate::cluster::core::clock::Clock;
 use crate::config::Config;
 use crate::sim::Rules;
 use crate::store::sled::{self, OpenError, Options, Sled};
@@ -243,7 +244,7 @@ fn open_store(config: &Config) -> Result<Arc<Sled>, ServeError> {
     std::fs::create_dir_all(&folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
     let journal_bytes_max = config.store.journal_max_bytes();
-    let options = Options { journal_bytes_max, ..Options::default() };
+    let options = Options { journal_bytes_max, clock: led_clock(), ..Options::default() };
     let opened = Sled::open(&folder.join(sled::FOLDER), options);
     Ok(Arc::new(opened.map_err(|source| ServeError::Store { folder, source })?))
 }
@@ -289,6 +290,19 @@ fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
             parked: entities.parked(),
         }
     }
+}
+
+/// The clock of a store in this process: led as the node's own is, so that the
+/// two agree whatever the wall clock does. A store elsewhere has its own.
+fn led_clock() -> Arc<dyn Fn() -> Millis + Send + Sync> {
+    let began = Instant::now();
+    let clock = Mutex::new(Clock::new(wall(), Millis(0)));
+    Arc::new(move || {
+        let steady = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Whoever panicked in here left a clock that is as good as before.
+        let mut clock = clock.lock().unwrap_or_else(|lock| lock.into_inner());
+        clock.read(wall(), Millis(steady)).0
+    })
 }
 
 fn wall() -> Millis {

@@ -96,7 +96,8 @@ async fn an_hour_that_the_clock_jumps_under_load_ends_no_session_and_loses_nothi
     let units = socket.watch(&sector).await;
     let mut acks = vec![socket.order(&sector, 1, &units[0]).await];
 
-    for off_s in [HOUR_S, 0, -HOUR_S, 0] {
+    let jumps = [HOUR_S, 0, -HOUR_S, 0];
+    for off_s in jumps {
         let known = swarm.answered().len();
         clock.jump(&home, off_s);
         swarm.wait_for_everybody(known);
@@ -108,6 +109,10 @@ async fn an_hour_that_the_clock_jumps_under_load_ends_no_session_and_loses_nothi
         let sequence = u32::try_from(acks.len()).expect("few") + 1;
         acks.push(socket.order(&sector, sequence, &units[0]).await);
         assert_eq!(acks.last().expect("one")["success"], true, "{acks:#?}");
+        // Its units come in a sector that nobody owns yet.
+        let newcomer = register(&home.target(), &format!("newcomer-{sequence}")).await;
+        let newcomer = Socket::connect(&home.target(), &newcomer, None).await;
+        assert_eq!(newcomer.connected["resumed"], false, "{}", newcomer.connected);
     }
 
     let (told, report) = swarm.stop();
@@ -116,7 +121,7 @@ async fn an_hour_that_the_clock_jumps_under_load_ends_no_session_and_loses_nothi
     }
     assert!(node.terminate().0.success(), "{}", home.log());
     let found = audit(home.data(), &told);
-    assert_eq!(found.players, CLIENTS + 1);
+    assert_eq!(found.players, CLIENTS + 1 + jumps.len() as u64);
     assert!(found.hashes > 0 && found.found > 10 * found.trimmed, "{found:?}");
 }
 
