@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scene::{Crowd, SECTOR};
+use starmesh::protocol::CodecKind;
 use starmesh::protocol::blocks::packet::read_message;
 use starmesh::sim::rules::sample::rules;
 use starmesh::view::fog::Mask;
-use starmesh::view::stage::{Form, GroupId, Thrown};
+use starmesh::view::stage::{GroupId, Thrown};
 use starmesh::view::{Applied, CellsView, Stage};
 
 const HANDLE: u32 = 1;
@@ -69,10 +70,10 @@ fn bytes() {
     for _ in 0..STEPS {
         moving += crowd.moving();
         stage.step(&crowd.step(), &thrown);
-        for (at, form) in [Form::Columns, Form::Json].into_iter().enumerate() {
-            let packet = stage.packet_in(group, form, HANDLE);
+        for (at, codec) in [CodecKind::Postcard, CodecKind::Json].into_iter().enumerate() {
+            let packet = stage.packet(group, codec, HANDLE);
             sums[at] += packet.map_or(0, |packet| packet.len());
-            sums[2 + at] += stage.keyframe_in(group, form, HANDLE).len();
+            sums[2 + at] += stage.keyframe(group, codec, HANDLE).len();
         }
     }
     let per_unit = |bytes: usize| bytes as f64 / moving as f64;
@@ -95,7 +96,7 @@ fn encoding(units: u64, groups: u64) {
         stage.step(delta, &thrown);
         let stepped = cpu();
         for n in 0..groups {
-            assert!(stage.packet_in(GroupId(FIRST_GROUP + n), Form::Columns, HANDLE).is_some());
+            assert!(stage.packet(GroupId(FIRST_GROUP + n), CodecKind::Postcard, HANDLE).is_some());
         }
         stepping += stepped - began;
         packing += cpu() - stepped;
@@ -114,7 +115,7 @@ fn join(units: u64, clients: u64) {
     stage.step(&crowd.step(), &thrown);
     let (began, wall) = (cpu(), Instant::now());
     let messages: Vec<Arc<[u8]>> = (0..clients)
-        .map(|n| stage.keyframe_in(GroupId(FIRST_GROUP + n), Form::Columns, HANDLE))
+        .map(|n| stage.keyframe(GroupId(FIRST_GROUP + n), CodecKind::Postcard, HANDLE))
         .collect();
     let encoded = cpu() - began;
     let mut views = Vec::new();

@@ -8,6 +8,7 @@
 pub mod bits;
 pub mod columns;
 pub mod json;
+pub mod msgpack;
 pub mod named;
 pub mod packet;
 

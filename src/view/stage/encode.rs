@@ -11,10 +11,9 @@ use super::GroupId;
 use super::lists::{CellList, CellLog, Lists};
 use super::watch::Watch;
 use crate::protocol::blocks::columns::{UpdateBody, write_units};
-use crate::protocol::blocks::json;
 use crate::protocol::blocks::named::{Departed, NamedBlock, NamedContent, NamedUpdate, UnitDelta};
 use crate::protocol::blocks::packet::{Kind, Start, deflate, write_block, write_start};
-use crate::protocol::blocks::{CELL_COUNT, Departure, Direction, Seen};
+use crate::protocol::blocks::{CELL_COUNT, Departure, Direction, Seen, json, msgpack};
 use crate::protocol::frame::low_bits;
 use crate::protocol::{CodecKind, Header};
 use crate::view::fog::Mask;
@@ -25,18 +24,19 @@ use crate::view::motion;
 pub enum Form {
     #[default]
     Columns,
+    MessagePack,
     Json,
 }
 
 impl Form {
-    pub const COUNT: usize = 2;
-    const ALL: [Form; Form::COUNT] = [Form::Columns, Form::Json];
+    pub const COUNT: usize = 3;
+    const ALL: [Form; Form::COUNT] = [Form::Columns, Form::MessagePack, Form::Json];
 
     pub fn of(codec: CodecKind) -> Form {
         match codec {
             CodecKind::Postcard => Form::Columns,
-            // Its own form comes with the gateway's: no session is told blocks yet.
-            CodecKind::MessagePack | CodecKind::Json => Form::Json,
+            CodecKind::MessagePack => Form::MessagePack,
+            CodecKind::Json => Form::Json,
         }
     }
 }
@@ -129,6 +129,7 @@ impl Encoder {
         self.packet.clear();
         match self.form {
             Form::Columns => write_start(start, &mut self.packet),
+            Form::MessagePack => msgpack::write_start(start, keys.len(), &mut self.packet),
             Form::Json => json::write_start(start, &mut self.packet),
         }
         for (place, key) in keys.iter().enumerate() {
@@ -151,6 +152,7 @@ impl Encoder {
         let begin = self.bytes.len();
         match self.form {
             Form::Columns => self.make_columns(key, lists, tick),
+            Form::MessagePack => msgpack::write_block(&named(key, lists, tick), &mut self.bytes),
             Form::Json => json::write_block(&named(key, lists, tick), &mut self.bytes),
         }
         self.made.insert(key, begin..self.bytes.len());

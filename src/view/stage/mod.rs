@@ -16,8 +16,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use encode::Encoder;
-pub use encode::Form;
+use encode::{Encoder, Form};
 use eyes::Eyes;
 use lists::Lists;
 use watch::Watch;
@@ -175,17 +174,7 @@ impl Stage {
     /// the one before, complete with its header; `None` when there is nothing
     /// to tell, which is never so for longer than [`BEAT_TICKS`].
     pub fn packet(&mut self, group: GroupId, codec: CodecKind, handle: u32) -> Option<Arc<[u8]>> {
-        self.packet_in(group, Form::of(codec), handle)
-    }
-
-    /// The message with which a session begins, or begins anew, to watch: mask
-    /// and units of all cells of its group. Behind the step's packet, if it
-    /// gets both.
-    pub fn keyframe(&mut self, group: GroupId, codec: CodecKind, handle: u32) -> Arc<[u8]> {
-        self.keyframe_in(group, Form::of(codec), handle)
-    }
-
-    pub fn packet_in(&mut self, group: GroupId, form: Form, handle: u32) -> Option<Arc<[u8]>> {
+        let form = Form::of(codec);
         let watch = self.watches.get(&group).filter(|watch| watch.news)?;
         let key = (group, form, handle);
         if let Some(packet) = self.packets.get(&key) {
@@ -197,9 +186,12 @@ impl Stage {
         Some(packet)
     }
 
-    pub fn keyframe_in(&mut self, group: GroupId, form: Form, handle: u32) -> Arc<[u8]> {
+    /// The message with which a session begins, or begins anew, to watch: mask
+    /// and units of all cells of its group. Behind the step's packet, if it
+    /// gets both.
+    pub fn keyframe(&mut self, group: GroupId, codec: CodecKind, handle: u32) -> Arc<[u8]> {
         self.watch(group);
-        let encoder = &mut self.encoders[form as usize];
+        let encoder = &mut self.encoders[Form::of(codec) as usize];
         encoder.keyframe(&self.lists, group, &self.watches[&group], self.tick, handle)
     }
 }

@@ -1,10 +1,11 @@
 //! What the wire costs, in the scene of the wire's targets. Bytes are the same
 //! on every machine, so tests may count them.
 
+use starmesh::protocol::CodecKind;
 use starmesh::sim::rules::sample::rules;
 use starmesh::view::Stage;
 use starmesh::view::fog::Mask;
-use starmesh::view::stage::{Form, GroupId, Thrown};
+use starmesh::view::stage::{GroupId, Thrown};
 
 #[path = "../../../../benches/wire/scene.rs"]
 #[allow(dead_code, reason = "the bench uses all of it")]
@@ -13,6 +14,7 @@ mod scene;
 use scene::{Crowd, SECTOR};
 
 const STEPS: usize = 50;
+const CODECS: [CodecKind; 3] = [CodecKind::Postcard, CodecKind::MessagePack, CodecKind::Json];
 const OBSERVER: GroupId = GroupId(1 << 40);
 
 /// Bytes of all packets, and of as many keyframes.
@@ -21,8 +23,8 @@ struct Cost {
     keyframes: usize,
 }
 
-/// In each form, and how many units moved in all steps together.
-fn play(units: u64) -> ([Cost; 2], usize) {
+/// In each codec, and how many units moved in all steps together.
+fn play(units: u64) -> ([Cost; 3], usize) {
     let mut crowd = Crowd::new(units);
     let mut stage = Stage::new(SECTOR, &crowd.scene(), &rules().unwrap());
     let mut thrown = Thrown::default();
@@ -30,13 +32,13 @@ fn play(units: u64) -> ([Cost; 2], usize) {
     stage.watch(OBSERVER);
     stage.step(&crowd.step(), &thrown);
     let mut moving = 0;
-    let mut costs = [Form::Columns, Form::Json].map(|_| Cost { deltas: 0, keyframes: 0 });
+    let mut costs = CODECS.map(|_| Cost { deltas: 0, keyframes: 0 });
     for _ in 0..STEPS {
         moving += crowd.moving();
         stage.step(&crowd.step(), &thrown);
-        for (cost, form) in costs.iter_mut().zip([Form::Columns, Form::Json]) {
-            cost.deltas += stage.packet_in(OBSERVER, form, 1).unwrap().len();
-            cost.keyframes += stage.keyframe_in(OBSERVER, form, 1).len();
+        for (cost, codec) in costs.iter_mut().zip(CODECS) {
+            cost.deltas += stage.packet(OBSERVER, codec, 1).unwrap().len();
+            cost.keyframes += stage.keyframe(OBSERVER, codec, 1).len();
         }
     }
     (costs, moving)
@@ -48,14 +50,14 @@ fn deltas_save_60_per_cent_and_columns_60_per_cent_of_json() {
     for cost in &costs {
         assert!(cost.deltas * 10 <= cost.keyframes * 4, "{} {}", cost.deltas, cost.keyframes);
     }
-    let [columns, json] = costs;
+    let [columns, _, json] = costs;
     assert!(columns.deltas * 10 <= json.deltas * 4, "{} {}", columns.deltas, json.deltas);
     assert!(columns.keyframes * 10 <= json.keyframes * 4);
 }
 
 #[test]
 fn a_moving_unit_costs_at_most_a_byte_per_tick() {
-    let ([columns, _], moving) = play(1_000);
+    let ([columns, ..], moving) = play(1_000);
     println!("{} bytes for {moving} moving units", columns.deltas);
     assert!(columns.deltas <= moving, "{} bytes for {moving} moving units", columns.deltas);
 }

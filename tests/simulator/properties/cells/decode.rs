@@ -4,37 +4,29 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use starmesh::protocol::Header;
 use starmesh::protocol::blocks::columns::{UpdateBody, read_units, write_units};
 use starmesh::protocol::blocks::packet::{Kind, Start, read_message, write_block, write_start};
-use starmesh::protocol::blocks::{BlockError, Packet, json};
+use starmesh::protocol::blocks::{BlockError, json, msgpack};
+use starmesh::protocol::{CodecKind, Header};
 use starmesh::view::CellsView;
-use starmesh::view::stage::Form;
 
-use super::{HANDLE, Play, decode};
+use super::{HANDLE, Play, decode, read};
 
-/// Real messages of a random world, in both forms: the keyframe and the last
+/// Real messages of a random world, in every codec: the keyframe and the last
 /// packet of each client.
-fn messages(seed: u64) -> Vec<(Form, Vec<u8>)> {
+fn messages(seed: u64) -> Vec<(CodecKind, Vec<u8>)> {
     let mut play = Play::new(seed);
     play.run(34).unwrap();
     let mut found = Vec::new();
     for client in &play.clients {
         let stage = play.stages[client.sector].as_mut().unwrap();
-        for form in [Form::Columns, Form::Json] {
-            found.push((form, stage.keyframe_in(client.group, form, HANDLE).to_vec()));
-            let packet = stage.packet_in(client.group, form, HANDLE);
-            found.extend(packet.map(|packet| (form, packet.to_vec())));
+        for &codec in CodecKind::ALL {
+            found.push((codec, stage.keyframe(client.group, codec, HANDLE).to_vec()));
+            let packet = stage.packet(client.group, codec, HANDLE);
+            found.extend(packet.map(|packet| (codec, packet.to_vec())));
         }
     }
     found
-}
-
-fn read(form: Form, bytes: &[u8]) -> Result<(Header, Packet), BlockError> {
-    match form {
-        Form::Columns => read_message(bytes),
-        _ => json::read_message(bytes),
-    }
 }
 
 proptest! {
@@ -42,6 +34,7 @@ proptest! {
     fn any_bytes_are_a_packet_or_an_error(bytes: Vec<u8>, cell in 0..64_u8) {
         let _ = read_message(&bytes);
         let _ = json::read_message(&bytes);
+        let _ = msgpack::read_message(&bytes);
         let _ = UpdateBody::read(cell, &bytes);
         let _ = read_units(cell, &bytes);
     }
@@ -86,12 +79,12 @@ proptest! {
     #[test]
     fn damaged_messages_never_panic(seed: u64, damage: Vec<(u16, u16, u8)>) {
         let messages = messages(seed);
-        for form in [Form::Columns, Form::Json] {
+        for &codec in CodecKind::ALL {
             let mut view = CellsView::default();
-            let of_form: Vec<_> = messages.iter().filter(|(of, _)| *of == form).collect();
+            let of_form: Vec<_> = messages.iter().filter(|(of, _)| *of == codec).collect();
             let keyframe = &of_form[0].1;
             for (which, at, with) in &damage {
-                let (header, packet) = decode(form, keyframe);
+                let (header, packet) = decode(codec, keyframe);
                 view.handle(header.tick, &packet);
                 let mut bytes = of_form[usize::from(*which) % of_form.len()].1.clone();
                 let at = usize::from(*at) % bytes.len();
@@ -100,12 +93,12 @@ proptest! {
                     1 => bytes.extend_from_within(at..),
                     _ => bytes[at] ^= with,
                 }
-                if let Ok((header, packet)) = read(form, &bytes) {
+                if let Ok((header, packet)) = read(codec, &bytes) {
                     view.handle(header.tick, &packet);
                     view.handle(header.tick.wrapping_add(2), &packet);
                 }
             }
-            let (header, packet) = decode(form, keyframe);
+            let (header, packet) = decode(codec, keyframe);
             let mut fresh = CellsView::default();
             fresh.handle(header.tick, &packet);
             prop_assert!(fresh.tick().is_some());

@@ -11,12 +11,12 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use starmesh::protocol::blocks::{Content, Packet, json, packet};
-use starmesh::protocol::{Header, UnitRecord};
+use starmesh::protocol::blocks::{BlockError, Content, Packet, json, msgpack, packet};
+use starmesh::protocol::{CodecKind, Header, UnitRecord};
 use starmesh::sim::rules::sample::rules;
 use starmesh::view::cells::cell_of;
 use starmesh::view::fog::{Cell, Mask, Sight};
-use starmesh::view::stage::{Form, GroupId, STAY_TICKS, Thrown};
+use starmesh::view::stage::{GroupId, STAY_TICKS, Thrown};
 use starmesh::view::{Applied, CellsView, Stage};
 use world::{SECTORS, World, around, is_cloaked, sector};
 
@@ -35,7 +35,7 @@ enum Line {
 struct Client {
     group: GroupId,
     sector: usize,
-    form: Form,
+    codec: CodecKind,
     line: Line,
     joins: u64,
     view: CellsView,
@@ -73,10 +73,15 @@ fn cloaked(world: &World, at: usize, group: GroupId) -> Vec<UnitRecord> {
     own.map(|seen| seen.unit).collect()
 }
 
-fn decode(form: Form, bytes: &[u8]) -> (Header, Packet) {
-    match form {
-        Form::Columns => packet::read_message(bytes).unwrap(),
-        Form::Json => json::read_message(bytes).unwrap(),
+fn decode(codec: CodecKind, bytes: &[u8]) -> (Header, Packet) {
+    read(codec, bytes).unwrap()
+}
+
+fn read(codec: CodecKind, bytes: &[u8]) -> Result<(Header, Packet), BlockError> {
+    match codec {
+        CodecKind::Postcard => packet::read_message(bytes),
+        CodecKind::MessagePack => msgpack::read_message(bytes),
+        CodecKind::Json => json::read_message(bytes),
     }
 }
 
@@ -115,7 +120,7 @@ impl Play {
             clients.push(Client {
                 group: GroupId(random.within(1..=world::PLAYERS)),
                 sector: random.below(SECTORS as u64) as usize,
-                form: if random.chance(500) { Form::Columns } else { Form::Json },
+                codec: *random.pick(CodecKind::ALL).unwrap(),
                 line: *random.pick(&[Line::Good, Line::Good, Line::Told, Line::Silent]).unwrap(),
                 joins: random.below(30),
                 view: CellsView::default(),
@@ -180,14 +185,14 @@ impl Play {
             return Ok(());
         }
         let stage = stages[client.sector].as_mut().unwrap();
-        if let Some(bytes) = stage.packet_in(client.group, client.form, HANDLE) {
+        if let Some(bytes) = stage.packet(client.group, client.codec, HANDLE) {
             client.receive(&bytes, stage, world)?;
         }
         // Who lost the thread unnoticed may wait for its keyframe: what it holds
         // in the meantime is right, too.
         let slow = client.line == Line::Silent && client.lossy && !world.random.chance(300);
         if client.asks && !slow {
-            let bytes = stage.keyframe_in(client.group, client.form, HANDLE);
+            let bytes = stage.keyframe(client.group, client.codec, HANDLE);
             client.begin(&bytes, stage, world)?;
         }
         client.check(stage, world)
@@ -256,7 +261,7 @@ impl Client {
         stage: &Stage,
         world: &mut World,
     ) -> Result<(), TestCaseError> {
-        let (header, packet) = decode(self.form, bytes);
+        let (header, packet) = decode(self.codec, bytes);
         prop_assert_eq!(header.handle, HANDLE);
         let mask = stage.mask(self.group);
         let shown = shows_only_the_mask(&packet, world, self.sector, self.group, mask);
@@ -291,7 +296,7 @@ impl Client {
     }
 
     fn begin(&mut self, bytes: &[u8], stage: &Stage, world: &World) -> Result<(), TestCaseError> {
-        let (header, packet) = decode(self.form, bytes);
+        let (header, packet) = decode(self.codec, bytes);
         let mask = stage.mask(self.group);
         let shown = shows_only_the_mask(&packet, world, self.sector, self.group, mask);
         prop_assert_eq!(shown, Ok(()));
@@ -364,8 +369,8 @@ fn a_record_outside_the_mask_is_noticed() {
         play.run(40).unwrap();
         for client in play.clients.iter().filter(|client| client.joins < 30) {
             let stage = play.stages[client.sector].as_mut().unwrap();
-            let bytes = stage.keyframe_in(client.group, client.form, HANDLE);
-            let (_, packet) = decode(client.form, &bytes);
+            let bytes = stage.keyframe(client.group, client.codec, HANDLE);
+            let (_, packet) = decode(client.codec, &bytes);
             let mask = stage.mask(client.group);
             let check =
                 |mask| shows_only_the_mask(&packet, &play.world, client.sector, client.group, mask);
@@ -395,8 +400,8 @@ fn a_session_that_joins_later_shares_the_packets_of_its_group() {
     for _ in 0..20 {
         let delta = play.world.step().swap_remove(at);
         stage.step(&delta, &Thrown::default());
-        let first = stage.packet_in(group, Form::Columns, HANDLE);
-        let second = stage.packet_in(group, Form::Columns, HANDLE);
+        let first = stage.packet(group, CodecKind::Postcard, HANDLE);
+        let second = stage.packet(group, CodecKind::Postcard, HANDLE);
         if let (Some(first), Some(second)) = (first, second) {
             assert!(std::sync::Arc::ptr_eq(&first, &second));
             return;
