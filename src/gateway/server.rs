@@ -12,8 +12,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::ServerHandle;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
-use super::http::{self, HttpState, Readiness, TlsError};
+use super::http::{self, HttpState, Readiness, RulesDocument, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
@@ -206,7 +206,8 @@ async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Serve
     let limits = Arc::new(Limits::new(&config.limits, &config.http));
     let health = Arc::new(health_of(node));
     let sessions = WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
-    let state = HttpState::new(accounts, limits, health, recorder, &config.http);
+    let rules = RulesDocument::new(&node.entities.world.rules);
+    let state = HttpState::new(accounts, limits, health, recorder, rules, &config.http);
     let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
     let handle = server.handle();
     let upkeep = [actix::spawn(sessions.upkeep()), actix::spawn(state.upkeep())];

@@ -1,5 +1,5 @@
-//! Owns the bodies and paths of the account calls over HTTP, shared by gateway
-//! and client library. All are JSON; errors are RFC 9457 problem documents.
+//! Owns the bodies and paths of the calls over HTTP, shared by gateway and
+//! client library. All are JSON; errors are RFC 9457 problem documents.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,16 @@ pub const LOGOUT_PATH: &str = "/api/auth/logout";
 pub const PASSWORD_PATH: &str = "/api/auth/password";
 /// GET with a bearer token, answered 200 with [`Me`].
 pub const ME_PATH: &str = "/api/auth/me";
+/// GET, answered 200 with [`Rules`].
+pub const RULES_PATH: &str = "/api/rules";
+/// GET, answered 200 with the OpenAPI 3.1 document of all calls.
+pub const OPENAPI_PATH: &str = "/api/openapi.json";
 /// The media type of [`Problem`].
 pub const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// A password or token: its text is on the wire, never in a log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
@@ -35,6 +40,7 @@ impl std::fmt::Debug for Secret {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Register {
     /// 3 to 32 ASCII letters, digits, `-` and `_`; unique without case.
@@ -50,6 +56,7 @@ pub struct Register {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Login {
     /// The account's name or its e-mail, in any case.
@@ -58,12 +65,14 @@ pub struct Login {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
     pub refresh_token: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Logout {
     pub refresh_token: Secret,
@@ -74,8 +83,10 @@ pub struct Logout {
 
 /// What registering, logging in and refreshing return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub player: PlayerId,
     /// For Connect, and as `Authorization: Bearer`.
     pub access_token: Secret,
@@ -86,6 +97,7 @@ pub struct Tokens {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Password {
     pub current: Secret,
@@ -95,8 +107,10 @@ pub struct Password {
 
 /// The account that a bearer token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Me {
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub player: PlayerId,
     pub name: String,
     pub email: String,
@@ -108,8 +122,83 @@ pub struct Me {
     pub last_login: u64,
 }
 
+/// The content of the game: what units there are and what they can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    /// Names these rules: 16 hexadecimal digits, others when anything differs.
+    pub hash: String,
+    /// By id.
+    pub unit_types: Vec<UnitType>,
+    /// What differs from 1000, the neutral multiplier.
+    pub hull_multipliers: Vec<HullMultiplier>,
+    /// What a new player gets.
+    pub start: Vec<TypeCount>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct UnitType {
+    pub id: u16,
+    pub name: String,
+    /// `fighter`, `corvette`, `frigate`, `cruiser`, `battleship`, `carrier`,
+    /// `civil` or `structure`.
+    pub hull: String,
+    pub hit_points: u32,
+    pub attack: u32,
+    pub defence: u32,
+    /// Metres that its weapons reach.
+    pub range: u32,
+    /// Milliseconds between two shots.
+    pub fire_ms: u32,
+    /// Grid steps (2^-20 km) per sector step (200 ms); absent when it cannot
+    /// move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<u32>,
+    /// Metres that it sees.
+    pub sensor: u32,
+    pub cargo: u32,
+    pub cost: Cost,
+    /// Milliseconds that one takes to build.
+    pub build_ms: u32,
+}
+
+/// An amount of each resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
+    pub energy: u32,
+    pub minerals: u32,
+    pub rare: u32,
+    pub population: u32,
+}
+
+/// How much the weapons of one hull class do to another, in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HullMultiplier {
+    pub attacker: String,
+    pub target: String,
+    pub thousandths: u16,
+}
+
+/// So many units of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TypeCount {
+    #[serde(rename = "type")]
+    pub type_id: u16,
+    pub count: u32,
+}
+
 /// RFC 9457: what went wrong with a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// A name that stays the same, as `/problems/name-taken`.
@@ -130,6 +219,7 @@ pub struct Problem {
 
 /// What a call that failed changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Changed {
     /// Nothing, now and later.

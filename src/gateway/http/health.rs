@@ -34,12 +34,21 @@ impl<F: Fn() -> Readiness + Send + Sync> Health for F {
     }
 }
 
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "The process answers")))]
 /// The process answers, which is all this says: restarting it helps nobody
 /// whose store is away.
 pub async fn healthz() -> impl Responder {
     Json(json!({ "alive": true }))
 }
 
+#[utoipa::path(
+    get, path = "/readyz", tag = "service",
+    responses(
+        (status = 200, description = "The node takes players"),
+        (status = 503, description = "It does not; `detail` says why", body = crate::protocol::http::Problem, content_type = "application/problem+json"),
+    )
+)]
+/// Whether the node takes players.
 pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemResponse> {
     let Readiness { store, ticking, disk, parked } = state.health.readiness();
     let parts = [
@@ -54,6 +63,11 @@ pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemRes
     }
 }
 
+#[utoipa::path(
+    get, path = "/metrics", tag = "service",
+    responses((status = 200, description = "For Prometheus, see docs/metrics.md", body = String, content_type = "text/plain"))
+)]
+/// What this node counts.
 pub async fn metrics(state: Data<HttpState>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))

@@ -1,5 +1,5 @@
-//! Owns the HTTP side of the gateway: accounts, health, metrics, and the form
-//! of every error (RFC 9457). Never decides about accounts (`accounts` does)
+//! Owns the HTTP side of the gateway: accounts, rules, health, metrics, their
+//! OpenAPI document, and the form of every error (RFC 9457). Never decides about accounts (`accounts` does)
 //! and knows nothing of the WebSocket beside it. Called by the `node`
 //! subcommand. Invariant: every request is limited, in size, in time and per
 //! address, before it costs anything.
@@ -8,7 +8,9 @@ mod auth;
 mod guard;
 mod health;
 mod input;
+pub mod openapi;
 mod problem;
+mod rules;
 mod tls;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use health::{Health, Readiness};
 pub use problem::{Kind, ProblemResponse};
+pub use rules::RulesDocument;
 pub use tls::{TlsError, server_config};
 
 use self::guard::{Class, elsewhere, endpoint};
@@ -26,7 +29,7 @@ use super::accounts::Accounts;
 use super::limits::Limits;
 use crate::config;
 use crate::protocol::http::{
-    LOGIN_PATH, LOGOUT_PATH, ME_PATH, PASSWORD_PATH, REFRESH_PATH, REGISTER_PATH,
+    LOGIN_PATH, LOGOUT_PATH, ME_PATH, PASSWORD_PATH, REFRESH_PATH, REGISTER_PATH, RULES_PATH,
 };
 use crate::telemetry::Recorder;
 
@@ -40,6 +43,7 @@ pub struct HttpState {
     pub limits: Arc<Limits>,
     health: Arc<dyn Health>,
     recorder: Recorder,
+    rules: RulesDocument,
     request_timeout: Duration,
 }
 
@@ -49,10 +53,11 @@ impl HttpState {
         limits: Arc<Limits>,
         health: Arc<dyn Health>,
         recorder: Recorder,
+        rules: RulesDocument,
         settings: &config::Http,
     ) -> HttpState {
         let request_timeout = Duration::from_secs(settings.request_timeout_s.u64());
-        HttpState { accounts, limits, health, recorder, request_timeout }
+        HttpState { accounts, limits, health, recorder, rules, request_timeout }
     }
 
     /// What this gateway does by time: follows changes of accounts, forgets
@@ -84,6 +89,8 @@ pub fn configure(services: &mut ServiceConfig, state: HttpState) {
         .service(endpoint(LOGOUT_PATH, Class::Request, "POST", auth::logout))
         .service(endpoint(PASSWORD_PATH, Class::Login, "POST", auth::password))
         .service(endpoint(ME_PATH, Class::Request, "GET", auth::me))
+        .service(endpoint(RULES_PATH, Class::Request, "GET", rules::rules))
+        .service(openapi::service())
         .service(endpoint("/healthz", Class::Request, "GET", health::healthz))
         .service(endpoint("/readyz", Class::Request, "GET", health::readyz))
         .service(endpoint("/metrics", Class::Request, "GET", health::metrics))

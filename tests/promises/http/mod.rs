@@ -4,6 +4,7 @@
 mod accounts;
 mod generations;
 mod limits;
+mod openapi;
 mod problems;
 mod refresh;
 mod uniqueness;
@@ -18,8 +19,9 @@ use starmesh::actors::rows::Rows;
 use starmesh::base::Millis;
 use starmesh::config::Config;
 use starmesh::gateway::accounts::{Accounts, Clock, ClusterSecret};
-use starmesh::gateway::http::{HttpState, Readiness, configure};
+use starmesh::gateway::http::{HttpState, Readiness, RulesDocument, configure};
 use starmesh::gateway::limits::Limits;
+use starmesh::sim::rules::sample;
 use starmesh::store::Store;
 use starmesh::store::memory::Memory;
 use starmesh::telemetry::Recorder;
@@ -100,6 +102,7 @@ impl Gateway {
             Arc::new(Limits::new(&config.limits, &config.http)),
             Arc::new(health),
             Recorder::detached().unwrap(),
+            RulesDocument::new(&sample::rules().unwrap()),
             &config.http,
         );
         Gateway { accounts, state, time, ready, parked }
