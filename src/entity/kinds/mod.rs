@@ -17,7 +17,7 @@ use sector::Sector;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     Ledger(Ledger),
-    Sector(Sector),
+    Sector(Box<Sector>),
 }
 
 impl Kind {
@@ -27,7 +27,7 @@ impl Kind {
             EntityKey::Ledger(shard) => {
                 (shard < world.ledger_shards).then(|| Kind::Ledger(Ledger::default()))
             }
-            EntityKey::Sector(id) => Sector::genesis(id, world).map(Kind::Sector),
+            EntityKey::Sector(id) => Sector::genesis(id, world).map(Box::new).map(Kind::Sector),
             _ => None,
         }
     }
@@ -125,7 +125,7 @@ impl Kind {
             EntityKey::Ledger(_) => {
                 postcard::from_bytes(bytes).map(Kind::Ledger).map_err(|e| e.to_string())
             }
-            EntityKey::Sector(_) => Sector::read(bytes).map(Kind::Sector),
+            EntityKey::Sector(_) => Sector::read(bytes).map(Box::new).map(Kind::Sector),
             _ => Err("this build does not have the kind".into()),
         }
     }
