@@ -32,7 +32,7 @@ pub struct Commit {
     pub incarnation: Incarnation,
     /// 0 begins the incarnation: accepted when the row (if any) is of the
     /// incarnation before; it keeps the row's tick and puts that tick under
-    /// [`keys::ended_incarnation`](super::keys::ended_incarnation). From then
+    /// [`ended_incarnation`](super::keys::ended_incarnation). From then
     /// on each commit has the next number; the number already in the row is
     /// answered from the row and changes nothing.
     pub number: u64,
@@ -134,7 +134,7 @@ pub struct Append {
 }
 
 /// A node's row: heartbeat, fence and clock at once; rewritten by every commit.
-/// Stored under [`keys::row`](super::keys::row), so that another node's group
+/// Stored under [`row`](super::keys::row), so that another node's group
 /// can raise its incarnation by [`Expect::Version`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRow {

@@ -374,8 +374,10 @@ impl NodeCore {
         if now < self.next_tick {
             return;
         }
+        if self.durable >= self.tick {
+            self.loading.retry();
+        }
         self.tick = self.tick.after(1);
-        self.loading.retry();
         let on_time = Millis(self.next_tick.0 + TICK_MS);
         self.next_tick = if on_time > now { on_time } else { Millis(now.0 + TICK_MS) };
         let tick = self.tick;

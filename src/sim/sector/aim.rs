@@ -50,6 +50,7 @@ fn outset(scale: u8) -> i64 {
 fn exit(from: Position, goal: (i64, i64), scale: u8) -> Waypoint {
     let (low, high) = (-outset(scale), i64::from(side(scale)) + outset(scale));
     let (x, y) = (i64::from(from.x).clamp(low, high), i64::from(from.y).clamp(low, high));
+    let goal = beside(goal, low, high, scale);
     let (dx, dy) = (goal.0.saturating_sub(x), goal.1.saturating_sub(y));
     // The part of the way, as a fraction, to where it leaves on one axis; all
     // of it when it does not.
@@ -73,6 +74,23 @@ fn exit(from: Position, goal: (i64, i64), scale: u8) -> Waypoint {
         i32::try_from(there).unwrap_or(0)
     };
     Waypoint::nearest(Position { x: along(x, dx), y: along(y, dy) }, scale)
+}
+
+/// A goal between the border and the box is no place to stand: whoever did
+/// would be in a sector that its goal is not in, and never beyond the border.
+/// The box beside it is; from there the next sector leads back.
+fn beside(goal: (i64, i64), low: i64, high: i64, scale: u8) -> (i64, i64) {
+    let whole = low..=high;
+    if !whole.contains(&goal.0) || !whole.contains(&goal.1) {
+        return goal;
+    }
+    let inside = 0..i64::from(side(scale));
+    let out = |v: i64| match v {
+        v if inside.contains(&v) => v,
+        v if v < 0 => low,
+        _ => high,
+    };
+    (out(goal.0), out(goal.1))
 }
 
 /// Sets the course that `unit`'s order says, from where it is.
@@ -115,6 +133,15 @@ mod tests {
 
     const HERE: SectorId = SectorId::tactical(700, 500);
 
+    /// Anywhere, or within 10 m of HERE's border on either side.
+    fn goal() -> impl Strategy<Value = (i64, i64)> {
+        let origin = GalaxyPosition::of(HERE, Position { x: 0, y: 0 });
+        let side = i64::from(SECTOR_STEPS);
+        let near = || prop_oneof![-10_000_i64..10_000, 0..side, side - 10_000..side + 10_000];
+        let near = (near(), near()).prop_map(move |(x, y)| (origin.x + x, origin.y + y));
+        prop_oneof![(0_i64..1 << 31, 0_i64..1 << 31), near]
+    }
+
     fn inside() -> impl Strategy<Value = Position> {
         (0..SECTOR_STEPS, 0..SECTOR_STEPS).prop_map(|(x, y)| Position { x, y })
     }
@@ -141,7 +168,7 @@ mod tests {
 
         #[test]
         fn whoever_flies_out_gets_beyond_the_border(
-            from in inside(), x in 0_i64..1 << 31, y in 0_i64..1 << 31,
+            from in inside(), (x, y) in goal(),
             speed in Speed::MIN.steps()..=Speed::CRUISE_MAX.steps(),
         ) {
             let goal = GalaxyPosition { x, y };

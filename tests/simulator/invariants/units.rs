@@ -109,30 +109,36 @@ fn units(entity: &Entity) -> &[Unit] {
     }
 }
 
-/// Units in messages that are not acknowledged: unit, channel, number.
-fn sent(entity: &Entity) -> impl Iterator<Item = (Unit, ChannelId, u64)> {
-    let waiting: Vec<_> = entity.head().outbox.waiting(entity.key()).collect();
-    waiting.into_iter().flat_map(|message| {
-        let travellers = match message.body {
+/// Units in messages that are not acknowledged, with channel and number where
+/// the message found room in one.
+fn sent(entity: &Entity) -> impl Iterator<Item = (Unit, Option<(ChannelId, u64)>)> {
+    let head = entity.head();
+    let waiting = head.outbox.waiting(entity.key());
+    let mut sent: Vec<_> =
+        waiting.map(|message| (message.body, Some((message.channel, message.number)))).collect();
+    sent.extend(head.backlog.values().flatten().map(|body| (body.clone(), None)));
+    sent.into_iter().flat_map(|(body, message)| {
+        let travellers = match body {
             Body::Notice(Notice::Units { travellers }) => travellers,
             _ => Vec::new(),
         };
-        travellers.into_iter().map(move |t| (t.unit, message.channel, message.number))
+        travellers.into_iter().map(move |traveller| (traveller.unit, message))
     })
 }
 
 /// Those that their receivers have not applied.
 fn on_their_way(entity: &Entity, scene: &Scene) -> Vec<UnitId> {
-    let applied = |channel: ChannelId, number: u64| {
+    let applied = |(channel, number): (ChannelId, u64)| {
         let inbox = scene.shadow(channel.receiver).map(|receiver| &receiver.head().inbox);
         inbox.and_then(|inbox| inbox.applied(channel.sender)).is_some_and(|(opened, last)| {
             opened > channel.opened || (opened == channel.opened && last >= number)
         })
     };
-    let waits = sent(entity).filter(|(_, channel, number)| !applied(*channel, *number));
-    waits.map(|(unit, ..)| unit.id).collect()
+    let waits = sent(entity).filter(|(_, message)| !message.is_some_and(applied));
+    waits.map(|(unit, _)| unit.id).collect()
 }
 
+/// Every entity as it is at the node's durable tick.
 fn at_one_tick(scene: &Scene) -> impl Iterator<Item = (EntityKey, Entity)> {
     scene.shadows.keys().filter_map(|key| Some((*key, scene.now(*key)?)))
 }

@@ -35,13 +35,15 @@ impl NodeCore {
     }
 
     /// A table threw the entity's state away: the journal has it. It is loaded
-    /// with the next tick, when no commit is under way that could hold a
-    /// record of it.
+    /// with the next tick behind a commit at this one, when no commit is under
+    /// way that could hold a record of it: what its steps up to now gave away is
+    /// with others already, so the state that is loaded must have made them too.
     pub(super) fn handle_dropped(&mut self, entity: EntityKey, generation: u64) {
         if !self.runs(entity, generation) {
             return;
         }
         self.disown(entity);
+        self.wanted = self.wanted.max(self.tick);
         let misfits = self.misfits.entry(entity).or_default();
         *misfits += 1;
         if *misfits < MISFITS_MAX {
