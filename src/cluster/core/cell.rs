@@ -23,6 +23,7 @@ pub struct Cell {
     /// Whether this node's claim is durable. Until then the state has the
     /// claim of the last owner, whose ticks are not ours.
     claimed: bool,
+    lead: u64,
     /// Submitted, not yet durable; oldest first.
     pending: VecDeque<Input>,
     /// Of the pending messages: per sender the channel's opening and the
@@ -96,6 +97,7 @@ impl Cell {
             entity,
             generation,
             claimed: false,
+            lead: 0,
             pending: VecDeque::new(),
             pending_messages: BTreeMap::new(),
             pending_acks: BTreeMap::new(),
@@ -129,9 +131,15 @@ impl Cell {
         self.claimed
     }
 
-    /// Notes that this node's claim is applied.
-    pub fn note_claimed(&mut self) {
+    /// Notes that this node's claim is applied. Its time is `lead` milliseconds ahead of the node's.
+    pub fn note_claimed(&mut self, lead: u64) {
         self.claimed = true;
+        self.lead = lead;
+    }
+
+    /// When it wants a record for time alone, by the node's clock.
+    pub fn next_due(&self) -> Option<Millis> {
+        self.entity.next_due().map(|due| Millis(due.0.saturating_sub(self.lead)))
     }
 
     /// Whether every tick must step it.

@@ -145,6 +145,11 @@ impl Loading {
         }
     }
 
+    /// How much waits for the entity for which most waits.
+    pub fn fullest(&self) -> usize {
+        self.waiting.values().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The next entity to load, if one more may be.
     pub fn begin_next(&mut self, limits: &Limits) -> Option<EntityKey> {
         if self.under_way.len() >= limits.loads {

@@ -58,6 +58,8 @@ pub struct Committed {
     pub header: RecordHeader,
     /// The claim that comes first in the record, if it holds one.
     pub claim: Option<Claim>,
+    /// Milliseconds by which the entity's time is ahead of the node's.
+    pub lead: u64,
     /// How many of the inputs submitted for the entity are in it, oldest first.
     pub inputs: u32,
     /// Size of the record.

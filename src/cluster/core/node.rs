@@ -40,6 +40,10 @@ struct Owned {
     generation: u64,
     sequence: u64,
     time: Millis,
+    /// Milliseconds by which its time was ahead of the node's when it was
+    /// claimed here, after a clock that was set back: it stays ahead, so that
+    /// it does not stand still until the node's has caught up.
+    lead: u64,
     /// The entity's tick when its claim was committed, and the node's then;
     /// `None` until the claim is in a commit.
     anchor: Option<(Tick, Tick)>,
@@ -180,6 +184,11 @@ impl NodeCore {
     /// Groups of rows that wait; whoever sends them keeps it bounded.
     pub fn rows_waiting(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How much waits for the load for which most waits.
+    pub fn waiting_for_a_load(&self) -> usize {
+        self.loading.fullest()
     }
 
     pub fn counts(&self) -> NodeCounts {

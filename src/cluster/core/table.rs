@@ -131,6 +131,11 @@ impl Table {
         self.cells.keys().copied()
     }
 
+    /// Inputs submitted and not yet durable, of all entities.
+    pub fn waiting(&self) -> usize {
+        self.pending
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> TableCounts {
         let units = |cell: &Cell| match cell.entity.kind() {
@@ -235,7 +240,7 @@ impl Table {
             return self.drop_misfit(key);
         }
         if committed.claim.is_some() {
-            cell.note_claimed();
+            cell.note_claimed(committed.lead);
         }
         self.counts.inputs += record.inputs.len() as u64;
         let snapshot = cell.note_record(committed.bytes, &self.limits);

@@ -105,15 +105,18 @@ impl NodeCore {
             incarnation: self.incarnation,
             node_tick,
         });
+        if claim.is_some() {
+            owned.lead = owned.time.since(now);
+        }
         let (tick, at) = *owned.anchor.get_or_insert((owned.loaded, node_tick));
         owned.sequence += 1;
-        owned.time = owned.time.max(now);
+        owned.time = owned.time.max(Millis(now.0.saturating_add(owned.lead)));
         let header = RecordHeader {
             sequence: owned.sequence,
             tick: tick.after(node_tick.since(at)),
             time: owned.time,
         };
-        let generation = owned.generation;
+        let (generation, lead) = (owned.generation, owned.lead);
         let mut inputs = Vec::new();
         let mut puts = Vec::new();
         if let Some(claim) = claim {
@@ -135,6 +138,7 @@ impl NodeCore {
             generation,
             header,
             claim,
+            lead,
             inputs: taken,
             bytes: bytes.len() as u64,
         };

@@ -102,6 +102,7 @@ impl NodeCore {
             generation,
             sequence: head.sequence,
             time: head.time,
+            lead: 0,
             anchor: None,
             loaded: head.tick,
         };

@@ -70,7 +70,7 @@ impl Table {
             self.timers.pop_first();
             let Some(cell) = self.cells.get_mut(&key) else { continue };
             cell.set_due(None);
-            let is_due = cell.entity.next_due().is_some_and(|due| due <= self.now);
+            let is_due = cell.next_due().is_some_and(|due| due <= self.now);
             if !is_due {
                 self.note_due(key);
             } else if !cell.is_time_pending() {
@@ -83,7 +83,7 @@ impl Table {
     /// again when it fires.
     pub(super) fn note_due(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.get_mut(&key) else { return };
-        let Some(due) = cell.entity.next_due() else { return };
+        let Some(due) = cell.next_due() else { return };
         match cell.due() {
             Some(earlier) if earlier <= due => return,
             Some(later) => self.timers.remove(&(later, key)),
