@@ -13,8 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-use super::node::StopSignals;
-use super::{print, settings};
+use super::{node, print, settings};
 use crate::client::Target;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
@@ -68,14 +67,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Runs node and players until Ctrl-C or SIGTERM, or until the node may not go
 /// on.
 async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<()> {
-    let mut stop = StopSignals::listen()?;
     let mut server = Server::start(config, rules::file::built_in()?, recorder).await?;
     introduce(args, &server);
     let deposed = server.take_deposed();
     let mut players = Players::start(args.players, &server.url())?;
     let stats = players.stats.clone();
     let end = tokio::select! {
-        () = stop.wait() => End::Asked,
+        () = node::stop_signal() => End::Asked,
         why = ended(deposed) => End::Deposed(why),
         report = players.gone() => End::Gone(report),
         () = watch(&server, &stats) => End::Asked,

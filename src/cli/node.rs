@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings;
 use crate::config::{Config, Override};
@@ -59,20 +59,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Runs the node until it is told to stop, or may not go on.
 async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
-    let mut stop = StopSignals::listen()?;
     let rules = rules::file::built_in()?;
-    let mut server = tokio::select! {
-        server = Server::start(config, rules, recorder) => server?,
-        () = stop.wait() => {
-            tracing::info!("stopped before it was ready");
-            return Ok(());
-        }
-    };
+    let mut server = Server::start(config, rules, recorder).await?;
     let name = config.node.name.as_str();
     tracing::info!(name, url = server.url(), data = %config.node.data.display(), "ready");
     let deposed = server.take_deposed();
     let why = tokio::select! {
-        () = stop.wait() => None,
+        () = stop_signal() => None,
         why = async {
             match deposed {
                 Some(deposed) => deposed.await.unwrap_or_default(),
@@ -89,29 +82,18 @@ async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ctrl-C and SIGTERM, heard from [`listen`](Self::listen) on: before anybody
-/// can know that the process is ready to be stopped.
-pub struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    /// Called inside a runtime.
-    ///
-    /// # Errors
-    /// When the system takes no handler.
-    pub fn listen() -> std::io::Result<StopSignals> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(StopSignals { interrupt, terminate })
-    }
-
-    /// Resolves on either.
-    pub async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+/// Resolves on Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be awaited; Ctrl-C can");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
         }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }

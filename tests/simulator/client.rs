@@ -247,9 +247,12 @@ impl Client {
             ToClient::Attached(entity, last) => self.attached(entity, last.ok(), out),
             // It is being brought back: ask until it is there.
             ToClient::NotObserved(entity) => out.send_request(number, &Request::Observe(entity)),
+            // One that was brought back and may not be claimed while clocks
+            // differ is let go again: watch it anew.
             ToClient::Gone(entity) => {
-                let never = format!("{entity} is gone from the only node");
-                out.witness.note(&Fact::Never(never));
+                if let Some(connection) = &mut self.connection {
+                    connection.places.remove(&entity);
+                }
             }
             ToClient::Keyframe(entity, keyframe) => {
                 let tick = Tick(keyframe.full_tick);

@@ -2,10 +2,12 @@
 //! seed. `make sim` runs many seeds, `make sim SEED=n` repeats one.
 
 mod client;
+mod coverage;
 mod gateway;
 mod invariants;
 mod kernel;
 mod outside;
+mod past;
 mod process;
 mod properties;
 mod queue;
@@ -18,6 +20,7 @@ mod witness;
 
 use std::time::Instant;
 
+use coverage::Coverage;
 use simulation::{Outcome, run};
 
 /// Seeds when nothing else is said.
@@ -50,18 +53,22 @@ fn check(seed: u64, outcome: &Outcome) {
     }
 }
 
+/// From so many seeds on, each rare thing must have happened in some.
+const ENOUGH: u64 = 250;
+
 /// Every fourth seed.
 fn share(index: u64) {
     let seeds = seeds();
     let one = seeds.end - seeds.start == 1;
     let (began, mut virtual_ms, mut ran, mut processes) = (Instant::now(), 0, 0_u64, 0);
-    let mut steps = 0;
+    let (mut steps, mut coverage) = (0, Coverage::default());
     for seed in seeds.filter(|seed| seed % SHARES == index) {
         let outcome = run(seed, one);
         check(seed, &outcome);
         virtual_ms += outcome.virtual_ms;
         processes += outcome.processes;
         steps += outcome.steps;
+        coverage.merge(&outcome.coverage);
         ran += 1;
         if one {
             println!("seed {seed}: {:?}, trace {:016x}", outcome.faults, outcome.trace);
@@ -75,7 +82,10 @@ fn share(index: u64) {
             took.as_secs_f64(),
             virtual_ms as f64 / 1000.0 / took.as_secs_f64()
         );
+        print!("{}", coverage.table());
     }
+    let missing = coverage.missing(&[]);
+    assert!(ran < ENOUGH || missing.is_empty(), "in {ran} seeds there never was: {missing:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::scenario::Scenario;
 use crate::witness::Witness;
 
 /// The wall clock at the start of a run.
-const EPOCH_MS: u64 = 1_800_000_000_000;
+pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
 /// What surrounds the node.
 pub struct Outside {

@@ -6,22 +6,21 @@ use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId};
 use starmesh::cluster::core::clock::Clock;
-use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
-use starmesh::cluster::core::table::{Table, Unavailable};
+use starmesh::cluster::core::table::{Release, Table, Unavailable};
 use starmesh::entity::commands::PlayerCommand;
-use starmesh::entity::commit::{Commit, NodeRow};
+use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::input::{Connect, Input, Left};
 use starmesh::store::{Store, recovery};
 
 use crate::gateway::{Gateway, Request, ToClient};
 use crate::outside::Outside;
 use crate::queue::{InNode, Way};
-use crate::scene::Fact;
+use crate::scene::{Fact, Waiting};
 
 pub const NODE: NodeId = NodeId(1);
-const TABLES: usize = 2;
+pub const TABLES: usize = 2;
 
 /// A running process.
 pub struct Process {
@@ -40,20 +39,27 @@ pub struct Process {
     pub ready: bool,
     /// Its clock and the store's agree.
     pub may_claim: bool,
+    /// The store refused a whole commit.
+    fenced: bool,
     /// It owns nothing any more and must end.
     pub deposed: bool,
+    /// Connections lost since no input waited.
+    lost: usize,
+    /// Whether each table was told that time stands still.
+    closed: [bool; TABLES],
     /// Answers to groups of rows that nobody took yet.
     pub rows_done: Vec<(u64, bool)>,
 }
 
-fn table_of(entity: EntityKey) -> usize {
+/// Which table an entity is in.
+pub fn table_of(entity: EntityKey) -> usize {
     entity.to_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % TABLES
 }
 
 impl Process {
     pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
         let nonce = outside.random.number();
-        let limits = Limits::default();
+        let limits = outside.scenario.limits;
         let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits);
         let tables = (0..TABLES).map(|_| Table::new(outside.world.clone(), limits)).collect();
         let mut process = Process {
@@ -69,7 +75,10 @@ impl Process {
             disk_full: false,
             ready: false,
             may_claim: true,
+            fenced: false,
             deposed: false,
+            lost: 0,
+            closed: [false; TABLES],
             rows_done: Vec::new(),
         };
         outside.witness.note(&Fact::Began);
@@ -81,6 +90,7 @@ impl Process {
     /// hears of it.
     pub fn kill(self, outside: &mut Outside) {
         self.show_live(outside);
+        outside.witness.coverage.note("proposal dropped while loading", self.core.counts().dropped);
         if let Some((commit, false)) = self.under_way {
             outside.store.tear(&commit);
             outside.witness.note_durable(&commit);
@@ -111,6 +121,9 @@ impl Process {
                 self.run_effects(now, outside);
             }
             InNode::ToTable(index, message) => {
+                if let ToTable::Away(away) = message {
+                    self.closed[index] = away;
+                }
                 self.tables[index].handle(message);
                 self.flush(index, outside);
             }
@@ -142,6 +155,23 @@ impl Process {
             }
             InNode::Wake(_) => {}
         }
+        self.measure(outside);
+    }
+
+    /// Has the invariants look at how much waits while the store is away.
+    fn measure(&mut self, outside: &mut Outside) {
+        let inputs = self.tables.iter().map(Table::waiting).sum();
+        if inputs == 0 {
+            self.lost = 0;
+        }
+        if !self.core.is_away() {
+            return;
+        }
+        outside.witness.note(&Fact::Waiting(Waiting {
+            inputs,
+            for_a_load: self.core.waiting_for_a_load(),
+            lost: self.lost,
+        }));
     }
 
     fn node_time(&mut self, outside: &Outside) -> Millis {
@@ -209,7 +239,11 @@ impl Process {
             NodeEffect::WakeAt(at) => self.wake_at(at, now, outside),
             NodeEffect::StepDown(error) => {
                 self.deposed = true;
-                outside.witness.note(&Fact::Never(format!("a lone node was deposed: {error}")));
+                outside.witness.coverage.note("stepped down", 1);
+                if !self.fenced {
+                    let what = format!("a lone node was deposed: {error}");
+                    outside.witness.note(&Fact::Never(what));
+                }
             }
         }
     }
@@ -242,7 +276,12 @@ impl Process {
     }
 
     fn commit(&mut self, commit: &Commit, outside: &mut Outside) {
-        let result = outside.store.commit(commit);
+        let result = if !outside.calm && outside.random.chance(outside.scenario.fenced) {
+            self.fenced = true;
+            Err(CommitError::Fenced { row: None })
+        } else {
+            outside.store.commit(commit)
+        };
         outside.witness.note_durable(commit);
         if let Some((_, done)) = &mut self.under_way {
             *done = true;
@@ -257,7 +296,9 @@ impl Process {
     fn flush(&mut self, index: usize, outside: &mut Outside) {
         for release in self.tables[index].drain_released() {
             outside.witness.note(&Fact::Released(&release));
+            self.note_attached(&release, outside);
             if let Some(left) = self.gateway.orphan(&release) {
+                self.lost += 1;
                 self.tables[index].leave(left);
             }
             if let Some((client, connection, message)) = self.gateway.route(release) {
@@ -271,8 +312,20 @@ impl Process {
         }
     }
 
+    fn note_attached(&self, release: &Release, outside: &mut Outside) {
+        let Release::Attached { ask, entity, last } = *release else { return };
+        let Some(connection) = self.gateway.connections.get(&ask) else { return };
+        let (player, Some(session)) = (connection.player, connection.session) else { return };
+        outside.witness.note(&Fact::Attached { entity, player, session, last });
+    }
+
     /// A client's request arrives.
     pub fn request(&mut self, connection: u64, request: Request, outside: &mut Outside) {
+        self.serve(connection, request, outside);
+        self.measure(outside);
+    }
+
+    fn serve(&mut self, connection: u64, request: Request, outside: &mut Outside) {
         if let Request::Connect { client, player, resume } = request {
             if !self.gateway.open(connection, client, player) {
                 return;
@@ -288,7 +341,15 @@ impl Process {
                 let Some(session) = session else { return };
                 let command = PlayerCommand { player, session, sequence, command };
                 let index = table_of(entity);
-                if self.tables[index].admit(entity, command).is_err() {
+                let admitted = self.tables[index].admit(entity, command);
+                if let Err(Unavailable::Busy) = admitted {
+                    outside.witness.note(&Fact::Busy("command busy"));
+                }
+                if admitted.is_ok() && self.closed[index] {
+                    let what = format!("{entity} took a command while time stands still");
+                    outside.witness.note(&Fact::Never(what));
+                }
+                if admitted.is_err() {
                     let message = ToClient::Rejected { sequence };
                     outside.send_to_client(client, connection, message);
                 }
@@ -307,7 +368,11 @@ impl Process {
             }
             Request::Observe(entity) => {
                 let index = table_of(entity);
-                if self.tables[index].observe(entity, connection, player).is_err() {
+                let observed = self.tables[index].observe(entity, connection, player);
+                if let Err(Unavailable::Busy) = observed {
+                    outside.witness.note(&Fact::Busy("observer busy"));
+                }
+                if observed.is_err() {
                     let message = ToClient::NotObserved(entity);
                     outside.send_to_client(client, connection, message);
                 }
@@ -323,6 +388,7 @@ impl Process {
             keys.into_iter().for_each(|key| table.unobserve(key, connection));
         }
         if let Some(session) = closed.session {
+            self.lost += 1;
             let player = closed.player;
             let left = Input::Left(Left { player, session, connection });
             self.propose(outside.world.ledger_of(player), left, outside);
@@ -337,8 +403,10 @@ impl Process {
                 let event = InNode::Core(Event::Propose(entity, input));
                 outside.later_in_node(self.id, 1, event);
             }
+            Ok(()) => self.flush(index, outside),
             // Nothing was asked; the client tries again.
-            Ok(()) | Err(_) => self.flush(index, outside),
+            Err(Unavailable::Busy) => outside.witness.note(&Fact::Busy("connection busy")),
+            Err(_) => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use starmesh::cluster::core::limits::Limits;
 use starmesh::entity::World;
 use starmesh::sim::Galaxy;
 use starmesh::sim::rules::sample;
@@ -18,6 +19,14 @@ pub struct Scenario {
     pub ledger_shards: u64,
     pub storm_ms: u64,
     pub rates: Rates,
+    /// Of commits, in thousandths: refused as a whole, as if another process
+    /// of the node had begun.
+    pub fenced: u64,
+    /// Of every process of the run.
+    pub limits: Limits,
+    /// Players that a ledger was about to start in one sector when the run
+    /// begins: more than a channel takes, in some runs.
+    pub settlers: u64,
     /// A commit's usual longest time.
     pub commit_ms_max: u64,
     pub stall_ms_max: u64,
@@ -48,8 +57,12 @@ impl Scenario {
             full: scale,
             full_ms_max: 2500,
         };
+        let limits = draw_limits(random);
         Scenario {
             clients,
+            fenced: random.below(3) * u64::from(scale > 0),
+            limits,
+            settlers: if random.chance(60) { random.within(1..=100) } else { 0 },
             ledger_shards: random.within(1..=3),
             storm_ms: random.within(8_000..=25_000),
             rates,
@@ -67,5 +80,34 @@ impl Scenario {
         let rules = sample::rules().expect("sample rules");
         let galaxy = Galaxy::new(seed, Galaxy::SIDE_MIN).expect("a small galaxy");
         Arc::new(World { rules, galaxy, ledger_shards: self.ledger_shards })
+    }
+}
+
+/// Small bounds, so that every one is met; in some runs those of a real node.
+fn draw_limits(random: &mut Random) -> Limits {
+    if random.chance(300) {
+        return Limits::default();
+    }
+    let mut below = |most: u64| random.within(1..=most) as usize;
+    Limits {
+        inputs_per_entity: 7 + below(8),
+        // With room for one alone, resent messages of a busy ledger would keep
+        // every Connect out.
+        inputs_per_table: 15 + below(32),
+        observers_per_entity: below(3),
+        input_bytes: Limits::default().input_bytes,
+        loads: below(3),
+        waiting_per_load: below(8),
+        waiting_for_loads: below(16),
+        commit_bytes: below(2000),
+        records_per_commit: below(4),
+        record_bytes: below(400),
+        rows_bytes: below(600),
+        rows_per_commit: below(2),
+        snapshots: below(2),
+        journal_bytes_min: below(4000) as u64,
+        chunk_bytes: 63 + below(1000),
+        chunks_per_commit: below(4),
+        id_blocks: below(2) as u64,
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, PlayerId, Tick, UnitId};
+use starmesh::base::{EntityKey, PlayerId, SessionId, Tick, UnitId};
+use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Loaded;
 use starmesh::cluster::core::table::Release;
 use starmesh::entity::commands::{CommandAnswer, PlayerCommand};
@@ -21,6 +22,8 @@ const STATES_MAX: usize = 256;
 
 /// Something that happened, for the invariants to judge.
 pub enum Fact<'a> {
+    /// An entity that is in the store when the run begins.
+    Imported(&'a Entity),
     /// A process began to run.
     Began,
     /// The process was killed or has ended.
@@ -48,10 +51,27 @@ pub enum Fact<'a> {
     Heard(&'a CommandAnswer),
     /// A client applied an update of a place.
     Seen { observer: &'a Seen, view: &'a PlaceView, applied: &'a Applied },
+    /// Too much waits for this to be taken.
+    Busy(&'static str),
+    /// A table says what was the last command of a session that it applied.
+    Attached { entity: EntityKey, player: PlayerId, session: SessionId, last: Option<u32> },
+    /// How much waits in the process while its store is away.
+    Waiting(Waiting),
     /// A group of rows was answered: accepted or not.
     RowsDone { id: u64, accepted: bool },
     /// Something that must never happen did.
     Never(String),
+}
+
+/// How much waits in a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Inputs not durable yet, of all tables.
+    pub inputs: usize,
+    /// What waits for the load for which most waits.
+    pub for_a_load: usize,
+    /// Connections lost since none waited: these are taken always.
+    pub lost: usize,
 }
 
 /// Who applied which update.
@@ -90,6 +110,10 @@ pub struct Scene {
     pub world: Arc<World>,
     pub memory: Arc<Memory>,
     pub now: u64,
+    /// Of every process.
+    pub limits: Limits,
+    /// Tables of every process.
+    pub tables: usize,
     /// The node's row as it is durable.
     pub row: Option<NodeRow>,
     pub shadows: BTreeMap<EntityKey, Shadow>,

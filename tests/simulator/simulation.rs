@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use starmesh::base::{Millis, PlayerId};
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::commit::NodeRow;
 use starmesh::entity::keys;
@@ -12,7 +13,9 @@ use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
 use crate::client::Client;
-use crate::outside::Outside;
+use crate::coverage::Coverage;
+use crate::outside::{EPOCH_MS, Outside};
+use crate::past;
 use crate::process::{NODE, Process};
 use crate::queue::{Happening, InNode};
 use crate::random::Random;
@@ -34,6 +37,7 @@ pub struct Outcome {
     pub faults: Counts,
     pub processes: u64,
     pub steps: u64,
+    pub coverage: Coverage,
 }
 
 struct Simulation {
@@ -56,8 +60,12 @@ pub fn run(seed: u64, loud: bool) -> Outcome {
     let world = scenario.world(seed);
     let memory = Arc::new(Memory::new());
     let store = Faulty::new(memory.clone(), random.number(), scenario.rates);
-    let mut witness = Witness::new(world.clone(), memory);
+    let mut witness = Witness::new(world.clone(), memory.clone(), scenario.limits);
     witness.loud = loud;
+    if scenario.settlers > 0 {
+        let (player, now) = (PlayerId(scenario.clients[0]), Millis(EPOCH_MS));
+        witness.import(&past::import(&memory, &world, player, scenario.settlers, now));
+    }
     let clients = scenario.clients.iter().enumerate();
     let clients = clients.map(|(index, player)| Client::new(index, *player)).collect();
     let registrar = Registrar::new(scenario.registrations);
@@ -246,7 +254,11 @@ impl Simulation {
         if self.outside.witness.failure.is_none() {
             self.judge_end();
         }
-        let out = self.outside;
+        let mut out = self.outside;
+        if let Some(process) = &self.process {
+            let dropped = process.core.counts().dropped;
+            out.witness.coverage.note("proposal dropped while loading", dropped);
+        }
         Outcome {
             failure: out.witness.failure.clone(),
             trace: out.witness.trace(),
@@ -254,6 +266,7 @@ impl Simulation {
             faults: out.store.counts(),
             processes: self.processes,
             steps: out.witness.step,
+            coverage: out.witness.coverage,
         }
     }
 }

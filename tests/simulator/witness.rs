@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use starmesh::base::NodeId;
+use starmesh::cluster::core::limits::Limits;
 use starmesh::entity::commit::{Append, Commit, NodeRow};
 use starmesh::entity::record::decode_record;
 use starmesh::entity::{Entity, World, keys};
 use starmesh::store::Store;
 use starmesh::store::memory::Memory;
 
+use crate::coverage::Coverage;
 use crate::invariants;
+use crate::process;
 use crate::scene::{Fact, Invariant, Scene, Shadow};
 
 /// What went wrong first.
@@ -32,6 +35,8 @@ pub struct Witness {
     pub step: u64,
     trace: u64,
     invariants: Vec<Box<dyn Invariant>>,
+    /// Which rare things happened.
+    pub coverage: Coverage,
     /// Incarnation and number of the last commit seen durable.
     durable: Option<(u64, u64)>,
     /// Print every fact.
@@ -39,14 +44,16 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn new(world: Arc<World>, memory: Arc<Memory>) -> Witness {
-        let scene = Scene { world, memory, now: 0, row: None, shadows: BTreeMap::new() };
+    pub fn new(world: Arc<World>, memory: Arc<Memory>, limits: Limits) -> Witness {
+        let (shadows, tables) = (BTreeMap::new(), process::TABLES);
+        let scene = Scene { world, memory, now: 0, limits, tables, row: None, shadows };
         Witness {
             scene,
             failure: None,
             step: 0,
             trace: 0xcbf2_9ce4_8422_2325,
             invariants: invariants::all(),
+            coverage: Coverage::default(),
             durable: None,
             loud: false,
         }
@@ -62,6 +69,12 @@ impl Witness {
         self.trace = (self.trace ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
     }
 
+    /// Takes an entity that is in the store when the run begins.
+    pub fn import(&mut self, entity: &Entity) {
+        self.scene.shadows.insert(entity.key(), Shadow::new(entity.clone()));
+        self.note(&Fact::Imported(entity));
+    }
+
     /// Has every invariant judge `fact`.
     pub fn note(&mut self, fact: &Fact<'_>) {
         self.step += 1;
@@ -72,6 +85,7 @@ impl Witness {
         if let Fact::Never(what) = fact {
             return self.fail("0 what must never happen", what.clone());
         }
+        self.coverage.observe(fact, &self.scene);
         for invariant in &mut self.invariants {
             if let Err(what) = invariant.observe(fact, &self.scene) {
                 let name = invariant.name();
@@ -154,6 +168,12 @@ impl Witness {
 /// A line for the log of one seed.
 fn describe(fact: &Fact<'_>) -> String {
     match fact {
+        Fact::Imported(entity) => format!("{} is there already", entity.key()),
+        Fact::Busy(what) => format!("busy: {what}"),
+        Fact::Attached { entity, player, session, last } => {
+            format!("{entity} attaches {player}, session {session}: {last:?}")
+        }
+        Fact::Waiting(waiting) => format!("the store is away, {waiting:?}"),
         Fact::Began => "the process begins".into(),
         Fact::Ended => "the process ends".into(),
         Fact::Sent(commit) => format!(

@@ -1,10 +1,15 @@
-//! Invariant 25: while the store is away nothing moves; when it is back the
-//! tick goes on where it stopped, one by one.
+//! Invariant 25: while the store is away nothing moves and what waits stays
+//! within its bounds; when it is back the tick goes on where it stopped, one by
+//! one.
 
 use starmesh::base::Tick;
 use starmesh::entity::commit::CommitError;
 
-use crate::scene::{Fact, Invariant, Scene};
+use crate::scene::{Fact, Invariant, Scene, Waiting};
+
+/// What a node submits for an entity however much waits: its ids, a timer's
+/// time, a snapshot's.
+const OF_ITS_OWN: usize = 3;
 
 #[derive(Default)]
 pub struct Away {
@@ -15,7 +20,7 @@ pub struct Away {
 
 impl Invariant for Away {
     fn name(&self) -> &'static str {
-        "25 time stands still while the store is away"
+        "25 time stands still and nothing piles up while the store is away"
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
@@ -30,8 +35,21 @@ impl Invariant for Away {
                     return Err(format!("{tick:?} after {last:?}, away: {}", self.away));
                 }
             }
+            Fact::Waiting(waiting) => return within(waiting, scene),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Only so much is taken; beyond it what cannot come again.
+fn within(waiting: &Waiting, scene: &Scene) -> Result<(), String> {
+    let limits = &scene.limits;
+    // An entity that is loaded for the first time has no shadow yet.
+    let entities = scene.shadows.len() + limits.loads;
+    let bound = scene.tables * limits.inputs_per_table + waiting.lost + OF_ITS_OWN * entities;
+    if waiting.inputs <= bound && waiting.for_a_load <= limits.waiting_per_load {
+        return Ok(());
+    }
+    Err(format!("{waiting:?}, at most {bound} inputs, {} for a load", limits.waiting_per_load))
 }

@@ -1,30 +1,115 @@
-//! Invariant 11: inbox and outbox are within their bounds.
+//! Invariant 11: whatever is bounded stays within its bound: channels and what
+//! waits behind them, what one commit holds of each thing.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
+use starmesh::base::EntityKey;
+use starmesh::cluster::core::limits::Limits;
+use starmesh::entity::Entity;
 use starmesh::entity::channel::WAITING_MAX;
+use starmesh::entity::commit::{Append, Commit};
+use starmesh::entity::input::Input;
+use starmesh::entity::keys;
+use starmesh::entity::message::Body;
+use starmesh::entity::record::{Record, decode_record, encode_input};
 
+use crate::process::table_of;
 use crate::scene::{Fact, Invariant, Scene};
 
-/// What may wait for room in a full channel, in this world.
-const BACKLOG_MAX: usize = 64;
-
 #[derive(Default)]
-pub struct Bounds;
+pub struct Bounds {
+    /// How much may wait behind an entity's channels: what it was to send when
+    /// the run began; since then an answer and a notice for each request, and
+    /// a request for each player that connects.
+    backlog: BTreeMap<EntityKey, usize>,
+}
 
 impl Invariant for Bounds {
     fn name(&self) -> &'static str {
-        "11 inbox and outbox within bounds"
+        "11 everything is within its bounds"
     }
 
-    fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
-        let Fact::Applied { after, .. } = fact else { return Ok(()) };
-        let head = after.head();
-        let (waiting, backlog) =
-            (head.outbox.fullest(), head.backlog.values().map(VecDeque::len).sum::<usize>());
-        if waiting <= WAITING_MAX && backlog <= BACKLOG_MAX {
-            return Ok(());
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
+        match fact {
+            Fact::Imported(entity) => {
+                self.backlog.insert(entity.key(), waits_behind(entity));
+                Ok(())
+            }
+            Fact::Sent(commit) => self::commit(commit, scene),
+            Fact::Applied { after, record, .. } => self.applied(after, record),
+            _ => Ok(()),
         }
-        Err(format!("{}: {waiting} wait in a channel, {backlog} behind it", after.key()))
     }
+}
+
+fn waits_behind(entity: &Entity) -> usize {
+    entity.head().backlog.values().map(std::collections::VecDeque::len).sum()
+}
+
+fn at_most(what: &str, found: usize, bound: usize) -> Result<(), String> {
+    if found <= bound { Ok(()) } else { Err(format!("{found} {what}, at most {bound}")) }
+}
+
+impl Bounds {
+    fn applied(&mut self, after: &Entity, record: &Record) -> Result<(), String> {
+        let asks_for = |input: &Input| match input {
+            Input::Message(message) if matches!(message.body, Body::Request { .. }) => 2,
+            Input::Connect(_) => 1,
+            _ => 0,
+        };
+        let bound = self.backlog.entry(after.key()).or_default();
+        *bound += record.inputs.iter().map(asks_for).sum::<usize>();
+        at_most("messages in a channel", after.head().outbox.fullest(), WAITING_MAX)?;
+        at_most("messages behind channels", waits_behind(after), *bound)
+    }
+}
+
+fn commit(commit: &Commit, scene: &Scene) -> Result<(), String> {
+    let limits = &scene.limits;
+    let (mut rows, mut chunks) = (0, 0);
+    let (mut records, mut commands) = (Vec::new(), vec![0; scene.tables]);
+    for group in &commit.groups {
+        if let Some(append) = &group.append {
+            records.push(append.bytes.len());
+            commands[table_of(append.entity)] += self::record(append, limits)?;
+        }
+        for put in &group.puts {
+            rows += usize::from(keys::account_player(&put.key).is_some());
+            if keys::parse_chunk(&put.key).is_some() {
+                chunks += 1;
+                let bytes = put.value.as_ref().map_or(0, Vec::len);
+                at_most("bytes in a chunk", bytes, limits.chunk_bytes)?;
+            }
+        }
+    }
+    at_most("records in a commit", records.len(), limits.records_per_commit)?;
+    at_most("rows in a commit", rows, limits.rows_per_commit)?;
+    at_most("chunks in a commit", chunks, limits.chunks_per_commit)?;
+    // Looked at before the last was added.
+    records.pop();
+    if records.iter().sum::<usize>() >= limits.commit_bytes.max(1) {
+        return Err(format!("records of {records:?} bytes, and one more, in a commit"));
+    }
+    commands.into_iter().try_for_each(|commands| {
+        at_most("commands of a table in a commit", commands, limits.inputs_per_table)
+    })
+}
+
+/// The number of commands in it.
+fn record(append: &Append, limits: &Limits) -> Result<usize, String> {
+    let (_, record) = decode_record(&append.bytes).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    for input in &record.inputs {
+        if bytes.len() >= limits.record_bytes {
+            let (entity, most) = (append.entity, limits.record_bytes);
+            return Err(format!(
+                "a record of {entity} goes on after {} bytes, {most} are enough",
+                bytes.len()
+            ));
+        }
+        encode_input(input, &mut bytes);
+    }
+    let commands = record.inputs.iter().filter(|input| matches!(input, Input::Command(_))).count();
+    at_most("commands in a record", commands, limits.inputs_per_entity)?;
+    Ok(commands)
 }

@@ -24,6 +24,10 @@ impl Invariant for Channels {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
+        if let Fact::Imported(entity) = fact {
+            let key = entity.key();
+            return entity.head().outbox.waiting(key).try_for_each(|message| self.send(&message));
+        }
         let Fact::Applied { before, after, record, effects } = fact else { return Ok(()) };
         for effect in *effects {
             if let Effect::Carry(message) = effect {

@@ -1,6 +1,7 @@
 //! Invariant 12: each acknowledged command was applied exactly once, in one
 //! entity, in the order of its session; one that was not acknowledged at most
-//! once. The same command is always answered the same.
+//! once: no command is in the journals twice, not within one record either. The
+//! same command is always answered the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,10 +44,13 @@ impl Invariant for Commands {
                 self.sent.insert(name, *entity);
                 Ok(())
             }
-            Fact::Applied { record, effects, .. } => effects.iter().try_for_each(|e| match e {
-                Effect::Player(PlayerEffect::Answered(answer)) => self.apply(answer, record),
-                _ => Ok(()),
-            }),
+            Fact::Applied { record, effects, .. } => {
+                is_once(record)?;
+                effects.iter().try_for_each(|effect| match effect {
+                    Effect::Player(PlayerEffect::Answered(answer)) => self.apply(answer, record),
+                    _ => Ok(()),
+                })
+            }
             Fact::Heard(answer) => self.heard(answer),
             _ => Ok(()),
         }
@@ -108,4 +112,18 @@ impl Commands {
             }
         }
     }
+}
+
+/// What waits for its commit is not journalled again. (What was applied may
+/// be, by an owner whose claim is not durable; it is answered from memory.)
+fn is_once(record: &Record) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for input in &record.inputs {
+        let Input::Command(command) = input else { continue };
+        let name = (command.player, command.session, command.sequence);
+        if !names.insert(name) {
+            return Err(format!("{name:?} came twice in one record"));
+        }
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! what it guards.
 
 mod accounts;
+mod attach;
 mod away;
 mod bounds;
 mod channels;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<requests::Requests>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<commands::Commands>::default(),
+        Box::<attach::Attach>::default(),
         Box::<units::Units>::default(),
         Box::<accounts::Accounts>::default(),
         Box::<away::Away>::default(),

@@ -22,6 +22,10 @@ impl Invariant for Requests {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
+        if let Fact::Imported(entity) = fact {
+            let asked = entity.head().open_requests.iter();
+            self.answers.extend(asked.map(|(id, to)| ((entity.key(), *to, *id), 0)));
+        }
         let Fact::Applied { effects, .. } = fact else { return Ok(()) };
         for effect in *effects {
             let Effect::Carry(message) = effect else { continue };

@@ -29,6 +29,11 @@ impl Invariant for Sequences {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
+        if let Fact::Imported(entity) = fact {
+            let head = entity.head();
+            let (last, tick, time) = (head.sequence, head.tick, head.time);
+            self.journals.insert(entity.key(), Journal { last, tick, time, owner: None });
+        }
         let Fact::Durable { commit, refused } = fact else { return Ok(()) };
         for (index, group) in (0_u32..).zip(&commit.groups) {
             let Some(append) = &group.append else { continue };

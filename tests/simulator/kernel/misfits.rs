@@ -92,7 +92,7 @@ fn what_is_said_of_an_old_installation_is_not_taken_for_a_new_one() {
     node.table.handle(ToTable::Install(Box::new(installed)));
     let generation = 6;
     let (claim, inputs, bytes) = (None, 0, 10);
-    let record = Committed { entity: ledger, generation, header, claim, inputs, bytes };
+    let record = Committed { entity: ledger, generation, header, claim, lead: 0, inputs, bytes };
     node.table.handle(ToTable::Committed(vec![record]));
     assert_eq!(node.table.counts().misfits, 0);
     assert_eq!(node.table.entity(ledger).unwrap().head().sequence, sequence);

@@ -4,4 +4,5 @@ mod cells;
 mod channel;
 mod commands;
 mod golden_journals;
+mod second_process;
 mod stored_bytes;

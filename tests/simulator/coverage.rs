@@ -1,0 +1,133 @@
+//! Owns which of the rare things happened in a run: bounds met, faults. Never
+//! judges them. At the end of many seeds each must have happened, so that none
+//! silently stops being tested.
+
+use std::collections::BTreeMap;
+
+use starmesh::base::EntityKey;
+use starmesh::cluster::core::table::Release;
+use starmesh::entity::channel::WAITING_MAX;
+use starmesh::entity::commands::CommandResult;
+use starmesh::entity::commit::{Commit, Group};
+use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::keys;
+use starmesh::entity::record::{SnapshotHead, decode_record, encode_input};
+
+use crate::scene::{Fact, Scene};
+
+/// Everything that must happen in some seed or other.
+const RARE: [&str; 15] = [
+    "snapshot of several chunks",
+    "snapshot over several commits",
+    "snapshot loaded",
+    "full channel",
+    "backlog behind a channel",
+    "inputs for more than one record",
+    "entities for more than one commit",
+    "second reservation of ids",
+    "command busy",
+    "connection busy",
+    "observer busy",
+    "proposal dropped while loading",
+    "command not here",
+    "session ended",
+    "stepped down",
+];
+
+/// How often each thing happened.
+#[derive(Default)]
+pub struct Coverage {
+    counts: BTreeMap<&'static str, u64>,
+    reservations: u64,
+    /// Entities whose last record was full, and the number of its commit.
+    full: BTreeMap<EntityKey, u64>,
+}
+
+impl Coverage {
+    /// It happened.
+    pub fn note(&mut self, what: &'static str, times: u64) {
+        *self.counts.entry(what).or_default() += times;
+    }
+
+    /// What happened in both.
+    pub fn merge(&mut self, other: &Coverage) {
+        other.counts.iter().for_each(|(what, times)| self.note(what, *times));
+    }
+
+    /// A line for each thing.
+    pub fn table(&self) -> String {
+        let line = |(what, times): (&&str, &u64)| format!("{times:>9} x {what}\n");
+        self.counts.iter().map(line).collect()
+    }
+
+    /// What never happened.
+    pub fn missing(&self, faults: &[&'static str]) -> Vec<&'static str> {
+        let all = RARE.iter().chain(faults).copied();
+        all.filter(|what| self.counts.get(what).is_none_or(|times| *times == 0)).collect()
+    }
+
+    pub fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) {
+        match fact {
+            Fact::Durable { commit, refused } => self.durable(commit, refused, scene),
+            Fact::Applied { after, .. } => {
+                self.note("full channel", (after.head().outbox.fullest() >= WAITING_MAX).into());
+                self.note("backlog behind a channel", (!after.head().backlog.is_empty()).into());
+            }
+            Fact::Loaded(loaded) => {
+                self.note("snapshot loaded", (loaded.snapshot_bytes > 0).into());
+            }
+            Fact::Busy(what) => self.note(what, 1),
+            Fact::Released(Release::Player(PlayerEffect::Answered(answer))) => {
+                match answer.result {
+                    CommandResult::NotHere => self.note("command not here", 1),
+                    CommandResult::SessionEnded => self.note("session ended", 1),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn durable(&mut self, commit: &Commit, refused: &[u32], scene: &Scene) {
+        let groups = (0_u32..).zip(&commit.groups).filter(|(index, _)| !refused.contains(index));
+        let mut records = 0;
+        for (_, group) in groups {
+            self.snapshot(group);
+            if group.puts.iter().any(|put| put.key == keys::NEXT_ID) {
+                self.reservations += 1;
+                self.note("second reservation of ids", (self.reservations > 1).into());
+            }
+            records += usize::from(group.append.is_some());
+            self.record(commit.number, group, scene);
+        }
+        let is_full = records == scene.limits.records_per_commit;
+        self.note("entities for more than one commit", is_full.into());
+    }
+
+    fn snapshot(&mut self, group: &Group) {
+        let Some(last) = group.puts.last() else { return };
+        if keys::parse_chunk(&last.key).is_some() {
+            self.note("snapshot over several commits", 1);
+        }
+        if let (Some(_), Some(value)) = (keys::parse_head(&last.key), &last.value) {
+            let head = SnapshotHead::decode(value);
+            let several = head.is_ok_and(|(_, head)| head.chunks > 1);
+            self.note("snapshot of several chunks", several.into());
+        }
+    }
+
+    /// A record that is full, and another of the entity in the next commit.
+    fn record(&mut self, number: u64, group: &Group, scene: &Scene) {
+        let Some(append) = &group.append else { return };
+        if self.full.remove(&append.entity) == Some(number) {
+            self.note("inputs for more than one record", 1);
+        }
+        let mut inputs = Vec::new();
+        if let Ok((_, record)) = decode_record(&append.bytes) {
+            record.inputs.iter().for_each(|input| encode_input(input, &mut inputs));
+        }
+        if inputs.len() >= scene.limits.record_bytes {
+            self.full.insert(append.entity, number + 1);
+        }
+    }
+}
