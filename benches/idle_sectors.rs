@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::actors::registry::Registry;
-use starmesh::actors::sector::{Attach, SectorActor};
+use starmesh::actors::sector::{Ask, SectorActor};
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::{Installed, ToTable};
 use starmesh::cluster::core::table::{Table, Unavailable};
 use starmesh::config::Config;
+use starmesh::entity::read::Query;
 use starmesh::entity::{Entity, World};
 use starmesh::sim::rules;
 use starmesh::store::memory::Memory;
@@ -59,8 +60,8 @@ async fn run(world: Arc<World>, sizes: &[i64]) {
         }
         // Actors have their turns in order: the last answers when all had one.
         let last = keys.last().and_then(|key| registry.sector(*key)).unwrap();
-        let attach = Attach { player: PlayerId(1), session: SessionId(1) };
-        assert_eq!(last.send(attach).await.unwrap(), Err(Unavailable::NotHere));
+        let ask = Ask(Query::Applied { player: PlayerId(1), session: SessionId(1) });
+        assert_eq!(last.send(ask).await.unwrap(), Err(Unavailable::NotHere));
         let actor = resident();
         let each = |bytes: f64| bytes / size as f64;
         let [cells, actors] = [cell - start, actor - cell].map(each);

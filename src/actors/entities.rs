@@ -9,16 +9,18 @@ use actix::Addr;
 use actix::prelude::SendError;
 
 use super::coordinator::{Activate, CoordinatorActor};
-use super::meta::{Leave, Propose};
+use super::meta::{Leave, MetaActor, Propose};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
-use super::sector::{Admit, Attach, Observe, SectorActor, Unobserve};
+use super::sector::{Admit, Ask, Observe, SectorActor, Unobserve};
 use super::status::CoreStatus;
+use super::ticker::Read;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
+use crate::entity::read::{Query, Reading};
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
@@ -56,8 +58,24 @@ impl Entities {
         player: PlayerId,
         session: SessionId,
     ) -> Result<Option<u32>, Unavailable> {
-        let asked = self.sector(entity)?.send(Attach { player, session });
-        asked.await.map_err(|_| Unavailable::NotHere)?
+        match self.read(entity, Query::Applied { player, session }).await?.reading {
+            Reading::Applied(last) => Ok(last),
+            _ => Err(Unavailable::NotHere),
+        }
+    }
+
+    /// Asks an entity that runs here; its answer may be seen when it comes,
+    /// which may be never while the store is away.
+    ///
+    /// # Errors
+    /// When the entity is not here, is of another kind, or does not answer.
+    pub async fn read(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
+        let ask = Ask(query);
+        let answer = match entity {
+            EntityKey::Sector(_) => self.sector(entity)?.send(ask).await,
+            _ => self.meta(entity)?.send(ask).await,
+        };
+        answer.map_err(|_| Unavailable::NotHere)?
     }
 
     /// Lets a connection see `entity` as `player` does: a keyframe, then what
@@ -142,6 +160,10 @@ impl Entities {
 
     fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {
         self.registry.sector(entity).ok_or_else(|| self.registry.absence(entity))
+    }
+
+    fn meta(&self, entity: EntityKey) -> Result<Addr<MetaActor>, Unavailable> {
+        self.registry.meta(entity).ok_or_else(|| self.registry.absence(entity))
     }
 
     fn propose(&self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {

@@ -2,10 +2,12 @@
 //! alliances and markets are the same shell. Never holds state, see
 //! [`sector`](super::sector).
 
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 
-use super::ticker;
+use super::sector::Ask;
+use super::ticker::{self, Read};
 use crate::base::EntityKey;
+use crate::cluster::core::table::Unavailable;
 use crate::entity::input::{Input, Left};
 
 /// Messages that may wait; a sender beyond it is told `busy`.
@@ -53,6 +55,16 @@ impl Handler<Propose> for MetaActor {
 
     fn handle(&mut self, Propose(input): Propose, _: &mut Self::Context) {
         ticker::propose(self.key, input);
+    }
+}
+
+impl Handler<Ask> for MetaActor {
+    type Result = ResponseFuture<Result<Read, Unavailable>>;
+
+    fn handle(&mut self, Ask(query): Ask, _: &mut Self::Context) -> Self::Result {
+        let asked = ticker::read(self.key, &query);
+        // Nobody answers only when the arbiter ends.
+        Box::pin(async { asked?.await.map_err(|_| Unavailable::NotHere) })
     }
 }
 

@@ -135,7 +135,7 @@ impl Ports {
                 self.deliver(observer, ToSession::Update { entity, update });
             }
             // Its asker waits for it in the ticker.
-            Release::Attached { .. } => {}
+            Release::Read { .. } => {}
             Release::Gone { observer, entity } => {
                 self.deliver(observer, ToSession::Gone { entity });
             }

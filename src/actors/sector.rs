@@ -5,10 +5,11 @@
 
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 
-use super::ticker;
-use crate::base::{EntityKey, PlayerId, SessionId};
+use super::ticker::{self, Read};
+use crate::base::{EntityKey, PlayerId};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
+use crate::entity::read::Query;
 
 /// Messages that may wait for a sector between two turns of its arbiter; a
 /// sender beyond it is told `busy`.
@@ -41,13 +42,10 @@ pub struct Admit {
     pub command: PlayerCommand,
 }
 
-/// Asks for the last sequence applied for a session.
+/// Asks the sector.
 #[derive(Message)]
-#[rtype(result = "Result<Option<u32>, Unavailable>")]
-pub struct Attach {
-    pub player: PlayerId,
-    pub session: SessionId,
-}
+#[rtype(result = "Result<Read, Unavailable>")]
+pub struct Ask(pub Query);
 
 /// Lets a connection see the sector as a player does.
 #[derive(Message)]
@@ -72,11 +70,11 @@ impl Handler<Admit> for SectorActor {
     }
 }
 
-impl Handler<Attach> for SectorActor {
-    type Result = ResponseFuture<Result<Option<u32>, Unavailable>>;
+impl Handler<Ask> for SectorActor {
+    type Result = ResponseFuture<Result<Read, Unavailable>>;
 
-    fn handle(&mut self, message: Attach, _: &mut Self::Context) -> Self::Result {
-        let asked = ticker::attach(self.key, message.player, message.session);
+    fn handle(&mut self, Ask(query): Ask, _: &mut Self::Context) -> Self::Result {
+        let asked = ticker::read(self.key, &query);
         // Nobody answers only when the arbiter ends.
         Box::pin(async { asked?.await.map_err(|_| Unavailable::NotHere) })
     }

@@ -22,11 +22,12 @@ use super::meta::MetaActor;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::SectorActor;
-use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::base::{EntityKey, Tick};
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
+use crate::entity::read::{Query, Reading};
 use crate::telemetry::metrics;
 
 /// What an arbiter has besides its table.
@@ -36,9 +37,9 @@ struct Desk {
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     ending: Ending,
-    /// Who waits for the answer to which [`Table::attach`]: as many as are
-    /// held behind the publish barrier.
-    attaching: BTreeMap<u64, oneshot::Sender<Option<u32>>>,
+    /// Who waits for the answer to which [`Table::read`]: as many as are held
+    /// behind the publish barrier.
+    asking: BTreeMap<u64, oneshot::Sender<Read>>,
     last_ask: u64,
     /// Whether a flush is on its way.
     flushing: bool,
@@ -104,7 +105,7 @@ pub fn start(
             ports,
             registry,
             ending,
-            attaching: BTreeMap::new(),
+            asking: BTreeMap::new(),
             last_ask: 0,
             flushing: false,
             count_in: 0,
@@ -136,21 +137,23 @@ pub fn admit(entity: EntityKey, connection: u64, command: PlayerCommand) {
     flush_soon();
 }
 
-/// Asks for the last sequence that an entity applied for a session; the answer
-/// comes when it may be seen.
+/// An answer that may be seen, true at a tick of the entity's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub at: Tick,
+    pub reading: Reading,
+}
+
+/// Asks an entity; the answer comes when it may be seen.
 ///
 /// # Errors
 /// When the table does not take it.
-pub fn attach(
-    entity: EntityKey,
-    player: PlayerId,
-    session: SessionId,
-) -> Result<oneshot::Receiver<Option<u32>>, Unavailable> {
+pub fn read(entity: EntityKey, query: &Query) -> Result<oneshot::Receiver<Read>, Unavailable> {
     let asked = with_desk(|desk| {
         desk.last_ask += 1;
         let (answer, answered) = oneshot::channel();
-        desk.table.attach(desk.last_ask, entity, player, session)?;
-        desk.attaching.insert(desk.last_ask, answer);
+        desk.table.read(desk.last_ask, entity, query)?;
+        desk.asking.insert(desk.last_ask, answer);
         Ok(answered)
     });
     flush_soon();
@@ -278,10 +281,10 @@ impl Desk {
     fn flush(&mut self) {
         self.flushing = false;
         for release in self.table.drain_released() {
-            if let Release::Attached { ask, last, .. } = release {
-                if let Some(asker) = self.attaching.remove(&ask) {
+            if let Release::Read { ask, at, reading, .. } = release {
+                if let Some(asker) = self.asking.remove(&ask) {
                     // An asker that gave up meanwhile needs no answer.
-                    let _ = asker.send(last);
+                    let _ = asker.send(Read { at, reading });
                 }
                 continue;
             }

@@ -9,6 +9,7 @@ use starmesh::cluster::core::table::{Release, Unavailable};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use starmesh::entity::input::Left;
+use starmesh::entity::read::Reading;
 use starmesh::protocol::server::{Keyframe, StateDelta};
 use starmesh::sim::Command;
 use starmesh::view::convert;
@@ -107,7 +108,8 @@ impl Gateway {
                 let message = connection.show(entity, &update);
                 Some((connection.client, observer, message))
             }
-            Release::Attached { ask, entity, last } => {
+            Release::Read { ask, entity, reading, .. } => {
+                let Reading::Applied(last) = reading else { return None };
                 let connection = self.connections.get(&ask)?;
                 Some((connection.client, ask, ToClient::Attached(entity, Ok(last))))
             }

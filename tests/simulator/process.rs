@@ -12,6 +12,7 @@ use starmesh::cluster::core::table::{Release, Table, Unavailable};
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::input::{Connect, Input, Left};
+use starmesh::entity::read::{Query, Reading};
 use starmesh::store::{Store, recovery};
 
 use crate::gateway::{Gateway, Request, ToClient};
@@ -313,7 +314,9 @@ impl Process {
     }
 
     fn note_attached(&self, release: &Release, outside: &mut Outside) {
-        let Release::Attached { ask, entity, last } = *release else { return };
+        let Release::Read { ask, entity, reading: Reading::Applied(last), .. } = *release else {
+            return;
+        };
         let Some(connection) = self.gateway.connections.get(&ask) else { return };
         let (player, Some(session)) = (connection.player, connection.session) else { return };
         outside.witness.note(&Fact::Attached { entity, player, session, last });
@@ -358,7 +361,11 @@ impl Process {
             Request::Attach(entity) => {
                 let Some(session) = session else { return };
                 let index = table_of(entity);
-                match self.tables[index].attach(connection, entity, player, session) {
+                match self.tables[index].read(
+                    connection,
+                    entity,
+                    &Query::Applied { player, session },
+                ) {
                     Ok(()) => self.flush(index, outside),
                     Err(why) => {
                         let message = ToClient::Attached(entity, Err(why));

@@ -10,6 +10,7 @@
 
 mod door;
 mod observers;
+mod reads;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +23,7 @@ use crate::base::{EntityKey, Millis, Tick};
 use crate::entity::effect::{Effect, PlayerEffect};
 use crate::entity::input::Input;
 use crate::entity::kinds::Kind;
+use crate::entity::read::Reading;
 use crate::entity::record::Record;
 use crate::entity::{Entity, World};
 use crate::view::observer::Update;
@@ -33,9 +35,8 @@ pub enum Release {
     Player(PlayerEffect),
     /// To one observer.
     Update { observer: u64, entity: EntityKey, update: Arc<Update> },
-    /// The answer to [`Table::attach`]: the last sequence applied for the
-    /// session, 0 for none; `None` when a newer session has sent commands.
-    Attached { ask: u64, entity: EntityKey, last: Option<u32> },
+    /// The answer to [`Table::read`], true at a tick of the entity's.
+    Read { ask: u64, entity: EntityKey, at: Tick, reading: Reading },
     /// To one observer: the entity runs here no more; subscribe anew.
     Gone { observer: u64, entity: EntityKey },
 }

@@ -11,6 +11,7 @@ use starmesh::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
 use starmesh::entity::commit::{Group, Put, VALUE_BYTES_MAX};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::message::{Answer, Body};
+use starmesh::entity::read::{Query, Reading};
 use starmesh::sim::{Command, Instruction, UnitIds};
 use starmesh::store::memory::Memory;
 
@@ -27,7 +28,7 @@ fn submitted(node: &mut Node, entity: EntityKey) -> usize {
 
 fn attached(node: &Node) -> Vec<Option<u32>> {
     let last = |release: &Release| match release {
-        Release::Attached { last, .. } => Some(*last),
+        Release::Read { reading: Reading::Applied(last), .. } => Some(*last),
         _ => None,
     };
     node.released.iter().filter_map(last).collect()
@@ -121,8 +122,8 @@ fn nothing_of_an_entity_is_shown_before_the_claim_is_durable() {
     node.event(Event::Clock);
     let sector = node.sector(1);
     assert!(node.held.is_some() && node.table.entity(sector).is_some());
-    let (player, session) = (PlayerId(1), SessionId(1));
-    assert_eq!(node.table.attach(7, sector, player, session), Err(Unavailable::Busy));
+    let query = Query::Applied { player: PlayerId(1), session: SessionId(1) };
+    assert_eq!(node.table.read(7, sector, &query), Err(Unavailable::Busy));
     node.table.admit(sector, Node::stop(1, 1)).unwrap();
     node.pump();
     node.run(1000);
@@ -130,7 +131,7 @@ fn nothing_of_an_entity_is_shown_before_the_claim_is_durable() {
     node.let_commits_go();
     node.run(1000);
     assert_eq!(node.answer(1), Some(&answer), "{result:?} was applied once");
-    node.table.attach(7, sector, player, session).unwrap();
+    node.table.read(7, sector, &query).unwrap();
     node.pump();
     node.run(1000);
     assert_eq!(attached(&node), [Some(1)]);
@@ -145,8 +146,8 @@ fn an_attachment_is_answered_behind_the_publish_barrier() {
     node.hold_commits = true;
     node.run(1000);
     assert!(node.held.is_some(), "the row of the next tick is on its way");
-    let (player, session) = (PlayerId(1), SessionId(1));
-    node.table.attach(7, node.sector(1), player, session).unwrap();
+    let query = Query::Applied { player: PlayerId(1), session: SessionId(1) };
+    node.table.read(7, node.sector(1), &query).unwrap();
     node.pump();
     node.run(1000);
     assert_eq!(attached(&node), []);

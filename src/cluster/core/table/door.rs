@@ -13,7 +13,7 @@
 //! | time | one at a time for a timer, one for each snapshot that the core allowed |
 
 use super::{FromTable, Release, Table, Unavailable};
-use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::base::EntityKey;
 use crate::cluster::core::cell::Door;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::PlayerCommand;
@@ -76,28 +76,6 @@ impl Table {
             }
             Door::Busy => return Err(Unavailable::Busy),
         }
-        Ok(())
-    }
-
-    /// Asks for the last sequence applied here for a session. The answer comes
-    /// as [`Release::Attached`] with the caller's number `ask`, behind the
-    /// publish barrier like all that is seen of an entity.
-    ///
-    /// # Errors
-    /// When the entity is not here; `Busy` before this node's claim is durable.
-    pub fn attach(
-        &mut self,
-        ask: u64,
-        entity: EntityKey,
-        player: PlayerId,
-        session: SessionId,
-    ) -> Result<(), Unavailable> {
-        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if !cell.is_claimed() {
-            return Err(Unavailable::Busy);
-        }
-        let last = cell.entity.head().commands.last_applied(player, session);
-        self.hold(Release::Attached { ask, entity, last });
         Ok(())
     }
 

@@ -1,0 +1,32 @@
+//! Owns how entities of a table are read: the question is answered from the
+//! state at once, the answer leaves behind the publish barrier, like all that
+//! is seen of an entity. Never changes an entity. Called by the arbiter's
+//! handlers, and bounded by how many ask: a session once for each entity it
+//! commands, reads over HTTP at most so many at a time.
+
+use super::{Release, Table, Unavailable};
+use crate::base::EntityKey;
+use crate::entity::read::Query;
+
+impl Table {
+    /// Asks `entity`. The answer comes as [`Release::Read`] with the caller's
+    /// number `ask`.
+    ///
+    /// # Errors
+    /// When the entity is not here or of a kind that the question is not for;
+    /// `Busy` before this node's claim is durable.
+    pub fn read(&mut self, ask: u64, entity: EntityKey, query: &Query) -> Result<(), Unavailable> {
+        let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
+        if !cell.is_claimed() {
+            return Err(Unavailable::Busy);
+        }
+        // While time stands still nothing leaves: only sessions wait for that.
+        if self.away && !matches!(query, Query::Applied { .. }) {
+            return Err(Unavailable::StoreAway);
+        }
+        let reading = cell.entity.read(query, &self.world).ok_or(Unavailable::NotHere)?;
+        let at = cell.tick_at(self.tick);
+        self.hold(Release::Read { ask, entity, at, reading });
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Owns what may be asked of an entity without changing it, and the answers.
+//! Never decides who may ask, nor when an answer may be seen (`cluster::core`
+//! does). Called by the table for sessions and for reads over HTTP. Invariant:
+//! an answer is bounded by what was asked, whatever the entity holds.
+
+mod seen;
+
+use super::effect::SectorPresence;
+use super::kinds::Kind;
+use super::{Entity, World};
+use crate::base::{Millis, PlayerId, SessionId, UnitId};
+use crate::sim::{Unit, UnitTypeId};
+use crate::view::fog::Mask;
+
+pub use seen::Sight;
+
+/// What is asked of an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Any: the last sequence applied for a session.
+    Applied { player: PlayerId, session: SessionId },
+    /// A ledger: where a player has units.
+    Presence { player: PlayerId },
+    /// A sector: how many units are in it.
+    Census,
+    /// A sector: the cells that a player's units in it reveal.
+    Sight { player: PlayerId },
+    /// A sector: the units that a player sees in it.
+    Units(UnitsQuery),
+}
+
+/// Which of the units that `player` sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitsQuery {
+    pub player: PlayerId,
+    /// What the player sees of this sector from others.
+    pub thrown: Mask,
+    pub type_id: Option<UnitTypeId>,
+    pub owner: Option<PlayerId>,
+    /// Only those with higher ids, in their order.
+    pub after: UnitId,
+    pub limit: usize,
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// 0 for none; `None` when a newer session has sent commands.
+    Applied(Option<u32>),
+    /// `None` when the player never connected.
+    Presence(Option<Presence>),
+    Census(usize),
+    Sight(Box<Sight>),
+    /// As many as asked for, and whether there are more.
+    Units {
+        units: Vec<Unit>,
+        more: bool,
+    },
+}
+
+/// Where a player has units, as its ledger was last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub sectors: Vec<SectorPresence>,
+    /// The ledger's time.
+    pub as_of: Millis,
+}
+
+impl Entity {
+    /// Answers `query` from the state as it is; `None` when it is nothing for
+    /// this kind of entity.
+    pub fn read(&self, query: &Query, world: &World) -> Option<Reading> {
+        match (query, self.kind()) {
+            (Query::Applied { player, session }, _) => {
+                Some(Reading::Applied(self.head().commands.last_applied(*player, *session)))
+            }
+            (Query::Presence { player }, Kind::Ledger(ledger)) => {
+                let known = ledger.session(*player).is_some();
+                Some(Reading::Presence(known.then(|| Presence {
+                    sectors: ledger.presence(*player),
+                    as_of: self.head().time,
+                })))
+            }
+            (Query::Census, Kind::Sector(sector)) => {
+                Some(Reading::Census(sector.state().units().len()))
+            }
+            (Query::Sight { player }, Kind::Sector(sector)) => {
+                Some(Reading::Sight(Box::new(Sight::of(sector.state(), &world.rules, *player))))
+            }
+            (Query::Units(query), Kind::Sector(sector)) => {
+                let (units, more) = seen::units(sector.state(), &world.rules, query);
+                Some(Reading::Units { units, more })
+            }
+            _ => None,
+        }
+    }
+}
