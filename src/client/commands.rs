@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{EntityKey, UnitId};
-use crate::protocol::command::{Addressee, Command, Order};
+use crate::base::EntityKey;
+use crate::protocol::command::{Addressee, Command, Order, Recipients};
 use crate::protocol::server::Ack;
 use crate::protocol::{Answer, Place, Point, UNANSWERED_MAX};
 
@@ -20,8 +20,10 @@ const BUSY_MS: u64 = 250;
 /// What a player wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    pub units: Vec<UnitId>,
+    pub recipients: Recipients,
     pub order: Order,
+    /// Whether it waits behind the orders that a unit has already.
+    pub queue: bool,
     /// Where the client believes the first unit to be.
     pub predicted: Option<Point>,
 }
@@ -97,7 +99,7 @@ impl CommandBook {
         &mut self,
         now: u64,
         place: Place,
-        Wanted { units, order, predicted }: Wanted,
+        Wanted { recipients, order, queue, predicted }: Wanted,
     ) -> Option<Issued> {
         if self.room_at(place.key()) == 0 {
             return None;
@@ -105,7 +107,7 @@ impl CommandBook {
         let sequence = self.last.checked_add(1)?;
         self.last = sequence;
         let to = Addressee::Place(place);
-        let command = Command { sequence, time: now, to, predicted, units, order };
+        let command = Command { sequence, time: now, to, predicted, recipients, queue, order };
         let issued = Issued { place: place.key(), command };
         let waiting = Waiting {
             issued: issued.clone(),

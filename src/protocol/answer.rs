@@ -2,9 +2,10 @@
 //! asked, and what the client library does about each. (`redirect`, the tenth
 //! of the table, exists between nodes only: the gateway follows it.)
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Place;
+use crate::base::UnitId;
 
 /// Why something was not done. Nothing happened to the state, unless the
 /// variant says otherwise.
@@ -30,9 +31,16 @@ pub enum Answer {
     Limited { after_ms: u32 },
     /// The message has the wrong shape. Tell the player.
     Invalid { field: String, expected: String },
-    /// The message is well formed, the rules are against it. `state` is the
-    /// unit's, where it was the state that refused.
-    Refused { rule: String, state: Option<u8> },
+    /// The message is well formed, the rules are against it. `rule` is for
+    /// programs and never changes, `why` for people; `unit` is the first that
+    /// it concerns, `state` its state where that was against it.
+    Refused {
+        rule: String,
+        why: String,
+        #[serde(default, deserialize_with = "unit")]
+        unit: Option<UnitId>,
+        state: Option<u8>,
+    },
     /// Log in again, or stop.
     SessionEnded { reason: EndReason },
 }
@@ -75,9 +83,9 @@ impl Answer {
         Answer::Invalid { field: field.into(), expected: expected.into() }
     }
 
-    /// An [`Answer::Refused`] by a rule that is not about the unit's state.
-    pub fn refused(rule: impl Into<String>) -> Answer {
-        Answer::Refused { rule: rule.into(), state: None }
+    /// An [`Answer::Refused`] by a rule that is about no unit's state.
+    pub fn refused(rule: impl Into<String>, why: impl Into<String>) -> Answer {
+        Answer::Refused { rule: rule.into(), why: why.into(), unit: None, state: None }
     }
 
     /// Whether the same command, with the same sequence, may be sent again.
@@ -90,4 +98,10 @@ impl Answer {
                 | Answer::Limited { .. }
         )
     }
+}
+
+fn unit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<UnitId>, D::Error> {
+    #[derive(Deserialize)]
+    struct Id(#[serde(deserialize_with = "super::wire::unit_id")] UnitId);
+    Ok(Option::<Id>::deserialize(from)?.map(|Id(id)| id))
 }

@@ -21,8 +21,12 @@ pub trait BodyReader {
 pub(super) fn write_client<W: BodyWriter>(message: &ClientMessage, to: W) {
     let kind = message.kind();
     match message {
-        ClientMessage::MoveFleet(body) => to.write(kind, body),
+        ClientMessage::MoveFleet(body)
+        | ClientMessage::AttackMove(body)
+        | ClientMessage::Patrol(body)
+        | ClientMessage::Warp(body) => to.write(kind, body),
         ClientMessage::Stop(body) | ClientMessage::Hold(body) => to.write(kind, body),
+        ClientMessage::JoinFleet(body) => to.write(kind, body),
         ClientMessage::BatchCommand(body) => to.write(kind, body),
         ClientMessage::Ping(body) => to.write(kind, body),
         ClientMessage::Connect(body) => to.write(kind, body),
@@ -49,7 +53,7 @@ pub(super) fn write_server<W: BodyWriter>(message: &ServerMessage, to: W) {
     }
 }
 
-/// A client's message, which names its place exactly once.
+/// A client's message, which names its place and its units exactly once.
 pub(super) fn read_client<R: BodyReader>(
     kind: MessageType,
     header: Header,
@@ -59,6 +63,10 @@ pub(super) fn read_client<R: BodyReader>(
         MessageType::MoveFleet => ClientMessage::MoveFleet(from.read()?),
         MessageType::Stop => ClientMessage::Stop(from.read()?),
         MessageType::Hold => ClientMessage::Hold(from.read()?),
+        MessageType::AttackMove => ClientMessage::AttackMove(from.read()?),
+        MessageType::Patrol => ClientMessage::Patrol(from.read()?),
+        MessageType::Warp => ClientMessage::Warp(from.read()?),
+        MessageType::JoinFleet => ClientMessage::JoinFleet(from.read()?),
         MessageType::BatchCommand => ClientMessage::BatchCommand(from.read()?),
         MessageType::Ping => ClientMessage::Ping(from.read()?),
         MessageType::Connect => ClientMessage::Connect(from.read()?),
@@ -71,7 +79,7 @@ pub(super) fn read_client<R: BodyReader>(
     let frame = ClientFrame { header, message };
     match frame.commands() {
         Ok(_) => Ok(frame),
-        Err(error) => Err(DecodeError::field("handle", error.to_string())),
+        Err(error) => Err(DecodeError::field(&error.field, error.expected)),
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
-use super::command::{BatchCommand, MoveFleet, UnitsCommand};
+use super::command::{BatchCommand, JoinFleet, TargetCommand, UnitsCommand};
 use super::wire::{exact, id};
 use super::{MessageType, SUBSCRIBED_SECTORS_MAX, Sector, TOKEN_BYTES_MAX};
 use crate::base::SessionId;
@@ -12,9 +12,13 @@ use crate::base::SessionId;
 /// A message from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientMessage {
-    MoveFleet(MoveFleet),
+    MoveFleet(TargetCommand),
     Stop(UnitsCommand),
     Hold(UnitsCommand),
+    AttackMove(TargetCommand),
+    Patrol(TargetCommand),
+    Warp(TargetCommand),
+    JoinFleet(JoinFleet),
     BatchCommand(BatchCommand),
     Ping(Ping),
     /// Answered by Connected or by Error and the end of the connection.
@@ -111,6 +115,10 @@ impl ClientMessage {
             ClientMessage::MoveFleet(_) => MessageType::MoveFleet,
             ClientMessage::Stop(_) => MessageType::Stop,
             ClientMessage::Hold(_) => MessageType::Hold,
+            ClientMessage::AttackMove(_) => MessageType::AttackMove,
+            ClientMessage::Patrol(_) => MessageType::Patrol,
+            ClientMessage::Warp(_) => MessageType::Warp,
+            ClientMessage::JoinFleet(_) => MessageType::JoinFleet,
             ClientMessage::BatchCommand(_) => MessageType::BatchCommand,
             ClientMessage::Ping(_) => MessageType::Ping,
             ClientMessage::Connect(_) => MessageType::Connect,

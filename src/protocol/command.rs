@@ -1,83 +1,41 @@
-//! Owns commands: their wire structs, and the one form [`Command`] that the
-//! session, the entity and the client library work with. A command belongs to
-//! one entity for ever; its key is (player, session, sequence).
+//! Owns commands: the one form [`Command`] that the session, the entity and the
+//! client library work with; `messages` has the structs on the wire. A command
+//! belongs to one entity for ever; its key is (player, session, sequence).
 
-use serde::de::{Deserializer, Error, Unexpected};
+mod messages;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::messages::{BatchCommand, BatchItem, JoinFleet, TargetCommand, UnitsCommand};
 use super::client::ClientMessage;
-use super::wire::exact;
-use super::{COMMAND_UNITS_MAX, ClientFrame, Destination, Place, Point, UNANSWERED_MAX};
-use crate::base::UnitId;
+use super::wire::fleet_id;
+use super::{ClientFrame, Destination, Place, Point};
+use crate::base::{FleetId, UnitId};
 
-/// Type 0x01: the units go to the target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MoveFleet {
-    #[serde(deserialize_with = "sequence")]
-    pub sequence: u32,
-    /// The client's clock, in milliseconds.
-    #[serde(deserialize_with = "exact")]
-    pub time: u64,
-    /// Named here when the header's handle is 0, and only then.
-    #[serde(default)]
-    pub place: Option<Place>,
-    /// Where the client believes the first unit to be.
-    #[serde(default)]
-    pub predicted: Option<Point>,
-    #[serde(deserialize_with = "units")]
-    pub units: Vec<UnitId>,
-    pub target: Target,
-}
-
-/// Types 0x05 and 0x06: an order that needs no target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UnitsCommand {
-    #[serde(deserialize_with = "sequence")]
-    pub sequence: u32,
-    #[serde(deserialize_with = "exact")]
-    pub time: u64,
-    #[serde(default)]
-    pub place: Option<Place>,
-    #[serde(default)]
-    pub predicted: Option<Point>,
-    #[serde(deserialize_with = "units")]
-    pub units: Vec<UnitId>,
-}
-
-/// Type 0x0F: up to 32 commands for one place, each answered by its own Ack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BatchCommand {
-    #[serde(deserialize_with = "exact")]
-    pub time: u64,
-    #[serde(default)]
-    pub place: Option<Place>,
-    #[serde(deserialize_with = "batch")]
-    pub commands: Vec<BatchItem>,
-}
-
-/// One command of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BatchItem {
-    #[serde(deserialize_with = "sequence")]
-    pub sequence: u32,
-    #[serde(default)]
-    pub predicted: Option<Point>,
-    #[serde(deserialize_with = "units")]
-    pub units: Vec<UnitId>,
-    pub order: Order,
-}
-
-/// What the units shall do.
+/// What the units shall do. On the wire by its number in this list: add at
+/// the end, never reorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Order {
-    MoveFleet { target: Target },
+    MoveFleet {
+        target: Target,
+    },
     Stop {},
     Hold {},
+    AttackMove {
+        target: Target,
+    },
+    Patrol {
+        target: Target,
+    },
+    Warp {
+        target: Target,
+    },
+    JoinFleet {
+        /// 0 for none.
+        #[serde(deserialize_with = "fleet_id")]
+        into: FleetId,
+    },
 }
 
 /// Where an order leads.
@@ -87,12 +45,21 @@ pub enum Target {
     Position(Destination),
 }
 
-/// Who shall carry a command out.
+/// Which entity a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addressee {
     /// A place by its handle on this connection, never 0.
     Handle(u32),
     Place(Place),
+}
+
+/// Who in the place shall carry a command out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// 1 to 256, each once.
+    Units(Vec<UnitId>),
+    /// All units of the player's fleet that are in the place; never 0.
+    Fleet(FleetId),
 }
 
 /// A command, however it came: alone or in a batch.
@@ -104,25 +71,42 @@ pub struct Command {
     pub time: u64,
     pub to: Addressee,
     pub predicted: Option<Point>,
-    /// 1 to 256, each once.
-    pub units: Vec<UnitId>,
+    pub recipients: Recipients,
+    /// Whether it waits behind the orders that a unit has already.
+    pub queue: bool,
     pub order: Order,
 }
 
-/// A command that names its place twice, or not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a command has either a handle or a place")]
-pub struct AddresseeError;
+/// A command that says something twice, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: expected {expected}")]
+pub struct ShapeError {
+    /// Its path, as `commands[2].units`.
+    pub field: String,
+    pub expected: &'static str,
+}
+
+impl ShapeError {
+    fn new(field: &str, expected: &'static str) -> ShapeError {
+        ShapeError { field: field.into(), expected }
+    }
+
+    fn in_command(self, n: usize) -> ShapeError {
+        ShapeError { field: format!("commands[{n}].{}", self.field), ..self }
+    }
+}
 
 impl Addressee {
     /// Reads the header's handle and the body's place together.
     ///
     /// # Errors
     /// When both or neither is given.
-    pub fn parse(handle: u32, place: Option<Place>) -> Result<Addressee, AddresseeError> {
+    pub fn parse(handle: u32, place: Option<Place>) -> Result<Addressee, ShapeError> {
         match (handle, place) {
             (0, Some(place)) => Ok(Addressee::Place(place)),
-            (0, None) | (_, Some(_)) => Err(AddresseeError),
+            (0, None) | (_, Some(_)) => {
+                Err(ShapeError::new("handle", "a command has either a handle or a place"))
+            }
             (handle, None) => Ok(Addressee::Handle(handle)),
         }
     }
@@ -136,125 +120,75 @@ impl Addressee {
     }
 }
 
+impl Recipients {
+    fn parse(units: &[UnitId], fleet: Option<FleetId>) -> Result<Recipients, ShapeError> {
+        match (units, fleet) {
+            ([], Some(fleet)) => Ok(Recipients::Fleet(fleet)),
+            ([_, ..], None) => Ok(Recipients::Units(units.to_vec())),
+            _ => Err(ShapeError::new("units", "1 to 256 units, or a fleet instead")),
+        }
+    }
+
+    fn split(self) -> (Vec<UnitId>, Option<FleetId>) {
+        match self {
+            Recipients::Units(units) => (units, None),
+            Recipients::Fleet(fleet) => (Vec::new(), Some(fleet)),
+        }
+    }
+
+    /// The units named; none for a fleet.
+    pub fn units(&self) -> &[UnitId] {
+        match self {
+            Recipients::Units(units) => units,
+            Recipients::Fleet(_) => &[],
+        }
+    }
+}
+
 impl ClientFrame {
     /// The commands in this frame, in the order to apply them; none when it is
     /// of another kind.
     ///
     /// # Errors
-    /// When it names its place twice, or not at all; a decoded frame never does.
-    pub fn commands(&self) -> Result<Vec<Command>, AddresseeError> {
+    /// When it names its place or its units twice, or not at all; a decoded
+    /// frame never does.
+    pub fn commands(&self) -> Result<Vec<Command>, ShapeError> {
         let to = |place| Addressee::parse(self.header.handle, place);
-        match &self.message {
+        let command = match &self.message {
             ClientMessage::MoveFleet(m) => {
-                let order = Order::MoveFleet { target: m.target };
-                Ok(vec![m.command(to(m.place)?, order)])
+                m.command(to(m.place)?, Order::MoveFleet { target: m.target })
             }
-            ClientMessage::Stop(m) => Ok(vec![m.command(to(m.place)?, Order::Stop {})]),
-            ClientMessage::Hold(m) => Ok(vec![m.command(to(m.place)?, Order::Hold {})]),
-            ClientMessage::BatchCommand(m) => {
-                let to = to(m.place)?;
-                Ok(m.commands.iter().map(|item| item.command(to, m.time)).collect())
+            ClientMessage::AttackMove(m) => {
+                m.command(to(m.place)?, Order::AttackMove { target: m.target })
             }
-            _ => Ok(Vec::new()),
-        }
-    }
-}
-
-impl MoveFleet {
-    fn command(&self, to: Addressee, order: Order) -> Command {
-        Command {
-            sequence: self.sequence,
-            time: self.time,
-            to,
-            predicted: self.predicted,
-            units: self.units.clone(),
-            order,
-        }
-    }
-}
-
-impl UnitsCommand {
-    fn command(&self, to: Addressee, order: Order) -> Command {
-        Command {
-            sequence: self.sequence,
-            time: self.time,
-            to,
-            predicted: self.predicted,
-            units: self.units.clone(),
-            order,
-        }
-    }
-}
-
-impl BatchItem {
-    fn command(&self, to: Addressee, time: u64) -> Command {
-        Command {
-            sequence: self.sequence,
-            time,
-            to,
-            predicted: self.predicted,
-            units: self.units.clone(),
-            order: self.order,
-        }
+            ClientMessage::Patrol(m) => m.command(to(m.place)?, Order::Patrol { target: m.target }),
+            ClientMessage::Warp(m) => m.command(to(m.place)?, Order::Warp { target: m.target }),
+            ClientMessage::Stop(m) => m.command(to(m.place)?, Order::Stop {}),
+            ClientMessage::Hold(m) => m.command(to(m.place)?, Order::Hold {}),
+            ClientMessage::JoinFleet(m) => {
+                m.command(to(m.place)?, Order::JoinFleet { into: m.into })
+            }
+            ClientMessage::BatchCommand(m) => return m.commands(to(m.place)?),
+            _ => return Ok(Vec::new()),
+        };
+        Ok(vec![command?])
     }
 }
 
 impl Command {
     /// The frame that carries this command alone.
     pub fn frame(&self) -> ClientFrame {
-        let (handle, place) = self.to.split();
-        let Command { sequence, time, predicted, .. } = *self;
-        let units = self.units.clone();
-        let plain = |units| UnitsCommand { sequence, time, place, predicted, units };
+        let to = |target| TargetCommand::of(self, target);
         let message = match self.order {
-            Order::MoveFleet { target } => ClientMessage::MoveFleet(MoveFleet {
-                sequence,
-                time,
-                place,
-                predicted,
-                units,
-                target,
-            }),
-            Order::Stop {} => ClientMessage::Stop(plain(units)),
-            Order::Hold {} => ClientMessage::Hold(plain(units)),
+            Order::MoveFleet { target } => ClientMessage::MoveFleet(to(target)),
+            Order::AttackMove { target } => ClientMessage::AttackMove(to(target)),
+            Order::Patrol { target } => ClientMessage::Patrol(to(target)),
+            Order::Warp { target } => ClientMessage::Warp(to(target)),
+            Order::Stop {} => ClientMessage::Stop(UnitsCommand::of(self)),
+            Order::Hold {} => ClientMessage::Hold(UnitsCommand::of(self)),
+            Order::JoinFleet { into } => ClientMessage::JoinFleet(JoinFleet::of(self, into)),
         };
+        let (handle, _) = self.to.split();
         ClientFrame::new(handle, 0, message)
     }
-}
-
-impl From<Command> for BatchItem {
-    /// Its time and place are said by the batch.
-    fn from(command: Command) -> BatchItem {
-        let Command { sequence, predicted, units, order, .. } = command;
-        BatchItem { sequence, predicted, units, order }
-    }
-}
-
-fn sequence<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    match u32::deserialize(from)? {
-        0 => Err(D::Error::invalid_value(Unexpected::Unsigned(0), &"a sequence from 1")),
-        sequence => Ok(sequence),
-    }
-}
-
-fn units<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<UnitId>, D::Error> {
-    #[derive(Deserialize)]
-    struct Id(#[serde(deserialize_with = "super::wire::unit_id")] UnitId);
-    let units: Vec<UnitId> = Vec::<Id>::deserialize(from)?.into_iter().map(|Id(id)| id).collect();
-    let mut sorted = units.clone();
-    sorted.sort_unstable();
-    sorted.dedup();
-    if (1..=COMMAND_UNITS_MAX).contains(&units.len()) && sorted.len() == units.len() {
-        return Ok(units);
-    }
-    Err(D::Error::invalid_length(units.len(), &"1 to 256 units, each once"))
-}
-
-fn batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BatchItem>, D::Error> {
-    let commands = Vec::<BatchItem>::deserialize(from)?;
-    let rising = commands.windows(2).all(|pair| pair[0].sequence < pair[1].sequence);
-    if (1..=UNANSWERED_MAX).contains(&commands.len()) && rising {
-        return Ok(commands);
-    }
-    Err(D::Error::invalid_length(commands.len(), &"1 to 32 commands of rising sequence"))
 }

@@ -33,6 +33,14 @@ message_types! {
     Stop = 0x05, "stop";
     /// Client: stand still and stay.
     Hold = 0x06, "hold";
+    /// Client: go there, and stand while in combat.
+    AttackMove = 0x07, "attackMove";
+    /// Client: go there, and back and forth.
+    Patrol = 0x08, "patrol";
+    /// Client: go there at warp speed.
+    Warp = 0x09, "warp";
+    /// Client: belong to a fleet.
+    JoinFleet = 0x0A, "joinFleet";
     /// Client: several commands for one place.
     BatchCommand = 0x0F, "batchCommand";
     /// Server: what changed in a place since its previous message.

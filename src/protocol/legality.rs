@@ -44,6 +44,10 @@ pub const fn verdict(kind: MessageType, state: SessionState) -> Verdict {
             MessageType::MoveFleet
             | MessageType::Stop
             | MessageType::Hold
+            | MessageType::AttackMove
+            | MessageType::Patrol
+            | MessageType::Warp
+            | MessageType::JoinFleet
             | MessageType::BatchCommand
             | MessageType::Subscribe
             | MessageType::Unsubscribe

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use super::EXACT_BELOW;
-use crate::base::{CompressedPosition, EntityKey, PlayerId, Position, SectorId, UnitId};
+use crate::base::{CompressedPosition, EntityKey, FleetId, PlayerId, Position, SectorId, UnitId};
 
 /// A square of space; x and y between -2^53 and 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +168,10 @@ pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 
 pub(super) fn unit_id<'de, D: Deserializer<'de>>(from: D) -> Result<UnitId, D::Error> {
     id(from).map(UnitId)
+}
+
+pub(super) fn fleet_id<'de, D: Deserializer<'de>>(from: D) -> Result<FleetId, D::Error> {
+    exact(from).map(FleetId)
 }
 
 pub(super) fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<PlayerId, D::Error> {

@@ -198,7 +198,7 @@ impl Bot {
         };
         match sent {
             Ok(_) => {
-                wanted.iter().for_each(|wanted| self.checker.note_sent(&wanted.units));
+                wanted.iter().for_each(|wanted| self.checker.note_sent(wanted.recipients.units()));
                 self.counts(|counts| counts.commands += wanted.len() as u64);
             }
             Err(error) => self.counts(|counts| counts.note_error(format!("not sent: {error}"))),

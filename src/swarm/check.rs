@@ -113,7 +113,7 @@ impl Checker {
 
     /// A command was answered.
     pub fn note_answered(&mut self, issued: &Issued, ack: &Ack) {
-        for (n, unit) in issued.command.units.iter().enumerate() {
+        for (n, unit) in issued.command.recipients.units().iter().enumerate() {
             let known = self.units.entry(*unit).or_default();
             known.unanswered = known.unanswered.saturating_sub(1);
             let newer = known.expected.is_some_and(|e| e.sequence > issued.command.sequence);
@@ -133,7 +133,7 @@ impl Checker {
 
     /// A command's outcome will never be known.
     pub fn note_gave_up(&mut self, issued: &Issued) {
-        for unit in &issued.command.units {
+        for unit in issued.command.recipients.units() {
             let known = self.units.entry(*unit).or_default();
             known.unanswered = known.unanswered.saturating_sub(1);
             known.expected = None;
@@ -224,11 +224,15 @@ fn effect(issued: &Issued, ack: &Ack, n: usize) -> Option<Effect> {
         return Some(Effect::Near(Position { x: arrival.x, y: arrival.y }));
     }
     match issued.command.order {
-        Order::MoveFleet { target: Target::Position(Destination { sector, x, y }) } => {
+        Order::MoveFleet { target: Target::Position(Destination { sector, x, y }) }
+            if !issued.command.queue =>
+        {
             let fraction = crate::base::CompressedPosition { x, y };
             let (sector, position) = fraction.locate(sector.into())?;
             (EntityKey::Sector(sector) == issued.place).then_some(Effect::Near(position))
         }
-        Order::Stop {} | Order::Hold {} => Some(Effect::Stands),
+        Order::Stop {} | Order::Hold {} if !issued.command.queue => Some(Effect::Stands),
+        // What waits shows later, the ways of others are not known beforehand.
+        _ => None,
     }
 }

@@ -89,7 +89,7 @@ impl Journal {
 
     /// A command got its final answer.
     pub fn note_answered(&self, who: Who, issued: &Issued, ack: &Ack) -> std::io::Result<()> {
-        let (units, order) = (&issued.command.units[..], issued.command.order);
+        let (units, order) = (issued.command.recipients.units(), issued.command.order);
         self.write(&Entry::Answered { who, place: Place::of(issued.place), units, order, ack })
     }
 
@@ -107,7 +107,7 @@ impl Journal {
 
     /// A command's outcome will not be known.
     pub fn note_gave_up(&self, who: Who, issued: &Issued) -> std::io::Result<()> {
-        let (units, sequence) = (&issued.command.units[..], issued.command.sequence);
+        let (units, sequence) = (issued.command.recipients.units(), issued.command.sequence);
         self.write(&Entry::GaveUp { who, place: Place::of(issued.place), sequence, units })
     }
 

@@ -7,7 +7,7 @@ use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, SectorId, UnitId};
 use crate::client::Wanted;
 use crate::protocol::command::Target;
-use crate::protocol::{Destination, Order};
+use crate::protocol::{Destination, Order, Recipients};
 use crate::sim::Unit;
 
 /// Grid steps in a metre, rounded up.
@@ -54,8 +54,12 @@ impl Chance {
         if units.is_empty() {
             return None;
         }
-        let wanted =
-            |units: Vec<UnitId>, order| Wanted { predicted: predicted(own, &units), units, order };
+        let wanted = |units: Vec<UnitId>, order| Wanted {
+            predicted: predicted(own, &units),
+            recipients: Recipients::Units(units),
+            queue: false,
+            order,
+        };
         let mut draw = self.below(3, orders.weights());
         for (weight, kind) in [
             (orders.weight_move, Kind::Move),

@@ -4,11 +4,13 @@
 use crate::base::{CompressedPosition, FleetId, Position, SectorId};
 use crate::protocol::command::Target as WireTarget;
 use crate::protocol::server::TypeCount;
-use crate::protocol::{Answer, Arrival, Command as WireCommand, Course as WireCourse};
-use crate::protocol::{Order as WireOrder, Point, UnitRecord};
+use crate::protocol::{
+    Answer, Arrival, Command as WireCommand, Course as WireCourse, Order as WireOrder, Point,
+    Recipients as WireRecipients, UnitRecord,
+};
 use crate::sim::{
-    Accepted, Command, Course, Instruction, Invalid, Order, Refusal, Refused, Speed, Target, Unit,
-    UnitIds, UnitState, UnitTypeId, Waypoint,
+    Accepted, Command, Course, Instruction, Invalid, Order, Recipients, Refusal, Refused, Speed,
+    Target, Unit, UnitIds, UnitState, UnitTypeId, Waypoint,
 };
 
 /// What all who see `unit` are told of it; its order stays its own.
@@ -56,13 +58,22 @@ pub fn unit(record: &UnitRecord) -> Unit {
 /// # Errors
 /// When its shape is wrong; a decoded message's never is.
 pub fn command(command: &WireCommand) -> Result<Command, Invalid> {
-    let units = UnitIds::new(command.units.clone())?;
+    let to = match &command.recipients {
+        WireRecipients::Units(units) => Recipients::Units(UnitIds::new(units.clone())?),
+        WireRecipients::Fleet(fleet) => Recipients::Fleet(*fleet),
+    };
     let what = match command.order {
         WireOrder::MoveFleet { target } => Instruction::Move { target: self::target(target) },
+        WireOrder::AttackMove { target } => {
+            Instruction::AttackMove { target: self::target(target) }
+        }
+        WireOrder::Patrol { target } => Instruction::Patrol { target: self::target(target) },
+        WireOrder::Warp { target } => Instruction::Warp { target: self::target(target) },
         WireOrder::Stop {} => Instruction::Stop,
         WireOrder::Hold {} => Instruction::Hold,
+        WireOrder::JoinFleet { into } => Instruction::Join { fleet: into },
     };
-    Ok(Command::new(units, what))
+    Ok(Command { to, what, queue: command.queue })
 }
 
 /// Where and when the first unit of a command stands.
@@ -76,7 +87,13 @@ pub fn effect(accepted: &Accepted) -> (Point, Arrival) {
 pub fn refusal(refused: &Refused) -> Answer {
     match refused.rule {
         Refusal::UnknownUnit => Answer::NotHere {},
-        rule => Answer::refused(rule.code()),
+        rule => Answer::Refused {
+            rule: rule.code().into(),
+            why: rule.to_string(),
+            unit: refused.unit,
+            // A unit in transit is nothing else besides.
+            state: (rule == Refusal::InTransit).then_some(UnitState::IN_TRANSIT.0),
+        },
     }
 }
 

@@ -19,6 +19,7 @@ mod server_stop;
 mod server_tls;
 mod session_commands;
 mod session_connect;
+mod session_orders;
 mod session_places;
 mod session_script;
 mod session_socket;

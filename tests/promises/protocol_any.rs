@@ -4,9 +4,11 @@
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
-use starmesh::base::{PlayerId, SessionId, UnitId};
+use starmesh::base::{FleetId, PlayerId, SessionId, UnitId};
 use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
-use starmesh::protocol::command::{BatchCommand, BatchItem, MoveFleet, Target, UnitsCommand};
+use starmesh::protocol::command::{
+    BatchCommand, BatchItem, JoinFleet, Target, TargetCommand, UnitsCommand,
+};
 use starmesh::protocol::server::{
     Ack, Connected, Error, Keyframe, Notice, Notification, Pong, Presence, PresenceEntry,
     StateDelta, Subscribed, TypeCount,
@@ -66,6 +68,10 @@ fn order() -> impl Strategy<Value = Order> {
         target().prop_map(|target| Order::MoveFleet { target }),
         Just(Order::Stop {}),
         Just(Order::Hold {}),
+        target().prop_map(|target| Order::AttackMove { target }),
+        target().prop_map(|target| Order::Patrol { target }),
+        target().prop_map(|target| Order::Warp { target }),
+        exact().prop_map(|into| Order::JoinFleet { into: FleetId(into) }),
     ]
 }
 
@@ -74,24 +80,50 @@ fn units() -> impl Strategy<Value = Vec<UnitId>> {
     prop_oneof![4 => vec(id().prop_map(UnitId), 1..2), 1 => many]
 }
 
+/// Units, or a fleet.
+fn recipients() -> impl Strategy<Value = (Vec<UnitId>, Option<FleetId>)> {
+    prop_oneof![
+        3 => units().prop_map(|units| (units, None)),
+        1 => id().prop_map(|id| (Vec::new(), Some(FleetId(id)))),
+    ]
+}
+
 /// A command whose place is said by its header.
-fn command() -> impl Strategy<Value = (UnitsCommand, Target)> {
-    let units = (sequence(), exact(), option::of(point()), units());
-    (units, target()).prop_map(|((sequence, time, predicted, units), target)| {
-        (UnitsCommand { sequence, time, place: None, predicted, units }, target)
+fn command() -> impl Strategy<Value = UnitsCommand> {
+    let all = (sequence(), exact(), option::of(point()), recipients(), any::<bool>());
+    all.prop_map(|(sequence, time, predicted, (units, fleet), queue)| UnitsCommand {
+        sequence,
+        time,
+        place: None,
+        predicted,
+        units,
+        fleet,
+        queue,
+    })
+}
+
+fn target_command() -> impl Strategy<Value = TargetCommand> {
+    (command(), target()).prop_map(|(command, target)| {
+        let UnitsCommand { sequence, time, place, predicted, units, fleet, queue } = command;
+        TargetCommand { sequence, time, place, predicted, units, fleet, queue, target }
+    })
+}
+
+fn join() -> impl Strategy<Value = JoinFleet> {
+    (command(), exact()).prop_map(|(command, into)| {
+        let UnitsCommand { sequence, time, place, predicted, units, fleet, queue } = command;
+        let into = FleetId(into);
+        JoinFleet { sequence, time, place, predicted, units, fleet, queue, into }
     })
 }
 
 fn batch() -> impl Strategy<Value = BatchCommand> {
-    let item = (option::of(point()), units(), order());
+    let item = (option::of(point()), recipients(), any::<bool>(), order());
     let sequences = btree_set(sequence(), 1..=32);
     (exact(), sequences, vec(item, 32)).prop_map(|(time, sequences, items)| {
         let items = sequences.into_iter().zip(items);
-        let commands = items.map(|(sequence, (predicted, units, order))| BatchItem {
-            sequence,
-            predicted,
-            units,
-            order,
+        let commands = items.map(|(sequence, (predicted, (units, fleet), queue, order))| {
+            BatchItem { sequence, predicted, units, fleet, queue, order }
         });
         BatchCommand { time, place: None, commands: commands.collect() }
     })
@@ -113,14 +145,14 @@ fn connect() -> impl Strategy<Value = Connect> {
 }
 
 fn client_message() -> impl Strategy<Value = ClientMessage> {
-    let moved =
-        command().prop_map(|(UnitsCommand { sequence, time, place, predicted, units }, target)| {
-            ClientMessage::MoveFleet(MoveFleet { sequence, time, place, predicted, units, target })
-        });
     prop_oneof![
-        moved,
-        command().prop_map(|(command, _)| ClientMessage::Stop(command)),
-        command().prop_map(|(command, _)| ClientMessage::Hold(command)),
+        target_command().prop_map(ClientMessage::MoveFleet),
+        target_command().prop_map(ClientMessage::AttackMove),
+        target_command().prop_map(ClientMessage::Patrol),
+        target_command().prop_map(ClientMessage::Warp),
+        command().prop_map(ClientMessage::Stop),
+        command().prop_map(ClientMessage::Hold),
+        join().prop_map(ClientMessage::JoinFleet),
         batch().prop_map(ClientMessage::BatchCommand),
         exact().prop_map(|time| ClientMessage::Ping(Ping { time })),
         connect().prop_map(ClientMessage::Connect),
@@ -137,7 +169,11 @@ pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
     (client_message(), handle, any::<u16>(), place()).prop_map(|(mut message, handle, tick, at)| {
         let named = (handle == 0).then_some(at);
         match &mut message {
-            ClientMessage::MoveFleet(body) => body.place = named,
+            ClientMessage::MoveFleet(body)
+            | ClientMessage::AttackMove(body)
+            | ClientMessage::Patrol(body)
+            | ClientMessage::Warp(body) => body.place = named,
+            ClientMessage::JoinFleet(body) => body.place = named,
             ClientMessage::Stop(body) | ClientMessage::Hold(body) => body.place = named,
             ClientMessage::BatchCommand(body) => body.place = named,
             _ => {}
@@ -191,7 +227,9 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Parked {}),
         any::<u32>().prop_map(|after_ms| Answer::Limited { after_ms }),
         (text(), text()).prop_map(|(field, expected)| Answer::Invalid { field, expected }),
-        (text(), any::<Option<u8>>()).prop_map(|(rule, state)| Answer::Refused { rule, state }),
+        (text(), text(), option::of(id()), any::<Option<u8>>()).prop_map(
+            |(rule, why, unit, state)| Answer::Refused { rule, why, unit: unit.map(UnitId), state }
+        ),
         reason.prop_map(|reason| Answer::SessionEnded { reason }),
     ]
 }

@@ -11,8 +11,8 @@ use starmesh::protocol::server::{
     Ack, Connected, Error, Keyframe, Notice, Notification, StateDelta, Subscribed,
 };
 use starmesh::protocol::{
-    Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Place, Point, ServerFrame,
-    ServerMessage, UnitRecord,
+    Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Place, Point, Recipients,
+    ServerFrame, ServerMessage, UnitRecord,
 };
 
 const HERE: SectorId = SectorId::tactical(3, 4);
@@ -164,7 +164,8 @@ fn done(sequence: u32) -> ServerMessage {
 }
 
 fn wanted(unit: u64) -> Wanted {
-    Wanted { units: vec![UnitId(unit)], order: Order::Hold {}, predicted: None }
+    let recipients = Recipients::Units(vec![UnitId(unit)]);
+    Wanted { recipients, order: Order::Hold {}, queue: false, predicted: None }
 }
 
 fn flying(x: i32) -> UnitRecord {
@@ -232,7 +233,7 @@ fn an_answer_ends_the_repeats() {
 fn a_refusal_is_final_and_a_limit_is_waited_for() {
     let mut script = Script::watching(&[]);
     let (refused, limited) = (script.hold(), script.hold());
-    script.answer(refused, Answer::refused("immobile"));
+    script.answer(refused, Answer::refused("immobile", "units of this type cannot move"));
     script.answer(limited, Answer::Limited { after_ms: 700 });
     script.forget();
     script.pass(699);

@@ -7,10 +7,10 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use proptest::prelude::*;
 use serde_json::Value;
-use starmesh::base::{SessionId, UnitId};
+use starmesh::base::{FleetId, SessionId, UnitId};
 use starmesh::protocol::binary::{HEAD_BYTES, Head};
 use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
-use starmesh::protocol::command::{BatchCommand, BatchItem, UnitsCommand};
+use starmesh::protocol::command::{BatchCommand, BatchItem, JoinFleet, UnitsCommand};
 use starmesh::protocol::server::StateDelta;
 use starmesh::protocol::{
     CLIENT_MESSAGE_BYTES_MAX, ClientFrame, ClientMessage, CodecKind, DecodeError, Header,
@@ -110,6 +110,19 @@ proptest! {
     }
 
     #[test]
+    fn a_command_is_written_as_the_message_it_was_read_from(frame in client_frame()) {
+        let commands = frame.commands().expect("well formed");
+        match (&commands[..], &frame.message) {
+            (_, ClientMessage::BatchCommand(batch)) => {
+                let items: Vec<_> = commands.into_iter().map(BatchItem::from).collect();
+                prop_assert_eq!(&items, &batch.commands);
+            }
+            ([command], message) => prop_assert_eq!(&command.frame().message, message),
+            _ => prop_assert!(commands.is_empty()),
+        }
+    }
+
+    #[test]
     fn every_server_message_is_the_same_in_all_codecs(frame in server_frame()) {
         for &kind in CodecKind::ALL {
             let bytes = encode_server(kind, &frame);
@@ -150,7 +163,15 @@ const BEYOND: u64 = 1 << 53;
 
 fn hold(sequence: u32, units: &[u64]) -> UnitsCommand {
     let units = units.iter().copied().map(UnitId).collect();
-    UnitsCommand { sequence, time: 5, place: None, predicted: None, units }
+    UnitsCommand {
+        sequence,
+        time: 5,
+        place: None,
+        predicted: None,
+        units,
+        fleet: None,
+        queue: false,
+    }
 }
 
 fn subscribe(area: Area) -> ClientMessage {
@@ -174,6 +195,8 @@ fn what_is_out_of_range_every_codec_refuses_with_the_same_words() {
         sequence,
         predicted: None,
         units: vec![UnitId(unit)],
+        fleet: None,
+        queue: false,
         order: Order::Stop {},
     };
     let batch =
@@ -181,7 +204,18 @@ fn what_is_out_of_range_every_codec_refuses_with_the_same_words() {
     check(1, stop(hold(0, &[4])), "sequence", "a sequence from 1");
     check(1, stop(hold(1, &[4, 0])), "units[1]", "an id from 1, below 2^53");
     check(1, stop(hold(1, &[4, 4])), "units", "1 to 256 units, each once");
-    check(1, stop(hold(1, &[])), "units", "1 to 256 units, each once");
+    let who = "1 to 256 units, or a fleet instead";
+    check(1, stop(hold(1, &[])), "units", who);
+    let fleet = |fleet| Some(FleetId(fleet));
+    check(1, stop(UnitsCommand { fleet: fleet(9), ..hold(1, &[4]) }), "units", who);
+    let none = UnitsCommand { fleet: fleet(0), ..hold(1, &[]) };
+    check(1, stop(none), "fleet", "an id from 1, below 2^53");
+    let many: Vec<u64> = (1..=257).collect();
+    check(1, stop(hold(1, &many)), "units", "1 to 256 units, each once");
+    let UnitsCommand { sequence, time, place, predicted, units, fleet, queue } = hold(1, &[4]);
+    let into = FleetId(BEYOND);
+    let join = JoinFleet { sequence, time, place, predicted, units, fleet, queue, into };
+    check(1, ClientMessage::JoinFleet(join), "into", "a number below 2^53");
     check(0, stop(hold(1, &[4])), "handle", once);
     let place = Some(Place::Sector(SECTOR));
     check(1, stop(UnitsCommand { place, ..hold(1, &[4]) }), "handle", once);
@@ -198,6 +232,8 @@ fn what_is_out_of_range_every_codec_refuses_with_the_same_words() {
     check(0, subscribe(Area::Rectangle(flat)), "area", "1 to 25 sectors");
     let unit = "commands[1].units[0]";
     check(1, batch(vec![item(1, 4), item(2, BEYOND)]), unit, "an id from 1, below 2^53");
+    let nobody = BatchItem { units: Vec::new(), ..item(2, 4) };
+    check(1, batch(vec![item(1, 4), nobody]), "commands[1].units", who);
     let rising = "1 to 32 commands of rising sequence";
     check(1, batch(vec![item(2, 4), item(1, 4)]), "commands", rising);
 }

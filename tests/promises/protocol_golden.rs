@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use starmesh::base::{PlayerId, Position, SectorId, SessionId, UnitId};
+use starmesh::base::{FleetId, PlayerId, Position, SectorId, SessionId, UnitId};
 use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
-use starmesh::protocol::command::{BatchCommand, BatchItem, MoveFleet, Target, UnitsCommand};
+use starmesh::protocol::command::{
+    BatchCommand, BatchItem, JoinFleet, Target, TargetCommand, UnitsCommand,
+};
 use starmesh::protocol::ids::RESERVED;
 use starmesh::protocol::server::{
     Ack, Connected, Error, Keyframe, Notice, Notification, Pong, Presence, PresenceEntry,
@@ -39,7 +41,28 @@ fn client_examples() -> Vec<ClientFrame> {
         place,
         predicted: None,
         units: vec![UnitId(1_048_576), UnitId(1_048_577)],
+        fleet: None,
+        queue: false,
     };
+    let go = |sequence, queue| TargetCommand {
+        sequence,
+        time: TIME,
+        place: None,
+        predicted: None,
+        units: vec![UnitId(1_048_576)],
+        fleet: None,
+        queue,
+        target: target(),
+    };
+    let item = |sequence, unit, order| BatchItem {
+        sequence,
+        predicted: None,
+        units: vec![UnitId(unit)],
+        fleet: None,
+        queue: false,
+        order,
+    };
+    let fleet = Some(FleetId(4));
     let battle = Battle { host: HERE.into(), n: 1 };
     let rectangle = Rectangle { corner: HERE.into(), width: 5, height: 5 };
     vec![
@@ -53,13 +76,26 @@ fn client_examples() -> Vec<ClientFrame> {
         at(0, ClientMessage::Ping(Ping { time: TIME })),
         at(
             3,
-            ClientMessage::MoveFleet(MoveFleet {
-                sequence: 1,
+            ClientMessage::MoveFleet(TargetCommand {
+                predicted: Some(Point { x: 524_288, y: 524_288 }),
+                ..go(1, false)
+            }),
+        ),
+        at(3, ClientMessage::MoveFleet(TargetCommand { units: Vec::new(), fleet, ..go(8, true) })),
+        at(3, ClientMessage::AttackMove(go(9, false))),
+        at(3, ClientMessage::Patrol(go(10, true))),
+        at(3, ClientMessage::Warp(go(11, false))),
+        at(
+            3,
+            ClientMessage::JoinFleet(JoinFleet {
+                sequence: 12,
                 time: TIME,
                 place: None,
-                predicted: Some(Point { x: 524_288, y: 524_288 }),
-                units: vec![UnitId(1_048_576)],
-                target: target(),
+                predicted: None,
+                units: vec![UnitId(1_048_576), UnitId(1_048_577)],
+                fleet: None,
+                queue: false,
+                into: FleetId(4),
             }),
         ),
         at(3, ClientMessage::Stop(units(None, 2))),
@@ -71,23 +107,28 @@ fn client_examples() -> Vec<ClientFrame> {
                 time: TIME,
                 place: None,
                 commands: vec![
+                    item(5, 1_048_576, Order::MoveFleet { target: target() }),
+                    item(6, 1_048_577, Order::Stop {}),
+                    item(7, 1_048_578, Order::Hold {}),
+                ],
+            }),
+        ),
+        at(
+            3,
+            ClientMessage::BatchCommand(BatchCommand {
+                time: TIME,
+                place: None,
+                commands: vec![
+                    item(13, 1_048_576, Order::JoinFleet { into: FleetId(0) }),
+                    item(14, 1_048_576, Order::AttackMove { target: target() }),
                     BatchItem {
-                        sequence: 5,
-                        predicted: None,
-                        units: vec![UnitId(1_048_576)],
-                        order: Order::MoveFleet { target: target() },
+                        queue: true,
+                        ..item(15, 1_048_576, Order::Patrol { target: target() })
                     },
                     BatchItem {
-                        sequence: 6,
-                        predicted: None,
-                        units: vec![UnitId(1_048_577)],
-                        order: Order::Stop {},
-                    },
-                    BatchItem {
-                        sequence: 7,
-                        predicted: None,
-                        units: vec![UnitId(1_048_578)],
-                        order: Order::Hold {},
+                        units: Vec::new(),
+                        fleet,
+                        ..item(16, 1_048_576, Order::Warp { target: target() })
                     },
                 ],
             }),
@@ -127,7 +168,12 @@ fn answers() -> Vec<Answer> {
         Answer::Parked {},
         Answer::Limited { after_ms: 2_500 },
         Answer::invalid("units[1]", "an id from 1, below 2^53"),
-        Answer::Refused { rule: "in_transit".into(), state: Some(9) },
+        Answer::Refused {
+            rule: "in_transit".into(),
+            why: "the unit is in transit and takes no commands until it arrives".into(),
+            unit: Some(UnitId(1_048_576)),
+            state: Some(8),
+        },
         ended(EndReason::Superseded),
         ended(EndReason::TokenRefused),
         ended(EndReason::GenerationOutdated),

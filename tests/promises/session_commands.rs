@@ -165,7 +165,7 @@ fn refusals_name_their_rule() {
         tick: starmesh::base::Tick(14),
         record: 8,
     }));
-    assert_eq!(read_acks(&mut script), [(2, Some(Answer::refused(rule.code())))]);
+    assert_eq!(read_acks(&mut script), [(2, Some(Answer::refused(rule.code(), rule.to_string())))]);
 }
 
 #[test]

@@ -132,6 +132,10 @@ impl Session {
             ClientMessage::MoveFleet(_)
             | ClientMessage::Stop(_)
             | ClientMessage::Hold(_)
+            | ClientMessage::AttackMove(_)
+            | ClientMessage::Patrol(_)
+            | ClientMessage::Warp(_)
+            | ClientMessage::JoinFleet(_)
             | ClientMessage::BatchCommand(_) => self.handle_commands(frame, around),
         }
     }
