@@ -44,6 +44,13 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
+    /// Rebuild a ranking board and verify its hashes.
+    Board {
+        /// 0: the board of power.
+        number: u64,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Play the fixed golden scenario and the golden journals, survey the golden
     /// galaxy, print their hashes.
     Golden,
@@ -69,11 +76,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             replay(EntityKey::Sector(sector), &options)
         }
         What::Ledger { shard, options } => replay(EntityKey::Ledger(shard), &options),
+        What::Board { number, options } => replay(EntityKey::Board(number), &options),
         What::Golden => {
             let (hash, galaxy) = (golden::play(|sector| sector), galaxy::golden::survey());
-            let Golden { sector, ledger } = journals::check(journals::STORED)?;
+            let Golden { sector, ledger, board } = journals::check(journals::STORED)?;
             print(&format!(
-                "{hash}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n\
+                "{hash}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}, board {board}\n\
                  galaxy: {galaxy}\n"
             ))
         }

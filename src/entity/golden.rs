@@ -1,5 +1,5 @@
 //! Owns what earlier builds wrote and every later one must read and replay to
-//! the same state: journals of a sector and of a ledger with every input there
+//! the same state: journals of a sector, a ledger and a board with every input there
 //! is, their snapshots and hashes, the names of keys, envelopes. The bytes are
 //! checked in ([`STORED`]). Never used by a node; checked by tests, by
 //! `starmesh replay golden` in release, and in WebAssembly.
@@ -7,6 +7,7 @@
 //! Invariant: a line of [`STORED`] changes only together with the version of
 //! the logic or of the format; [`rewrite`] refuses to change it else.
 
+mod board;
 mod ledger;
 mod names;
 mod play;
@@ -63,6 +64,7 @@ pub enum Drift {
 pub struct Golden {
     pub sector: StateHash,
     pub ledger: StateHash,
+    pub board: StateHash,
 }
 
 /// Holds this build to what is stored: it reads it, replays it to the stored
@@ -77,7 +79,7 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
     }
     let world = world();
     names::read(&found)?;
-    let plays = [sector::play(&world), ledger::play(&world)];
+    let plays = plays(&world);
     for play in &plays {
         covers(play)?;
     }
@@ -90,10 +92,11 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
             Some(_) => {}
         }
     }
-    let [sector, ledger] = plays;
+    let [sector, ledger, board] = plays;
     Ok(Golden {
         sector: replayed(&sector, &found, &world)?,
         ledger: replayed(&ledger, &found, &world)?,
+        board: replayed(&board, &found, &world)?,
     })
 }
 
@@ -104,7 +107,7 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
 pub fn rewrite(stored: &str) -> Result<String, Drift> {
     let (version, found) = parse(stored);
     let world = world();
-    let now = lines(&[sector::play(&world), ledger::play(&world)]);
+    let now = lines(&plays(&world));
     let mut text = format!("{HEADING}{}\n", self::version());
     for (line, now) in now {
         if let Some(stored) = found.get(line.as_str()).filter(|stored| **stored != now)
@@ -136,6 +139,10 @@ fn world() -> World {
     World { galaxy, ledger_shards: 1, rules }
 }
 
+fn plays(world: &World) -> [Play<'_>; 3] {
+    [sector::play(world), ledger::play(world), board::play(world)]
+}
+
 fn version() -> String {
     let rules = world().rules.hash();
     format!("format {FORMAT}, logic {LOGIC_VERSION}, rules {rules:016x}")
@@ -148,7 +155,7 @@ fn parse(stored: &str) -> (String, BTreeMap<&str, &str>) {
     (version, lines.filter_map(|line| line.split_once(' ')).collect())
 }
 
-fn lines(plays: &[Play<'_>; 2]) -> Vec<(String, String)> {
+fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
     let mut lines = names::lines();
     plays.iter().for_each(|play| lines.extend(play.lines.iter().cloned()));
     lines

@@ -13,6 +13,7 @@ use super::commands::CommandAnswer;
 use super::effect::{Effect, PlayerEffect};
 use super::input::Input;
 use super::kinds::Kind;
+use super::kinds::board;
 use super::record::{Record, decode_record};
 use super::replay::{Image, Replayed, begin, replay_with};
 use super::{Entity, World};
@@ -63,6 +64,15 @@ pub struct End {
 pub enum Contents {
     Units(Vec<UnitLine>),
     Players(Vec<PlayerLine>),
+    Board(Vec<PlaceLine>),
+}
+
+/// A place on a board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlaceLine {
+    pub rank: u64,
+    pub player: u64,
+    pub power: u64,
 }
 
 /// A unit; lengths in grid steps.
@@ -240,6 +250,14 @@ impl End {
             Kind::Sector(sector) => {
                 let line = |unit: &Unit| unit_line(unit, world);
                 Contents::Units(sector.state().units().iter().map(line).collect())
+            }
+            Kind::Board(board) => {
+                let line = |board::Place { rank, player, power, .. }| PlaceLine {
+                    rank,
+                    player: player.0,
+                    power,
+                };
+                Contents::Board(board.top(board.len()).into_iter().map(line).collect())
             }
             Kind::Ledger(ledger) => {
                 let line = |player| PlayerLine {

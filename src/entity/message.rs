@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{PlayerId, SectorId, Tick};
+use crate::base::{Millis, PlayerId, SectorId, Tick};
 use crate::sim::{Traveller, UnitTypeId};
 
 /// Units of one player by type, ascending by type, no zeros.
@@ -46,4 +46,14 @@ pub enum Notice {
     /// Sector to sector: these units are the receiver's from here on. At most
     /// 256; never refused.
     Units { travellers: Vec<Traveller> },
+    /// Ledger to board: how strong these players are now, at the ledger's
+    /// time. At most 2048.
+    Power { standings: Vec<Standing>, as_of: Millis },
+}
+
+/// How strong a player is; 0 when it has nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub player: PlayerId,
+    pub power: u64,
 }

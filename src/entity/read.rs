@@ -7,19 +7,22 @@ mod seen;
 
 use super::effect::SectorPresence;
 use super::kinds::Kind;
+use super::kinds::board::Place;
 use super::{Entity, World};
 use crate::base::{Millis, PlayerId, SessionId, UnitId};
 use crate::sim::{Unit, UnitTypeId};
 use crate::view::fog::Mask;
 
-pub use seen::Sight;
+pub use seen::{Sight, units};
 
 /// What is asked of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
     /// Any: the last sequence applied for a session.
     Applied { player: PlayerId, session: SessionId },
-    /// A ledger: where a player has units.
+    /// A board: its first places, or those around a player's.
+    Ranking { around: Option<PlayerId>, limit: usize },
+    /// A ledger: where a player has units, and how strong that makes it.
     Presence { player: PlayerId },
     /// A sector: how many units are in it.
     Census,
@@ -47,6 +50,7 @@ pub struct UnitsQuery {
 pub enum Reading {
     /// 0 for none; `None` when a newer session has sent commands.
     Applied(Option<u32>),
+    Ranking(Ranking),
     /// `None` when the player never connected.
     Presence(Option<Presence>),
     Census(usize),
@@ -62,8 +66,19 @@ pub enum Reading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presence {
     pub sectors: Vec<SectorPresence>,
+    pub power: u64,
     /// The ledger's time.
     pub as_of: Millis,
+}
+
+/// A part of a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranking {
+    pub places: Vec<Place>,
+    /// On the whole board.
+    pub players: usize,
+    /// When the board last heard of a change.
+    pub heard: Millis,
 }
 
 impl Entity {
@@ -74,10 +89,19 @@ impl Entity {
             (Query::Applied { player, session }, _) => {
                 Some(Reading::Applied(self.head().commands.last_applied(*player, *session)))
             }
+            (Query::Ranking { around, limit }, Kind::Board(board)) => {
+                let places = match around {
+                    Some(player) => board.around(*player, *limit),
+                    None => board.top(*limit),
+                };
+                let (players, heard) = (board.len(), board.heard());
+                Some(Reading::Ranking(Ranking { places, players, heard }))
+            }
             (Query::Presence { player }, Kind::Ledger(ledger)) => {
                 let known = ledger.session(*player).is_some();
                 Some(Reading::Presence(known.then(|| Presence {
                     sectors: ledger.presence(*player),
+                    power: ledger.power(*player, &world.rules),
                     as_of: self.head().time,
                 })))
             }
@@ -88,7 +112,7 @@ impl Entity {
                 Some(Reading::Sight(Box::new(Sight::of(sector.state(), &world.rules, *player))))
             }
             (Query::Units(query), Kind::Sector(sector)) => {
-                let (units, more) = seen::units(sector.state(), &world.rules, query);
+                let (units, more) = units(sector.state(), &world.rules, query);
                 Some(Reading::Units { units, more })
             }
             _ => None,

@@ -96,6 +96,7 @@ impl Audit {
         self.counts.hashes += replayed.hashes;
         self.first.insert(entity, first);
         match replayed.entity.kind() {
+            Kind::Board(_) => {}
             Kind::Ledger(ledger) => self.players.extend(ledger.players()),
             Kind::Sector(sector) => {
                 for unit in sector.state().units() {

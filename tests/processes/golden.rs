@@ -20,9 +20,9 @@ fn debug_and_release_builds_play_to_the_golden_hashes() {
     // `make test` names the release build; without it there is only this one.
     let release = std::env::var("STARMESH_RELEASE_BIN").ok();
     let this = env!("CARGO_BIN_EXE_starmesh").to_owned();
-    let Golden { sector, ledger } = golden::check(golden::STORED).unwrap();
+    let Golden { sector, ledger, board } = golden::check(golden::STORED).unwrap();
     let expected = format!(
-        "{HASH}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}\n\
+        "{HASH}, logic version {LOGIC_VERSION}\njournals: sector {sector}, ledger {ledger}, board {board}\n\
          galaxy: {GALAXY_HASH}\n"
     );
     for binary in [Some(this), release].into_iter().flatten() {

@@ -4,19 +4,21 @@
 
 use std::collections::BTreeMap;
 
-use starmesh::base::EntityKey;
+use starmesh::base::{EntityKey, PlayerId};
 use starmesh::cluster::core::table::Release;
+use starmesh::entity::Entity;
 use starmesh::entity::channel::WAITING_MAX;
 use starmesh::entity::commands::CommandResult;
 use starmesh::entity::commit::{Commit, Group};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::keys;
+use starmesh::entity::kinds::Kind;
 use starmesh::entity::record::{SnapshotHead, decode_record, encode_input};
 
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 15] = [
+const RARE: [&str; 16] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -31,6 +33,7 @@ const RARE: [&str; 15] = [
     "proposal dropped while loading",
     "command not here",
     "session ended",
+    "power on a board changed",
     "stepped down",
 ];
 
@@ -41,6 +44,7 @@ pub struct Coverage {
     reservations: u64,
     /// Entities whose last record was full, and the number of its commit.
     full: BTreeMap<EntityKey, u64>,
+    powers: BTreeMap<PlayerId, u64>,
 }
 
 impl Coverage {
@@ -70,6 +74,7 @@ impl Coverage {
         match fact {
             Fact::Durable { commit, refused } => self.durable(commit, refused, scene),
             Fact::Applied { after, .. } => {
+                self.board(after);
                 self.note("full channel", (after.head().outbox.fullest() >= WAITING_MAX).into());
                 self.note("backlog behind a channel", (!after.head().backlog.is_empty()).into());
             }
@@ -85,6 +90,16 @@ impl Coverage {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A player that was on the board has another power.
+    fn board(&mut self, after: &Entity) {
+        let Kind::Board(board) = after.kind() else { return };
+        for place in board.top(usize::MAX) {
+            let before = self.powers.insert(place.player, place.power);
+            let changed = before.is_some_and(|before| before != place.power);
+            self.note("power on a board changed", changed.into());
         }
     }
 

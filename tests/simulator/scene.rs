@@ -177,8 +177,18 @@ impl Scene {
             let head = shadow.entity().head();
             let asks = !head.open_requests.is_empty() || !head.backlog.is_empty();
             let waits = asks || !head.outbox.is_settled() || head.waits_for_ids();
-            waits.then(|| format!("{key} waits: {:?} {:?}", head.outbox, head.open_requests))
+            if waits {
+                return Some(format!("{key} waits: {:?} {:?}", head.outbox, head.open_requests));
+            }
+            self.has_to_tell(*key).then(|| format!("{key} has to tell the board"))
         })
+    }
+
+    /// Whether a ledger told the board something with a step that no record
+    /// has come after, or will.
+    fn has_to_tell(&self, key: EntityKey) -> bool {
+        let ledger = matches!(key, EntityKey::Ledger(_)).then(|| self.now(key)).flatten();
+        ledger.is_some_and(|now| !now.is_idle() || !now.head().outbox.is_settled())
     }
 
     /// The node's tick when the entity's is `tick`, by its open claim.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::entity::history::{Contents, End, History, PlayerLine, UnitLine, metres};
+use crate::entity::history::{Contents, End, History, PlaceLine, PlayerLine, UnitLine, metres};
 
 /// The whole history, without a line's end behind it.
 pub fn of(history: &History) -> String {
@@ -39,6 +39,12 @@ fn write_end(out: &mut String, end: &End) -> std::fmt::Result {
         Contents::Units(units) => {
             writeln!(out, "{} units at tick {tick}, hash {hash}", units.len())?;
             write_units(out, units)?;
+        }
+        Contents::Board(places) => {
+            writeln!(out, "{} players at tick {tick}, hash {hash}", places.len())?;
+            for PlaceLine { rank, player, power } in places {
+                writeln!(out, "{rank:>8}. {player:>10} {power:>20}")?;
+            }
         }
         Contents::Players(players) => {
             writeln!(out, "{} players at tick {tick}, hash {hash}", players.len())?;

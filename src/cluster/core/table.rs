@@ -141,7 +141,7 @@ impl Table {
     pub fn counts(&self) -> TableCounts {
         let units = |cell: &Cell| match cell.entity.kind() {
             Kind::Sector(sector) => sector.state().units().len() as u64,
-            Kind::Ledger(_) => 0,
+            Kind::Board(_) | Kind::Ledger(_) => 0,
         };
         TableCounts {
             entities: self.cells.len() as u64,

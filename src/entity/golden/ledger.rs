@@ -86,6 +86,21 @@ fn end(play: &mut Play<'_>, [first, second, third]: [SectorId; 3]) {
     let claim = Claim { node: NodeId(2), incarnation: Incarnation(1), node_tick: Tick(5) };
     play.record(9_300, 9_000 + 17 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
+    board(play, here, first);
+}
+
+/// The board hears of a player's power at most every five seconds, and of what
+/// it knows already never again.
+fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
+    let time = |ms: u64| ms + 17 * MINUTE;
+    play.record(9_301, time(9_100), vec![play.acknowledged(EntityKey::Board(0), 4, 2)]);
+    let told = |count, as_of| presence(1, first, vec![(FIGHTER, count)], as_of);
+    play.record(9_310, time(10_000), vec![play.message(here, 4, 5, told(3, 9_000))]);
+    play.record(9_320, time(11_000), vec![play.message(here, 4, 6, told(2, 9_001))]);
+    play.record(9_330, time(12_000), vec![play.message(here, 4, 7, told(3, 9_002))]);
+    let hash = play.hash(9_370);
+    play.record(9_370, time(16_000), vec![hash, Input::Time]);
+    play.snapshot();
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

@@ -237,6 +237,11 @@ fn body(body: &Body, rules: &Rules) -> String {
             let ids: Vec<String> = travellers.iter().map(|t| t.unit.id.to_string()).collect();
             format!("units {}", ids.join(", "))
         }
+        Body::Notice(Notice::Power { standings, as_of }) => {
+            let words: Vec<String> =
+                standings.iter().map(|told| format!("{} {}", told.player, told.power)).collect();
+            format!("power of players, as of {}: {}", as_of.0, words.join(", "))
+        }
         Body::Close => "the last of this channel".into(),
     }
 }

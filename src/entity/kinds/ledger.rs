@@ -1,19 +1,25 @@
 //! Owns, for its share of the players, what the galaxy keeps of each whatever
-//! sector they are in: the newest session, the start, where they have units.
-//! Never holds a unit. Called through [`Kind`](super::Kind).
+//! sector they are in: the newest session, the start, where they have units, how
+//! strong they are. Never holds a unit. Called through [`Kind`](super::Kind).
 //!
 //! Invariants: a player's sessions are numbered 1, 2, 3; of two, only the
-//! newer is open; a player is started once.
+//! newer is open; a player is started once; the board hears of every change of
+//! its power.
+
+pub mod power;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::power::Powers;
+use super::board;
 use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
 use crate::entity::context::Context;
 use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use crate::entity::input::{Connect, Left};
 use crate::entity::message::{Answer, Counts, Notice, Request};
+use crate::sim::Rules;
 
 /// A session can be resumed for this long after its connection was lost.
 pub const RESUME_MS: u64 = 5 * 60 * 1000;
@@ -26,6 +32,7 @@ pub struct Ledger {
     starting: BTreeMap<u64, PlayerId>,
     /// How many start places this shard has given out.
     started: u64,
+    powers: Powers,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +99,38 @@ impl Ledger {
         self.players.get(&player).map(Row::presence).unwrap_or_default()
     }
 
+    /// How strong `player` is, as far as this knows its units.
+    pub fn power(&self, player: PlayerId, rules: &Rules) -> u64 {
+        power_of(&self.players, player, rules)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.powers.is_settled()
+    }
+
+    /// Tells the board how strong players are, when it is time.
+    pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
+        if !self.powers.is_due(ctx.tick()) {
+            return;
+        }
+        let board = EntityKey::Board(board::POWER);
+        for _ in 0..power::MESSAGES_MAX {
+            if !ctx.has_room(board) {
+                // What is told later is then as true.
+                return;
+            }
+            let (players, rules) = (&self.players, &ctx.world.rules);
+            let power = |player| power_of(players, player, rules);
+            let standings = self.powers.next_standings(power);
+            if standings.is_empty() {
+                break;
+            }
+            self.powers.note_told(ctx.tick());
+            let sent = ctx.notify(board, Notice::Power { standings, as_of: ctx.now() });
+            debug_assert!(sent.is_ok(), "a message of standings is far below its bound: {sent:?}");
+        }
+    }
+
     pub(super) fn connect(&mut self, ctx: &mut Context<'_>, connect: &Connect) {
         let (player, connection) = (connect.player, connect.connection);
         let row = self.players.entry(player).or_default();
@@ -151,6 +190,7 @@ impl Ledger {
         } else {
             row.presence.insert(sector, Presence { counts: counts.clone(), as_of });
         }
+        self.powers.note_changed(player);
         let presence = SectorPresence { sector, counts: counts.clone(), as_of };
         ctx.tell(PlayerEffect::Presence { player, session: row.session, presence });
     }
@@ -167,4 +207,9 @@ impl Ledger {
             self.starting.insert(id, player);
         }
     }
+}
+
+fn power_of(players: &BTreeMap<PlayerId, Row>, player: PlayerId, rules: &Rules) -> u64 {
+    let presence = players.get(&player).into_iter().flat_map(|row| row.presence.values());
+    power::power(presence.map(|presence| &presence.counts), rules)
 }

@@ -1,6 +1,7 @@
 //! Owns the kinds of entity: what each does with what happens to it. A kind
 //! sees its own state and a [`Context`], nothing else.
 
+pub mod board;
 pub mod ledger;
 pub mod sector;
 
@@ -10,12 +11,14 @@ use super::input::{Connect, Left};
 use super::message::{Answer, Notice, Request};
 use super::world::World;
 use crate::base::EntityKey;
+use board::Board;
 use ledger::Ledger;
 use sector::Sector;
 
 /// An entity's own state, by kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
+    Board(Board),
     Ledger(Ledger),
     Sector(Box<Sector>),
 }
@@ -27,6 +30,7 @@ impl Kind {
             EntityKey::Ledger(shard) => {
                 (shard < world.ledger_shards).then(|| Kind::Ledger(Ledger::default()))
             }
+            EntityKey::Board(board::POWER) => Some(Kind::Board(Board::default())),
             EntityKey::Sector(id) => Sector::genesis(id, world).map(Box::new).map(Kind::Sector),
             _ => None,
         }
@@ -35,7 +39,8 @@ impl Kind {
     /// Whether a step would change nothing.
     pub(super) fn is_idle(&self) -> bool {
         match self {
-            Kind::Ledger(_) => true,
+            Kind::Board(_) => true,
+            Kind::Ledger(ledger) => ledger.is_idle(),
             Kind::Sector(sector) => sector.is_idle(),
         }
     }
@@ -47,8 +52,10 @@ impl Kind {
     }
 
     pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
-        if let Kind::Sector(sector) = self {
-            sector.step(ctx);
+        match self {
+            Kind::Board(_) => {}
+            Kind::Ledger(ledger) => ledger.step(ctx),
+            Kind::Sector(sector) => sector.step(ctx),
         }
     }
 
@@ -59,7 +66,7 @@ impl Kind {
     ) -> CommandResult {
         match self {
             Kind::Sector(sector) => sector.command(ctx, command),
-            Kind::Ledger(_) => CommandResult::NotHere,
+            Kind::Board(_) | Kind::Ledger(_) => CommandResult::NotHere,
         }
     }
 
@@ -74,7 +81,7 @@ impl Kind {
             (Kind::Sector(sector), Request::Found { player, units }) => {
                 sector.found(ctx, from, id, *player, units);
             }
-            (Kind::Ledger(_), Request::Found { .. }) => {
+            (Kind::Board(_) | Kind::Ledger(_), Request::Found { .. }) => {
                 let why = format!("{} does not do this", ctx.key);
                 ctx.answer(from, id, Answer::Refused(why));
             }
@@ -89,9 +96,10 @@ impl Kind {
 
     pub(super) fn notified(&mut self, ctx: &mut Context<'_>, notice: &Notice) {
         match (self, notice) {
+            (Kind::Board(board), notice) => board.notified(notice),
             (Kind::Ledger(ledger), notice) => ledger.notified(ctx, notice),
             (Kind::Sector(sector), Notice::Units { travellers }) => sector.admit(ctx, travellers),
-            (Kind::Sector(_), Notice::Presence { .. }) => {}
+            (Kind::Sector(_), Notice::Presence { .. } | Notice::Power { .. }) => {}
         }
     }
 
@@ -115,6 +123,7 @@ impl Kind {
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
+            Kind::Board(board) => board.write(out),
             Kind::Ledger(ledger) => super::append(ledger, out),
             Kind::Sector(sector) => sector.write(out),
         }
@@ -122,6 +131,7 @@ impl Kind {
 
     pub(super) fn read(key: EntityKey, bytes: &[u8]) -> Result<Kind, String> {
         match key {
+            EntityKey::Board(_) => Board::read(bytes).map(Kind::Board),
             EntityKey::Ledger(_) => {
                 postcard::from_bytes(bytes).map(Kind::Ledger).map_err(|e| e.to_string())
             }

@@ -36,7 +36,7 @@ impl Sight {
     }
 }
 
-/// The units that the query is for, and whether there are more.
+/// The units of a sector that the query is for, and whether there are more.
 pub fn units(state: &SectorState, rules: &Rules, query: &UnitsQuery) -> (Vec<Unit>, bool) {
     let own = || reveal(&eyes(state, rules, query.player), (0, 0));
     // In warp nobody sees anybody else.

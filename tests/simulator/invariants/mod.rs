@@ -5,6 +5,7 @@
 mod accounts;
 mod attach;
 mod away;
+mod boards;
 mod bounds;
 mod channels;
 mod commands;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<commands::Commands>::default(),
         Box::<attach::Attach>::default(),
         Box::<units::Units>::default(),
+        Box::<boards::Boards>::default(),
         Box::<accounts::Accounts>::default(),
         Box::<away::Away>::default(),
         Box::<outside_view::OutsideView>::default(),

@@ -103,7 +103,7 @@ impl PublishBarrier {
 fn session_of(scene: &Scene, player: PlayerId) -> Option<u64> {
     match scene.shadow(scene.world.ledger_of(player))?.kind() {
         Kind::Ledger(ledger) => ledger.session(player).map(|session| session.0),
-        Kind::Sector(_) => None,
+        Kind::Board(_) | Kind::Sector(_) => None,
     }
 }
 

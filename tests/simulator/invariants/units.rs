@@ -105,7 +105,7 @@ impl Units {
 fn units(entity: &Entity) -> &[Unit] {
     match entity.kind() {
         Kind::Sector(sector) => sector.state().units(),
-        Kind::Ledger(_) => &[],
+        Kind::Board(_) | Kind::Ledger(_) => &[],
     }
 }
 

@@ -146,7 +146,7 @@ impl<'a> Node<'a> {
                 let ledger = self.table.entity(self.world.ledger_of(PLAYER));
                 ledger.is_some_and(|ledger| match ledger.kind() {
                     Kind::Ledger(ledger) => ledger.session(PLAYER) == Some(connected.session),
-                    Kind::Sector(_) => false,
+                    Kind::Board(_) | Kind::Sector(_) => false,
                 })
             }
             _ => true,
