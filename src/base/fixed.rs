@@ -2,6 +2,13 @@
 //! decimal fractions. Never uses a float. Called by the simulation and by
 //! whoever reads rules. Invariant: total, and the same bits everywhere.
 
+/// A count as others are shown it: rounded down to one digit.
+pub fn rounded(count: u64) -> u64 {
+    let digits = count.checked_ilog10().unwrap_or(0);
+    let unit = 10_u64.pow(digits);
+    count / unit * unit
+}
+
 /// The length of (x, y), rounded down.
 pub fn length(x: i64, y: i64) -> u64 {
     // Two squares of at most 2^126 fit u128, and the root of their sum u64.
@@ -185,6 +192,12 @@ mod tests {
         fn any_text_is_a_decimal_or_refused(text in ".{0,40}") {
             let _ = text.parse::<Thousandths>();
         }
+    }
+
+    #[test]
+    fn counts_are_shown_by_their_first_digit() {
+        let shown = [0, 7, 10, 19, 99, 100, 4_321, u64::MAX].map(rounded);
+        assert_eq!(shown, [0, 7, 10, 10, 90, 100, 4_000, 10_000_000_000_000_000_000]);
     }
 
     #[test]

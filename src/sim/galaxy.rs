@@ -13,6 +13,7 @@ mod parameters;
 mod region;
 mod route;
 mod start;
+mod survey;
 
 pub use cells::{Rectangle, StarSystem};
 pub use contents::{Circle, Feature, FeatureKind, PlanetType};
@@ -20,6 +21,7 @@ pub use lanes::LANE_SECTORS_MAX;
 pub use parameters::Parameters;
 pub use region::{PerRegion, Region};
 pub use route::{Route, RouteError, RouteLimits};
+pub use survey::{COUNTED_SECTORS_MAX, Survey};
 
 use serde::{Deserialize, Serialize};
 
