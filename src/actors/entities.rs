@@ -132,6 +132,14 @@ impl Entities {
         }
     }
 
+    /// Has a ledger or board run here, soon, if it is to be run here at all.
+    pub fn wake(&self, entity: EntityKey) {
+        if !self.is_stopping() {
+            // Too busy for that: whoever wants it comes again.
+            let _ = self.propose(entity, Input::Time);
+        }
+    }
+
     /// Entities that cannot be loaded.
     pub fn parked(&self) -> usize {
         self.registry.parked()

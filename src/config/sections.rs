@@ -51,6 +51,8 @@ pub struct Http {
     pub workers: Bounded<1, 256>,
     pub connections_max: Bounded<16, 1_000_000>,
     pub request_timeout_s: Bounded<1, 300>,
+    pub reads_at_once: Bounded<1, 1_024>,
+    pub read_timeout_ms: Bounded<10, 60_000>,
     pub shutdown_timeout_s: Bounded<1, 300>,
 }
 

@@ -1,9 +1,17 @@
 //! Owns the bodies and paths of the calls over HTTP, shared by gateway and
 //! client library. All are JSON; errors are RFC 9457 problem documents.
 
+mod galaxy;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::PlayerId;
+
+pub use super::wire::Sector;
+pub use galaxy::{
+    AskedSector, Feature, Fraction, Map, MapCounts, PlayerStatistics, Ranking, RankingEntry,
+    SectorSummary, System, Universe, UniverseUnit,
+};
 
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/ws";
@@ -22,6 +30,15 @@ pub const PASSWORD_PATH: &str = "/api/auth/password";
 pub const ME_PATH: &str = "/api/auth/me";
 /// GET, answered 200 with [`Rules`].
 pub const RULES_PATH: &str = "/api/rules";
+/// GET, answered 200 with [`Map`]; the sector is written `X,Y,SCALE`.
+pub const MAP_PATH: &str = "/api/map/{sector}";
+/// GET, with a bearer token or without, answered 200 with
+/// [`PlayerStatistics`].
+pub const STATISTICS_PATH: &str = "/api/players/{id}/statistics";
+/// GET, with a bearer token or without, answered 200 with [`Ranking`].
+pub const RANKING_PATH: &str = "/api/rankings/{board}";
+/// GET with a bearer token, answered 200 with [`Universe`].
+pub const UNIVERSE_PATH: &str = "/api/universe";
 /// GET, answered 200 with the OpenAPI 3.1 document of all calls.
 pub const OPENAPI_PATH: &str = "/api/openapi.json";
 /// The media type of [`Problem`].

@@ -11,6 +11,7 @@ use crate::base::{CompressedPosition, EntityKey, FleetId, PlayerId, Position, Se
 
 /// A square of space; x and y between -2^53 and 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sector {
     #[serde(deserialize_with = "coordinate")]

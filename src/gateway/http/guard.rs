@@ -1,5 +1,5 @@
 //! Owns what every endpoint has in common: its limit per address, its answer to
-//! other methods, its counters, and that nobody caches what it says.
+//! other methods, its counters, and that nobody caches what does not say so.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -85,7 +85,10 @@ async fn watch(
         _ => "5xx",
     };
     HTTP_REQUESTS.with(&[path, status]).increment(1);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     Ok(response)
 }
 

@@ -92,6 +92,23 @@ impl FromRequest for Bearer {
     }
 }
 
+/// Who the bearer token of a request belongs to, if it has one. A token that is
+/// not valid is refused all the same.
+pub struct MaybeBearer(pub Option<Identity>);
+
+impl FromRequest for MaybeBearer {
+    type Error = ProblemResponse;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if !request.headers().contains_key(AUTHORIZATION) {
+            return Box::pin(async { Ok(MaybeBearer(None)) });
+        }
+        let bearer = Bearer::from_request(request, payload);
+        Box::pin(async { bearer.await.map(|Bearer(who)| MaybeBearer(Some(who))) })
+    }
+}
+
 /// The credentials of the scheme Bearer, whose name has no case.
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Owns the HTTP side of the gateway: accounts, rules, health, metrics, their
+//! Owns the HTTP side of the gateway: accounts, rules, maps, health, metrics, their
 //! OpenAPI document, and the form of every error (RFC 9457). Never decides about accounts (`accounts` does)
 //! and knows nothing of the WebSocket beside it. Called by the `node`
 //! subcommand. Invariant: every request is limited, in size, in time and per
@@ -8,10 +8,16 @@ mod auth;
 mod guard;
 mod health;
 mod input;
+mod map;
 pub mod openapi;
+mod players;
 mod problem;
+mod query;
+mod reads;
 mod rules;
+mod search;
 mod tls;
+mod universe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +27,18 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use health::{Health, Readiness};
 pub use problem::{Kind, ProblemResponse};
+pub use reads::{Oracle, Reads};
 pub use rules::RulesDocument;
 pub use tls::{TlsError, server_config};
 
 use self::guard::{Class, elsewhere, endpoint};
+use self::players::Names;
 use super::accounts::Accounts;
 use super::limits::Limits;
 use crate::config;
 use crate::protocol::http::{
-    LOGIN_PATH, LOGOUT_PATH, ME_PATH, PASSWORD_PATH, REFRESH_PATH, REGISTER_PATH, RULES_PATH,
+    LOGIN_PATH, LOGOUT_PATH, MAP_PATH, ME_PATH, PASSWORD_PATH, RANKING_PATH, REFRESH_PATH,
+    REGISTER_PATH, RULES_PATH, STATISTICS_PATH, UNIVERSE_PATH,
 };
 use crate::telemetry::Recorder;
 
@@ -44,6 +53,8 @@ pub struct HttpState {
     health: Arc<dyn Health>,
     recorder: Recorder,
     rules: RulesDocument,
+    reads: Reads,
+    names: Names,
     request_timeout: Duration,
 }
 
@@ -54,10 +65,17 @@ impl HttpState {
         health: Arc<dyn Health>,
         recorder: Recorder,
         rules: RulesDocument,
+        reads: Reads,
         settings: &config::Http,
     ) -> HttpState {
         let request_timeout = Duration::from_secs(settings.request_timeout_s.u64());
-        HttpState { accounts, limits, health, recorder, rules, request_timeout }
+        let names = Names::default();
+        HttpState { accounts, limits, health, recorder, rules, reads, names, request_timeout }
+    }
+
+    /// The reads of this gateway.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// What this gateway does by time: follows changes of accounts, forgets
@@ -83,6 +101,7 @@ async fn every(period: Duration, mut act: impl FnMut()) {
 pub fn configure(services: &mut ServiceConfig, state: HttpState) {
     services
         .app_data(web::Data::new(state))
+        .app_data(web::QueryConfig::default().error_handler(query::refuse))
         .service(endpoint(REGISTER_PATH, Class::Register, "POST", auth::register))
         .service(endpoint(LOGIN_PATH, Class::Login, "POST", auth::login))
         .service(endpoint(REFRESH_PATH, Class::Request, "POST", auth::refresh))
@@ -90,6 +109,10 @@ pub fn configure(services: &mut ServiceConfig, state: HttpState) {
         .service(endpoint(PASSWORD_PATH, Class::Login, "POST", auth::password))
         .service(endpoint(ME_PATH, Class::Request, "GET", auth::me))
         .service(endpoint(RULES_PATH, Class::Request, "GET", rules::rules))
+        .service(endpoint(MAP_PATH, Class::Request, "GET", map::map))
+        .service(endpoint(STATISTICS_PATH, Class::Request, "GET", players::statistics))
+        .service(endpoint(RANKING_PATH, Class::Request, "GET", players::rankings))
+        .service(endpoint(UNIVERSE_PATH, Class::Request, "GET", universe::universe))
         .service(openapi::service())
         .service(endpoint("/healthz", Class::Request, "GET", health::healthz))
         .service(endpoint("/readyz", Class::Request, "GET", health::readyz))

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{auth, health, rules};
+use super::{auth, health, map, players, rules, universe};
 use crate::protocol::http::OPENAPI_PATH;
 
 /// The name of the bearer token in the document.
@@ -24,7 +24,7 @@ const PAGE: &str = "/api/docs/{file:.*}";
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::password, auth::me,
         health::healthz, health::readyz, health::metrics,
-        rules::rules,
+        rules::rules, map::map, players::statistics, players::rankings, universe::universe,
     ),
     tags(
         (name = "accounts", description = "Accounts and tokens"),

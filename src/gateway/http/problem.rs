@@ -106,7 +106,7 @@ impl ProblemResponse {
         ProblemResponse { allow: Some(allow), ..problem }
     }
 
-    fn with_field(mut self, field: &str) -> ProblemResponse {
+    pub fn with_field(mut self, field: &str) -> ProblemResponse {
         self.problem.field = Some(field.to_string());
         self
     }

@@ -68,6 +68,20 @@ impl Galaxy {
         Rectangle { from: (0, 0), to: (last, last) }
     }
 
+    /// A rectangle that all sectors of the region lie in.
+    pub fn bounds(&self, region: Region) -> Rectangle {
+        let (half, side) = (i64::from(self.side() / 2), i64::from(self.side()));
+        let reach = match region {
+            Region::Core => side / 8,
+            Region::MidRim => side / 4,
+            Region::OuterRim => side * 2 / 5,
+            Region::DeepSpace => half,
+        };
+        // The middle lies between two sectors, or in one.
+        let (first, last) = (half - reach - 2, half + reach + 2);
+        Rectangle { from: (first, first), to: (last, last) }.common(&self.whole())
+    }
+
     /// The scale-0 sectors of `sector` that lie in the galaxy; `None` when
     /// there are none, and for sectors larger than the root.
     pub fn area(&self, sector: SectorId) -> Option<Rectangle> {
@@ -249,6 +263,26 @@ mod tests {
         assert_eq!(area(0, 0, 14), Some(galaxy().whole()));
         for (x, y, scale) in [(0, 0, 15), (0, 0, 255), (1, 0, 14), (-1, 0, 0), (10_000, 0, 0)] {
             assert_eq!(area(x, y, scale), None, "{x} {y} {scale}");
+        }
+    }
+
+    #[test]
+    fn a_region_lies_in_its_bounds_and_reaches_all_their_sides() {
+        for side in [512, 513, 700, 1_001] {
+            let galaxy = Galaxy::new(1, side).unwrap();
+            for region in Region::ALL {
+                let Rectangle { from, to } = galaxy.bounds(region);
+                let places =
+                    (0..i64::from(side)).flat_map(|x| (0..i64::from(side)).map(move |y| (x, y)));
+                let all = places
+                    .filter(|(x, y)| galaxy.region(SectorId::tactical(*x, *y)) == Some(region));
+                let (mut first, mut last) = (i64::MAX, 0);
+                for (x, y) in all {
+                    assert!(from.0 <= x && x <= to.0 && from.1 <= y && y <= to.1, "{region:?}");
+                    (first, last) = (first.min(x), last.max(x));
+                }
+                assert!(first - from.0 <= 4 && to.0 - last <= 4, "{side} {region:?}");
+            }
         }
     }
 

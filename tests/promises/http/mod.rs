@@ -4,23 +4,32 @@
 mod accounts;
 mod generations;
 mod limits;
+mod map;
 mod openapi;
+mod players;
 mod problems;
 mod refresh;
 mod uniqueness;
+mod universe;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use actix_web::http::Method;
 use actix_web::{App, test};
+use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use starmesh::actors::rows::Rows;
-use starmesh::base::Millis;
+use starmesh::actors::ticker::Read;
+use starmesh::base::{EntityKey, Millis};
+use starmesh::cluster::core::table::Unavailable;
 use starmesh::config::Config;
+use starmesh::entity::World;
+use starmesh::entity::read::Query;
 use starmesh::gateway::accounts::{Accounts, Clock, ClusterSecret};
-use starmesh::gateway::http::{HttpState, Readiness, RulesDocument, configure};
+use starmesh::gateway::http::{HttpState, Oracle, Readiness, Reads, RulesDocument, configure};
 use starmesh::gateway::limits::Limits;
+use starmesh::sim::Galaxy;
 use starmesh::sim::rules::sample;
 use starmesh::store::Store;
 use starmesh::store::memory::Memory;
@@ -44,6 +53,26 @@ pub struct Gateway {
     pub time: Arc<AtomicU64>,
     pub ready: Arc<AtomicBool>,
     pub parked: Arc<AtomicUsize>,
+}
+
+/// A galaxy in which no entity runs.
+pub struct Nobody;
+
+impl Oracle for Nobody {
+    fn world(&self) -> Arc<World> {
+        let galaxy = Galaxy::new(2026, Galaxy::SIDE).unwrap();
+        Arc::new(World { galaxy, ledger_shards: 4, rules: sample::rules().unwrap() })
+    }
+
+    fn ask(&self, _: EntityKey, _: Query) -> LocalBoxFuture<'_, Result<Read, Unavailable>> {
+        Box::pin(async { Err(Unavailable::NotHere) })
+    }
+
+    fn wake(&self, _: EntityKey) {}
+
+    fn now(&self) -> Millis {
+        Millis(1_800_000_000_000)
+    }
 }
 
 /// What a call was answered.
@@ -83,8 +112,23 @@ impl Gateway {
         Self::on(Rows::direct(store), secret(), &format!("{TEST_SETTINGS}{changes}")).await
     }
 
+    /// A gateway on an empty store that reads from `oracle`.
+    pub async fn reading(changes: &str, oracle: Arc<dyn Oracle>) -> Gateway {
+        let rows = Rows::direct(Arc::new(Memory::new()));
+        Self::with(rows, secret(), &format!("{TEST_SETTINGS}{changes}"), oracle).await
+    }
+
     /// A gateway on these rows, as another process of the same cluster.
     pub async fn on(rows: Rows, secret: ClusterSecret, settings: &str) -> Gateway {
+        Self::with(rows, secret, settings, Arc::new(Nobody)).await
+    }
+
+    async fn with(
+        rows: Rows,
+        secret: ClusterSecret,
+        settings: &str,
+        oracle: Arc<dyn Oracle>,
+    ) -> Gateway {
         let config = Config::with(settings).unwrap();
         let time = Arc::new(AtomicU64::new(1_800_000_000_000));
         let accounts = Accounts::open(rows, secret, &config.players, clock(&time)).await.unwrap();
@@ -103,6 +147,7 @@ impl Gateway {
             Arc::new(health),
             Recorder::detached().unwrap(),
             RulesDocument::new(&sample::rules().unwrap()),
+            Reads::new(oracle, &config.http),
             &config.http,
         );
         Gateway { accounts, state, time, ready, parked }
@@ -139,6 +184,11 @@ impl Gateway {
     pub async fn get(&self, path: &str, token: &str) -> Answer {
         let bearer = ("authorization", format!("Bearer {token}"));
         self.call(request(Method::GET, LOCAL, path).insert_header(bearer)).await
+    }
+
+    /// Without a token.
+    pub async fn get_public(&self, path: &str) -> Answer {
+        self.call(request(Method::GET, LOCAL, path)).await
     }
 
     /// Registers `name`; its tokens.
