@@ -43,6 +43,14 @@ def wait_for(kind):
     return message[1:]
 
 
+def news_of(ship, message):
+    """Whole records of the ship, and changes, which hold after the step's movement."""
+    for content in (next(iter(block["content"].values())) for block in message["blocks"]):
+        records = content.get("units", []) + content.get("appeared", [])
+        yield from (record for record in records if record["id"] == ship["id"])
+        yield from (it for it in content.get("changed", []) if it["unitId"] == ship["id"])
+
+
 url = sys.argv[1].rstrip("/")
 name = "py-" + secrets.token_hex(6)
 account = {"name": name, "email": f"{name}@example.org", "password": secrets.token_hex(12)}
@@ -56,7 +64,8 @@ with connect(url.replace("http", "ws", 1) + "/ws", subprotocols=["starmesh.msgpa
     sector = connected["presence"][0]["sector"]
     say("subscribe", area={"sectors": [sector]})
     handle, _, keyframe = wait_for("keyframe")
-    ship = next(unit for unit in keyframe["units"] if unit["owner"] == connected["player"])
+    cells = [block["content"]["keyframe"]["units"] for block in keyframe["blocks"]]
+    ship = next(unit for unit in sum(cells, []) if unit["owner"] == connected["player"])
 
     start = dict(ship["position"])
     x, y = start["x"], start["y"]  # in grid steps of 0.954 mm
@@ -75,5 +84,8 @@ with connect(url.replace("http", "ws", 1) + "/ws", subprotocols=["starmesh.msgpa
             ship["position"]["x"] += ship["course"]["vx"]
             ship["position"]["y"] += ship["course"]["vy"]
             ship["course"]["steps"] -= 1
-        ship = next((unit for unit in delta["units"] if unit["id"] == ship["id"]), ship)
+        for news in news_of(ship, delta):
+            ship |= news
+            for axis, off in zip("xy", news.get("positionDelta", (0, 0))):
+                ship["position"][axis] += off
     print(f"it stands at x {ship['position']['x']} at tick {tick}")

@@ -12,15 +12,17 @@ use super::coordinator::{Activate, CoordinatorActor};
 use super::meta::{Leave, MetaActor, Propose};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
-use super::sector::{Admit, Ask, Observe, SectorActor, Unobserve};
+use super::sector::{Admit, Ask, SectorActor};
 use super::status::CoreStatus;
 use super::ticker::Read;
+use super::view_thread::ViewHandle;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
 use crate::entity::read::{Query, Reading};
+use crate::view::fanout::Watcher;
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ pub struct Entities {
     pub(super) registry: Arc<Registry>,
     pub(super) coordinator: Addr<CoordinatorActor>,
     pub(super) status: Arc<CoreStatus>,
+    pub(super) view: ViewHandle,
 }
 
 impl Entities {
@@ -78,30 +81,27 @@ impl Entities {
         answer.map_err(|_| Unavailable::NotHere)?
     }
 
-    /// Lets a connection see `entity` as `player` does: a keyframe, then what
-    /// changes. Again for the same connection: a new keyframe.
+    /// Lets a connection see `entity`: a keyframe, then what changes, as
+    /// [`ToSession::Shown`]. Again for the same connection: a new keyframe.
     ///
     /// # Errors
-    /// When the entity is not here or does not answer.
-    pub async fn observe(
+    /// When the entity is not here.
+    pub fn observe(
         &self,
         connection: u64,
         entity: EntityKey,
-        player: PlayerId,
+        watcher: Watcher,
     ) -> Result<(), Unavailable> {
-        let asked = self.sector(entity)?.send(Observe { connection, player });
-        asked.await.map_err(|_| Unavailable::NotHere)?
+        let EntityKey::Sector(sector) = entity else { return Err(Unavailable::NotHere) };
+        self.sector(entity)?;
+        self.view.observe(sector, connection, watcher);
+        Ok(())
     }
 
     /// Ends what [`observe`](Self::observe) began.
     pub fn unobserve(&self, connection: u64, entity: EntityKey) {
-        let Some(sector) = self.registry.sector(entity) else { return };
-        if let Err(SendError::Full(message)) = sector.try_send(Unobserve { connection }) {
-            // It must arrive, or the entity would show things to nobody for
-            // ever; waiting for room is bounded by the arbiter's next turn.
-            actix::spawn(async move {
-                let _ = sector.send(message).await;
-            });
+        if let EntityKey::Sector(sector) = entity {
+            self.view.unobserve(sector, connection);
         }
     }
 

@@ -16,3 +16,4 @@ pub mod sector;
 pub mod status;
 pub mod store_threads;
 pub mod ticker;
+pub mod view_thread;

@@ -21,12 +21,15 @@ use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
-use super::ticker::{self, TableHandle};
+use super::ticker::{self, TableHandle, TableParts};
+use super::view_thread;
 use crate::base::NodeId;
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
 use crate::cluster::core::table::{Table, TableCounts};
 use crate::config::Config;
+use crate::entity::World;
+use crate::entity::commit::Group;
 use crate::sim::Rules;
 use crate::store::Store;
 
@@ -82,13 +85,8 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
-        let on_disk = rules.hash();
-        let (world, made) = galaxy::find_or_make(store.as_ref(), config, rules)?;
-        if let Some(differ) = galaxy::compare_rules(&world, on_disk) {
-            tracing::warn!("{differ}");
-        }
+        let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
         let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
-        let world = Arc::new(world);
         let limits = Limits::default();
         let (core, receiver) = core_thread::queue();
         let ports = Arc::new(Ports::default());
@@ -96,13 +94,18 @@ impl Node {
         let status = Arc::new(CoreStatus::default());
 
         let (ending, ended) = Ending::new();
+        let (view, view_queue) = view_thread::queue();
         let arbiters: Vec<Arbiter> =
             (0..config.engine.arbiters.usize()).map(|_| Arbiter::new()).collect();
+        let parts = TableParts {
+            core: core.clone(),
+            ports: ports.clone(),
+            registry: registry.clone(),
+            view: view.clone(),
+            ending: ending.clone(),
+        };
         let start_table = |arbiter: &Arbiter| {
-            let (world, core) = (world.clone(), core.clone());
-            let (ports, registry) = (ports.clone(), registry.clone());
-            let table = Table::new(world, limits);
-            ticker::start(&arbiter.handle(), table, core, ports, registry, ending.clone())
+            ticker::start(&arbiter.handle(), Table::new(world.clone(), limits), parts.clone())
         };
         let tables: Vec<TableHandle> = arbiters.iter().map(start_table).collect();
 
@@ -126,14 +129,10 @@ impl Node {
             ports: ports.clone(),
             registry: registry.clone(),
             status: status.clone(),
-            ending,
+            ending: ending.clone(),
         };
         core_thread::start(parts, receiver)?;
-
-        let (rows, queue) = Rows::new(&store, RowsLimits::from(&config.store));
-        let (close, closed) = oneshot::channel();
-        let task = actix::spawn(forward_rows(queue, core.clone(), closed));
-        let forwarding = Some(Forwarding { close, task });
+        let (rows, forwarding) = start_rows(&store, config, &core);
         let coordinator = CoordinatorActor::open(core.clone());
         let entities = Entities {
             world,
@@ -141,8 +140,10 @@ impl Node {
             registry: registry.clone(),
             coordinator,
             status: status.clone(),
+            view,
         };
-        let deposed = Some(ended);
+        view_thread::start(&entities, ending, view_queue)?;
+        let (deposed, forwarding) = (Some(ended), Some(forwarding));
         Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed, forwarding })
     }
 
@@ -215,6 +216,27 @@ impl Node {
         self.settle(SETTLE_WITHIN).await;
         self.end().await;
     }
+}
+
+/// The galaxy of the store, or a new one and the group that stores it.
+fn find_galaxy(
+    store: &dyn Store,
+    config: &Config,
+    rules: Rules,
+) -> Result<(Arc<World>, Option<Group>), GalaxyError> {
+    let on_disk = rules.hash();
+    let (world, made) = galaxy::find_or_make(store, config, rules)?;
+    if let Some(differ) = galaxy::compare_rules(&world, on_disk) {
+        tracing::warn!("{differ}");
+    }
+    Ok((Arc::new(world), made))
+}
+
+fn start_rows(store: &Arc<dyn Store>, config: &Config, core: &CoreHandle) -> (Rows, Forwarding) {
+    let (rows, queue) = Rows::new(store, RowsLimits::from(&config.store));
+    let (close, closed) = oneshot::channel();
+    let task = actix::spawn(forward_rows(queue, core.clone(), closed));
+    (rows, Forwarding { close, task })
 }
 
 /// Groups of rows wait in their bounded queue while as many as this are in the

@@ -13,7 +13,7 @@ use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::cluster::core::table::{Release, Unavailable};
 use crate::entity::effect::{Connected, PlayerEffect};
 use crate::entity::input::Left;
-use crate::view::observer::Update;
+use crate::view::fanout::Shown;
 
 /// What a connection is told from inside the node.
 #[derive(Clone, Debug)]
@@ -25,10 +25,10 @@ pub enum ToSession {
     Superseded,
     /// Its Connect was not taken; nothing happened.
     ConnectRefused(Unavailable),
-    /// What it observes has changed.
-    Update { entity: EntityKey, update: Arc<Update> },
-    /// What it observes runs here no more: observe anew.
-    Gone { entity: EntityKey },
+    /// What is new of the places that it observes, in order.
+    Shown(Vec<Shown>),
+    /// What it wants to observe cannot be now.
+    Unobserved { entity: EntityKey, why: Unavailable },
     /// A command was not taken; nothing happened.
     Rejected { entity: EntityKey, sequence: u32, why: Unavailable },
     /// This entity cannot be loaded: what was asked of it is not answered.
@@ -131,14 +131,11 @@ impl Ports {
     #[must_use]
     pub fn release(&self, release: Release) -> Option<Left> {
         match release {
-            Release::Update { observer, entity, update } => {
-                self.deliver(observer, ToSession::Update { entity, update });
-            }
-            // Its asker waits for it in the ticker.
-            Release::Read { .. } => {}
-            Release::Gone { observer, entity } => {
-                self.deliver(observer, ToSession::Gone { entity });
-            }
+            // These go to the view's thread, that one to who asked.
+            Release::Scene { .. }
+            | Release::Step { .. }
+            | Release::Gone { .. }
+            | Release::Read { .. } => {}
             Release::Player(PlayerEffect::Connected(connected)) => return self.give(connected),
             Release::Player(effect) => {
                 let (player, session) = match &effect {

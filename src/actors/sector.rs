@@ -6,7 +6,7 @@
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 
 use super::ticker::{self, Read};
-use crate::base::{EntityKey, PlayerId};
+use crate::base::EntityKey;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::read::Query;
@@ -47,19 +47,11 @@ pub struct Admit {
 #[rtype(result = "Result<Read, Unavailable>")]
 pub struct Ask(pub Query);
 
-/// Lets a connection see the sector as a player does.
-#[derive(Message)]
-#[rtype(result = "Result<(), Unavailable>")]
-pub struct Observe {
-    pub connection: u64,
-    pub player: PlayerId,
-}
-
-/// Ends what [`Observe`] began.
+/// Whether the sector is to be handed out to the view.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Unobserve {
-    pub connection: u64,
+pub struct Follow {
+    pub on: bool,
 }
 
 impl Handler<Admit> for SectorActor {
@@ -80,21 +72,16 @@ impl Handler<Ask> for SectorActor {
     }
 }
 
-impl Handler<Observe> for SectorActor {
-    type Result = Result<(), Unavailable>;
-
-    fn handle(&mut self, message: Observe, _: &mut Self::Context) -> Self::Result {
-        ticker::with_table(|table| table.observe(self.key, message.connection, message.player))
-    }
-}
-
-impl Handler<Unobserve> for SectorActor {
+impl Handler<Follow> for SectorActor {
     type Result = ();
 
-    fn handle(&mut self, message: Unobserve, _: &mut Self::Context) {
-        // Without a table there is nothing to see and nothing to end.
+    fn handle(&mut self, Follow { on }: Follow, _: &mut Self::Context) {
+        // One that is not here any more is followed when it comes back.
         let _ = ticker::with_table(|table| {
-            table.unobserve(self.key, message.connection);
+            if on {
+                return table.follow(self.key);
+            }
+            table.unfollow(self.key);
             Ok(())
         });
     }
@@ -109,10 +96,10 @@ mod tests {
     async fn takes_a_mailbox_of_messages_before_its_first_turn() {
         let sector = SectorActor::open(EntityKey::Sector(SectorId::tactical(0, 0)));
         // Nothing here lets the actor have a turn.
-        for connection in 0..MAILBOX as u64 {
-            assert!(sector.try_send(Unobserve { connection }).is_ok(), "message {connection}");
+        for n in 0..MAILBOX {
+            assert!(sector.try_send(Follow { on: false }).is_ok(), "message {n}");
         }
-        let beyond = (0..2).any(|_| sector.try_send(Unobserve { connection: 0 }).is_err());
+        let beyond = (0..2).any(|_| sector.try_send(Follow { on: false }).is_err());
         assert!(beyond, "the mailbox has a bound");
     }
 }

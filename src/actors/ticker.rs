@@ -22,6 +22,7 @@ use super::meta::MetaActor;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::SectorActor;
+use super::view_thread::ViewHandle;
 use crate::base::{EntityKey, Tick};
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
@@ -36,6 +37,7 @@ struct Desk {
     core: CoreHandle,
     ports: Arc<Ports>,
     registry: Arc<Registry>,
+    view: ViewHandle,
     ending: Ending,
     /// Who waits for the answer to which [`Table::read`]: as many as are held
     /// behind the publish barrier.
@@ -82,28 +84,33 @@ impl TableHandle {
     }
 }
 
+/// What a table works with.
+#[derive(Clone)]
+pub struct TableParts {
+    pub core: CoreHandle,
+    pub ports: Arc<Ports>,
+    pub registry: Arc<Registry>,
+    pub view: ViewHandle,
+    pub ending: Ending,
+}
+
 /// Runs `table` on `arbiter`.
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound here could block the core; the module's head says what bounds it"
 )]
-pub fn start(
-    arbiter: &ArbiterHandle,
-    table: Table,
-    core: CoreHandle,
-    ports: Arc<Ports>,
-    registry: Arc<Registry>,
-    ending: Ending,
-) -> TableHandle {
+pub fn start(arbiter: &ArbiterHandle, table: Table, parts: TableParts) -> TableHandle {
     let (sender, receiver) = unbounded_channel();
     let handle = TableHandle { sender, counts: Arc::default() };
     let counts = handle.counts.clone();
     arbiter.spawn(async move {
+        let TableParts { core, ports, registry, view, ending } = parts;
         let desk = Desk {
             table,
             core,
             ports,
             registry,
+            view,
             ending,
             asking: BTreeMap::new(),
             last_ask: 0,
@@ -276,11 +283,17 @@ impl Desk {
             }
             _ => self.registry.insert_meta(key, MetaActor::open(key)),
         }
+        self.view.note_started(key);
     }
 
     fn flush(&mut self) {
         self.flushing = false;
+        let mut shown = Vec::new();
         for release in self.table.drain_released() {
+            if is_shown(&release) {
+                shown.push(release);
+                continue;
+            }
             if let Release::Read { ask, at, reading, .. } = release {
                 if let Some(asker) = self.asking.remove(&ask) {
                     // An asker that gave up meanwhile needs no answer.
@@ -292,9 +305,25 @@ impl Desk {
                 self.table.leave(left);
             }
         }
+        self.show(shown);
         let to_core = self.table.drain_core();
         if !to_core.is_empty() {
             self.core.send(ToCore::FromTable(to_core));
+        }
+    }
+
+    /// What the view does not take is handed out as a whole again.
+    fn show(&mut self, batch: Vec<Release>) {
+        if batch.is_empty() {
+            return;
+        }
+        let entities: Vec<EntityKey> = batch.iter().filter_map(followed).collect();
+        if !self.view.show(batch) {
+            metrics::VIEW_LATE.increment(1);
+            for entity in entities {
+                // One that went meanwhile is shown by nobody.
+                let _ = self.table.follow(entity);
+            }
         }
     }
 
@@ -309,5 +338,18 @@ impl Desk {
             metrics::INVARIANT_BROKEN.with(&["1"]).increment(misfits);
         }
         self.counted = counts;
+    }
+}
+
+/// Whether it is for the view.
+fn is_shown(release: &Release) -> bool {
+    matches!(release, Release::Scene { .. } | Release::Step { .. } | Release::Gone { .. })
+}
+
+/// The entity that is handed out.
+fn followed(release: &Release) -> Option<EntityKey> {
+    match release {
+        Release::Scene { entity, .. } | Release::Step { entity, .. } => Some(*entity),
+        _ => None,
     }
 }

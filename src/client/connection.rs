@@ -20,7 +20,7 @@ use super::http::Target;
 use super::incoming::Incoming;
 use crate::base::EntityKey;
 use crate::protocol::{ClientFrame, CodecKind, SERVER_MESSAGE_BYTES_MAX};
-use crate::view::PlaceView;
+use crate::view::CellsView;
 
 /// A connection that is not open after so long failed.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// What is known of a watched place.
-    pub fn view(&self, place: EntityKey) -> Option<&PlaceView> {
+    pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.core.view(place)
     }
 
@@ -125,8 +125,8 @@ impl Client {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some(frame) = self.incoming.pop() {
-                self.core.handle_frame(self.clock.now(), &frame);
+            if let Some(received) = self.incoming.pop() {
+                self.core.handle_received(self.clock.now(), &received);
             } else if let Some(reason) = self.closed.take() {
                 self.socket = None;
                 self.core.handle_closed(self.clock.now(), &reason);
@@ -190,9 +190,9 @@ impl Client {
         };
         self.traffic.bytes_in += bytes.len() as u64;
         self.traffic.frames_in += 1;
-        match self.codec.codec().decode_server(bytes) {
+        match self.codec.codec().receive(bytes) {
             // There is room: one frame was read since that was asked.
-            Ok(frame) => drop(self.incoming.admit(frame)),
+            Ok(received) => drop(self.incoming.admit(received)),
             Err(error) => self.closed = Some(format!("unreadable message: {error}")),
         }
     }

@@ -16,7 +16,7 @@ use crate::base::{EntityKey, SectorId, SessionId};
 use crate::protocol::client::{Area, ClientMessage, Empty, Subscribe};
 use crate::protocol::command::{Addressee, BatchCommand};
 use crate::protocol::{Answer, ClientFrame, Place};
-use crate::view::PlaceView;
+use crate::view::CellsView;
 
 /// Waits between attempts to connect: doubled each time, up to the second.
 const BACKOFF_MS: (u64, u64) = (250, 5_000);
@@ -122,7 +122,7 @@ impl ClientCore {
     }
 
     /// What is known of a watched place.
-    pub fn view(&self, place: EntityKey) -> Option<&PlaceView> {
+    pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.places.view(place)
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::{ServerFrame, ServerMessage};
+use crate::protocol::{Received, ServerMessage};
 
 /// Frames kept before the socket is left alone.
 pub const INCOMING_MAX: usize = 1_024;
@@ -15,7 +15,7 @@ pub const INCOMING_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub struct Incoming {
     /// What opens or ends; then answers; then updates.
-    lanes: [VecDeque<ServerFrame>; 3],
+    lanes: [VecDeque<Received>; 3],
 }
 
 impl Incoming {
@@ -23,11 +23,11 @@ impl Incoming {
     ///
     /// # Errors
     /// With the frame, when [`INCOMING_MAX`] wait.
-    pub fn admit(&mut self, frame: ServerFrame) -> Result<(), Box<ServerFrame>> {
+    pub fn admit(&mut self, received: Received) -> Result<(), Box<Received>> {
         if !self.has_room() {
-            return Err(Box::new(frame));
+            return Err(Box::new(received));
         }
-        self.lanes[lane(&frame.message)].push_back(frame);
+        self.lanes[lane(&received)].push_back(received);
         Ok(())
     }
 
@@ -37,7 +37,7 @@ impl Incoming {
     }
 
     /// The frame to read next.
-    pub fn pop(&mut self) -> Option<ServerFrame> {
+    pub fn pop(&mut self) -> Option<Received> {
         self.lanes.iter_mut().find_map(VecDeque::pop_front)
     }
 
@@ -47,17 +47,16 @@ impl Incoming {
     }
 }
 
-fn lane(message: &ServerMessage) -> usize {
-    match message {
+fn lane(received: &Received) -> usize {
+    let Received::Message(frame) = received else { return 2 };
+    match frame.message {
         ServerMessage::Connected(_)
         | ServerMessage::Error(_)
         | ServerMessage::Notification(_)
         | ServerMessage::Pong(_) => 0,
         ServerMessage::Ack(_) => 1,
-        // In one lane with what they begin and end.
-        ServerMessage::StateDelta(_)
-        | ServerMessage::Keyframe(_)
-        | ServerMessage::Subscribed(_)
+        // In one lane with the packets that they begin and end.
+        ServerMessage::Subscribed(_)
         | ServerMessage::Unsubscribed(_)
         | ServerMessage::Presence(_) => 2,
     }
@@ -66,24 +65,26 @@ fn lane(message: &ServerMessage) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Answer;
-    use crate::protocol::server::{Ack, Keyframe};
+    use crate::protocol::blocks::Packet;
+    use crate::protocol::server::Ack;
+    use crate::protocol::{Answer, Header, ServerFrame};
 
-    fn keyframe(handle: u32, tick: u64) -> ServerFrame {
-        let body = Keyframe { full_tick: tick, units: Vec::new() };
-        ServerFrame::new(handle, tick, ServerMessage::Keyframe(body))
+    fn packet(tick: u16) -> Received {
+        let packet = Packet { full_tick: None, scope: 0, mask: None, blocks: Vec::new() };
+        Received::Packet(Header { handle: 1, tick }, packet)
     }
 
     #[test]
     fn answers_overtake_updates_and_updates_keep_their_order() {
         let mut incoming = Incoming::default();
         let ack = ServerMessage::Ack(Ack::failed(1, 0, Answer::Busy {}));
-        for frame in [keyframe(1, 1), keyframe(1, 2), ServerFrame::new(0, 0, ack.clone())] {
-            assert_eq!(incoming.admit(frame), Ok(()));
+        let ack = Received::Message(ServerFrame::new(0, 0, ack));
+        for received in [packet(1), packet(2), ack.clone()] {
+            assert_eq!(incoming.admit(received), Ok(()));
         }
-        assert_eq!(incoming.pop().map(|frame| frame.message), Some(ack));
-        assert_eq!(incoming.pop(), Some(keyframe(1, 1)));
-        assert_eq!(incoming.pop(), Some(keyframe(1, 2)));
+        assert_eq!(incoming.pop(), Some(ack));
+        assert_eq!(incoming.pop(), Some(packet(1)));
+        assert_eq!(incoming.pop(), Some(packet(2)));
         assert_eq!(incoming.pop(), None);
     }
 
@@ -91,8 +92,8 @@ mod tests {
     fn gives_back_what_has_no_room() {
         let mut incoming = Incoming::default();
         while incoming.has_room() {
-            assert_eq!(incoming.admit(keyframe(1, 1)), Ok(()));
+            assert_eq!(incoming.admit(packet(1)), Ok(()));
         }
-        assert_eq!(incoming.admit(keyframe(1, 2)), Err(Box::new(keyframe(1, 2))));
+        assert_eq!(incoming.admit(packet(2)), Err(Box::new(packet(2))));
     }
 }

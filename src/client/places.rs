@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::base::{EntityKey, SectorId};
-use crate::protocol::server::{Keyframe, StateDelta};
+use crate::protocol::blocks::Packet;
 use crate::protocol::{Header, SUBSCRIBED_SECTORS_MAX};
-use crate::view::{Applied, PlaceView};
+use crate::view::{Applied, CellsView};
 
 /// A keyframe or subscription asked for is asked for again after so long.
 pub const ASK_AGAIN_MS: u64 = 3_000;
@@ -16,7 +16,7 @@ pub const ASK_AGAIN_MS: u64 = 3_000;
 struct Watched {
     /// `None` until the server gave one on this connection.
     handle: Option<u32>,
-    view: PlaceView,
+    view: CellsView,
     /// A keyframe is asked for, and again then.
     keyframe_due: Option<u64>,
     /// The subscription is asked for, and again then.
@@ -71,7 +71,7 @@ impl Places {
     }
 
     /// What is known of `place`.
-    pub fn view(&self, place: EntityKey) -> Option<&PlaceView> {
+    pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.watched.get(&place).map(|watched| &watched.view)
     }
 
@@ -109,25 +109,17 @@ impl Places {
         Some(place)
     }
 
-    /// The place of this name, and what became of the keyframe.
-    pub fn handle_keyframe(
+    /// The place of this name, and what became of the packet.
+    pub fn handle_packet(
         &mut self,
         header: Header,
-        body: &Keyframe,
+        packet: &Packet,
     ) -> Option<(EntityKey, Applied)> {
         let (place, watched) = self.named(header.handle)?;
-        watched.keyframe_due = None;
-        Some((place, watched.view.handle_keyframe(body)))
-    }
-
-    /// The place of this name, and what became of the delta.
-    pub fn handle_delta(
-        &mut self,
-        header: Header,
-        body: &StateDelta,
-    ) -> Option<(EntityKey, Applied)> {
-        let (place, watched) = self.named(header.handle)?;
-        Some((place, watched.view.handle_delta(header.tick, body)))
+        if packet.full_tick.is_some() {
+            watched.keyframe_due = None;
+        }
+        Some((place, watched.view.handle(header.tick, packet)))
     }
 
     fn named(&mut self, handle: u32) -> Option<(EntityKey, &mut Watched)> {

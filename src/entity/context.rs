@@ -139,8 +139,8 @@ impl Context<'_> {
     }
 
     /// Tells observers.
-    pub fn show(&mut self, changes: crate::sim::Changes) {
-        self.effects.push(Effect::Changed(changes));
+    pub fn show(&mut self, delta: crate::view::stage::StepDelta) {
+        self.effects.push(Effect::Stepped(delta));
     }
 
     /// `count` new ids, the first of them; `None` when the block is used up,

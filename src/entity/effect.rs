@@ -6,7 +6,7 @@ use super::channel::{Acknowledgement, ChannelMessage};
 use super::commands::CommandAnswer;
 use super::message::Counts;
 use crate::base::{PlayerId, SectorId, SessionId, Tick};
-use crate::sim::Changes;
+use crate::view::stage::StepDelta;
 
 /// One thing an entity wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +19,9 @@ pub enum Effect {
     NeedIds,
     /// To a player's session.
     Player(PlayerEffect),
-    /// To the observers of a sector: what its last step or record changed.
-    Changed(Changes),
+    /// To the observers of a sector: what its last step, and the records before
+    /// it, changed beyond what courses tell.
+    Stepped(StepDelta),
 }
 
 /// What a player's session is told.

@@ -6,6 +6,7 @@
 //! room, all that waits of a place goes together, and nothing else is dropped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::base::Millis;
 
@@ -32,6 +33,8 @@ pub enum Class {
 pub enum Item {
     /// An encoded message.
     Message(Vec<u8>),
+    /// One that others get, too.
+    Shared(Arc<[u8]>),
     /// A WebSocket ping.
     Ping,
     /// A WebSocket close frame; nothing comes after it.
@@ -42,6 +45,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Item::Message(bytes) => bytes.len(),
+            Item::Shared(bytes) => bytes.len(),
             Item::Ping | Item::Close { .. } => 0,
         }
     }

@@ -16,6 +16,7 @@ mod deflate;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::blocks::{BlockError, Packet};
 use super::body::{self, BodyReader, BodyWriter};
 use super::{
     CLIENT_MESSAGE_BYTES_MAX, ClientFrame, Codec, DecodeError, Header, MessageType,
@@ -36,6 +37,9 @@ pub trait Format: Send + Sync {
 
     /// Reads the struct from all of `bytes`.
     fn read<B: DeserializeOwned>(&self, bytes: &[u8]) -> Result<B, DecodeError>;
+
+    /// Reads a packet, head and all.
+    fn read_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), BlockError>;
 }
 
 /// The codec of a format.
@@ -104,6 +108,14 @@ impl<F: Format> Codec for Binary<F> {
         let (head, payload) = open(bytes, max)?;
         let reader = Reader { format: &self.0, head, payload, max };
         body::read_server(head.kind, head.header, reader)
+    }
+
+    fn server_kind(&self, bytes: &[u8]) -> Option<MessageType> {
+        Head::split(bytes).ok().map(|(head, _)| head.kind)
+    }
+
+    fn decode_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), DecodeError> {
+        self.0.read_packet(bytes).map_err(DecodeError::block)
     }
 }
 

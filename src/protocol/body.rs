@@ -40,13 +40,11 @@ pub(super) fn write_client<W: BodyWriter>(message: &ClientMessage, to: W) {
 pub(super) fn write_server<W: BodyWriter>(message: &ServerMessage, to: W) {
     let kind = message.kind();
     match message {
-        ServerMessage::StateDelta(body) => to.write(kind, body),
         ServerMessage::Pong(body) => to.write(kind, body),
         ServerMessage::Ack(body) => to.write(kind, body),
         ServerMessage::Connected(body) => to.write(kind, body),
         ServerMessage::Subscribed(body) => to.write(kind, body),
         ServerMessage::Unsubscribed(body) => to.write(kind, body),
-        ServerMessage::Keyframe(body) => to.write(kind, body),
         ServerMessage::Presence(body) => to.write(kind, body),
         ServerMessage::Error(body) => to.write(kind, body),
         ServerMessage::Notification(body) => to.write(kind, body),
@@ -89,13 +87,11 @@ pub(super) fn read_server<R: BodyReader>(
     from: R,
 ) -> Result<ServerFrame, DecodeError> {
     let message = match kind {
-        MessageType::StateDelta => ServerMessage::StateDelta(from.read()?),
         MessageType::Pong => ServerMessage::Pong(from.read()?),
         MessageType::Ack => ServerMessage::Ack(from.read()?),
         MessageType::Connected => ServerMessage::Connected(from.read()?),
         MessageType::Subscribed => ServerMessage::Subscribed(from.read()?),
         MessageType::Unsubscribed => ServerMessage::Unsubscribed(from.read()?),
-        MessageType::Keyframe => ServerMessage::Keyframe(from.read()?),
         MessageType::Presence => ServerMessage::Presence(from.read()?),
         MessageType::Error => ServerMessage::Error(from.read()?),
         MessageType::Notification => ServerMessage::Notification(from.read()?),

@@ -2,10 +2,11 @@
 //! implementation; the gateway and the client library know only this.
 
 use super::binary::Binary;
+use super::blocks::{BlockError, Packet};
 use super::json::Json;
 use super::msgpack::MessagePack;
 use super::postcard::Postcard;
-use super::{Answer, ClientFrame, MessageType, ServerFrame};
+use super::{Answer, ClientFrame, Header, MessageType, ServerFrame};
 
 /// A way to write messages. Encoding cannot fail; decoding never panics and
 /// needs memory in proportion to the bytes given.
@@ -31,6 +32,37 @@ pub trait Codec: Send + Sync {
     /// # Errors
     /// When it is too long, not of this codec, or of the wrong shape.
     fn decode_server(&self, bytes: &[u8]) -> Result<ServerFrame, DecodeError>;
+
+    /// The type of a server's message, if that much can be told.
+    fn server_kind(&self, bytes: &[u8]) -> Option<MessageType>;
+
+    /// Reads a packet of a place: a StateDelta or a Keyframe.
+    ///
+    /// # Errors
+    /// When it is too long, not of this codec, or of the wrong shape.
+    fn decode_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), DecodeError>;
+
+    /// Reads whatever a server sent.
+    ///
+    /// # Errors
+    /// As [`decode_server`](Self::decode_server) and
+    /// [`decode_packet`](Self::decode_packet).
+    fn receive(&self, bytes: &[u8]) -> Result<Received, DecodeError> {
+        match self.server_kind(bytes) {
+            Some(MessageType::StateDelta | MessageType::Keyframe) => {
+                self.decode_packet(bytes).map(|(header, packet)| Received::Packet(header, packet))
+            }
+            _ => self.decode_server(bytes).map(Received::Message),
+        }
+    }
+}
+
+/// What comes from a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    Message(ServerFrame),
+    /// Of the place with the header's handle.
+    Packet(Header, Packet),
 }
 
 /// The codecs there are.
@@ -131,6 +163,10 @@ impl DecodeError {
 
     pub(super) fn malformed(reason: impl Into<String>) -> DecodeError {
         DecodeError::Malformed { reason: reason.into() }
+    }
+
+    pub(super) fn block(error: BlockError) -> DecodeError {
+        DecodeError::malformed(error.to_string())
     }
 
     /// What the sender is told.

@@ -4,10 +4,13 @@
 
 mod reader;
 
-use serde::Serialize;
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::blocks::{self, Packet};
 use super::body::{self, BodyReader, BodyWriter};
 use super::{
     CLIENT_MESSAGE_BYTES_MAX, ClientFrame, Codec, DecodeError, Header, MessageType,
@@ -38,6 +41,20 @@ impl Codec for Json {
     fn decode_server(&self, bytes: &[u8]) -> Result<ServerFrame, DecodeError> {
         let (kind, header, fields) = open(bytes, SERVER_MESSAGE_BYTES_MAX)?;
         body::read_server(kind, header, Fields(fields))
+    }
+
+    fn server_kind(&self, bytes: &[u8]) -> Option<MessageType> {
+        #[derive(Deserialize)]
+        struct Typed<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+        }
+        let typed: Typed<'_> = serde_json::from_slice(bytes).ok()?;
+        MessageType::from_name(&typed.r#type)
+    }
+
+    fn decode_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), DecodeError> {
+        blocks::json::read_message(bytes).map_err(DecodeError::block)
     }
 }
 

@@ -27,7 +27,7 @@ pub mod wire;
 
 pub use answer::{Answer, EndReason};
 pub use client::ClientMessage;
-pub use codec::{Codec, CodecKind, DecodeError};
+pub use codec::{Codec, CodecKind, DecodeError, Received};
 pub use command::{Addressee, Command, Order, Recipients};
 pub use fingerprint::FINGERPRINT;
 pub use frame::{ClientFrame, Frame, Header, ServerFrame};

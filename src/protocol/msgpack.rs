@@ -6,8 +6,9 @@ mod reader;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::DecodeError;
 use super::binary::Format;
+use super::blocks::{self, BlockError, Packet};
+use super::{DecodeError, Header};
 
 /// The format of that name; it has no state.
 pub struct MessagePack;
@@ -27,5 +28,9 @@ impl Format for MessagePack {
             0 => Ok(body),
             rest => Err(DecodeError::malformed(format!("{rest} bytes follow the map"))),
         }
+    }
+
+    fn read_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), BlockError> {
+        blocks::msgpack::read_message(bytes)
     }
 }

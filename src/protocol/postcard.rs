@@ -6,8 +6,9 @@ mod reader;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::DecodeError;
 use super::binary::Format;
+use super::blocks::{self, BlockError, Packet};
+use super::{DecodeError, Header};
 
 /// The format of that name; it has no state.
 pub struct Postcard;
@@ -26,5 +27,9 @@ impl Format for Postcard {
             0 => Ok(body),
             rest => Err(DecodeError::malformed(format!("{rest} bytes follow the last field"))),
         }
+    }
+
+    fn read_packet(&self, bytes: &[u8]) -> Result<(Header, Packet), BlockError> {
+        blocks::packet::read_message(bytes)
     }
 }

@@ -1,19 +1,16 @@
 //! Owns what a server says. Each message is one struct, whose fields are the
 //! fields on the wire. No field is called `type`, `handle` or `tick`: those
-//! are the header's.
+//! are the header's. What is in a place is told by packets (`blocks`).
 
 use serde::{Deserialize, Serialize};
 
 use super::client::Empty;
-use super::wire::unit_id;
-use super::{Answer, Arrival, MessageType, Place, Point, Sector, UnitRecord};
-use crate::base::{PlayerId, SessionId, UnitId};
+use super::{Answer, Arrival, MessageType, Place, Point, Sector};
+use crate::base::{PlayerId, SessionId};
 
 /// A message from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerMessage {
-    /// At most one per place and sector step, at least one per second.
-    StateDelta(StateDelta),
     Pong(Pong),
     Ack(Ack),
     Connected(Connected),
@@ -21,7 +18,6 @@ pub enum ServerMessage {
     Subscribed(Subscribed),
     /// The header's handle has no meaning any more.
     Unsubscribed(Empty),
-    Keyframe(Keyframe),
     Presence(Presence),
     Error(Error),
     Notification(Notification),
@@ -71,32 +67,6 @@ pub struct TypeCount {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subscribed {
     pub place: Place,
-}
-
-/// Everything the player sees of the header's place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Keyframe {
-    /// The place's full tick, against which the header's 16 bits of later
-    /// messages are unwrapped.
-    pub full_tick: u64,
-    /// By id.
-    pub units: Vec<UnitRecord>,
-}
-
-/// What the client cannot know from the courses it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StateDelta {
-    /// How many ticks before this message the place's previous one was. The
-    /// delta applies to a state at that tick or later, and before its own.
-    pub base: u16,
-    /// By id: new to the player, or changed in a way that its course did not
-    /// tell. Whole records.
-    pub units: Vec<UnitRecord>,
-    /// By id: not seen any more.
-    #[serde(deserialize_with = "ids")]
-    pub removed: Vec<UnitId>,
 }
 
 /// The answer to one command. A repeated sequence gets its first one again.
@@ -177,22 +147,14 @@ impl ServerMessage {
     /// The type that stands in the frame.
     pub const fn kind(&self) -> MessageType {
         match self {
-            ServerMessage::StateDelta(_) => MessageType::StateDelta,
             ServerMessage::Pong(_) => MessageType::Pong,
             ServerMessage::Ack(_) => MessageType::Ack,
             ServerMessage::Connected(_) => MessageType::Connected,
             ServerMessage::Subscribed(_) => MessageType::Subscribed,
             ServerMessage::Unsubscribed(_) => MessageType::Unsubscribed,
-            ServerMessage::Keyframe(_) => MessageType::Keyframe,
             ServerMessage::Presence(_) => MessageType::Presence,
             ServerMessage::Error(_) => MessageType::Error,
             ServerMessage::Notification(_) => MessageType::Notification,
         }
     }
-}
-
-fn ids<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<UnitId>, D::Error> {
-    #[derive(Deserialize)]
-    struct Id(#[serde(deserialize_with = "unit_id")] UnitId);
-    Ok(Vec::<Id>::deserialize(from)?.into_iter().map(|Id(id)| id).collect())
 }

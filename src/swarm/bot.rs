@@ -18,8 +18,7 @@ use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use crate::client::{Client, Event, Options, Status, Traffic};
 use crate::protocol::server::PresenceEntry;
-use crate::protocol::{Answer, FINGERPRINT};
-use crate::sim::Unit;
+use crate::protocol::{Answer, FINGERPRINT, UnitRecord};
 
 /// After the last order: so long for answers and effects to come. More than
 /// the four attempts of a command take.
@@ -205,14 +204,14 @@ impl Bot {
         }
     }
 
-    fn own_units(&self, place: EntityKey) -> Vec<Unit> {
+    /// By id, so that a swarm can be repeated.
+    fn own_units(&self, place: EntityKey) -> Vec<UnitRecord> {
         let player = self.who.player;
         let view = self.client.view(place);
-        view.into_iter()
-            .flat_map(|view| view.units())
-            .filter(|u| u.owner == player)
-            .copied()
-            .collect()
+        let units = view.into_iter().flat_map(|view| view.units());
+        let mut own: Vec<UnitRecord> = units.filter(|u| u.owner == player).copied().collect();
+        own.sort_unstable_by_key(|unit| unit.id);
+        own
     }
 
     fn handle(&mut self, event: Event) {

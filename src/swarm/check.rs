@@ -10,9 +10,8 @@ use crate::base::{EntityKey, PlayerId, Position, UnitId};
 use crate::client::Issued;
 use crate::protocol::command::Target;
 use crate::protocol::server::Ack;
-use crate::protocol::{Destination, Order};
-use crate::sim::Unit;
-use crate::view::PlaceView;
+use crate::protocol::{Destination, Order, UnitRecord};
+use crate::view::CellsView;
 
 /// How far from an order's target a unit may come to stand, in grid steps on
 /// each axis: 140 m. The 256 units that a command may name stand up to eight
@@ -150,7 +149,7 @@ impl Checker {
     }
 
     /// The view of a place is at a new tick.
-    pub fn check(&mut self, place: EntityKey, view: &PlaceView) -> Vec<Loss> {
+    pub fn check(&mut self, place: EntityKey, view: &CellsView) -> Vec<Loss> {
         let Some(tick) = view.tick() else { return Vec::new() };
         for unit in view.units().filter(|unit| unit.owner == self.player) {
             let known = self.units.entry(unit.id).or_default();
@@ -181,7 +180,7 @@ impl Checker {
 
 impl Known {
     /// What is wrong with the unit as it is shown at `tick`.
-    fn check(&mut self, tick: u64, unit: &Unit, seen: &mut u64) -> Option<String> {
+    fn check(&mut self, tick: u64, unit: &UnitRecord, seen: &mut u64) -> Option<String> {
         let expected = self.expected.as_mut().filter(|e| e.after < tick && !e.told)?;
         if self.unanswered > 0 {
             return None;
@@ -205,14 +204,14 @@ impl Known {
 }
 
 impl Effect {
-    fn is_shown_by(self, unit: &Unit) -> bool {
+    fn is_shown_by(self, unit: &UnitRecord) -> bool {
         let end = unit.position;
         let near = |a: i32, b: i32| a.abs_diff(b) <= NEAR_STEPS;
         match self {
             Effect::Near(there) => {
-                unit.course.is_moving() || (near(end.x, there.x) && near(end.y, there.y))
+                unit.course.steps > 0 || (near(end.x, there.x) && near(end.y, there.y))
             }
-            Effect::Stands => !unit.course.is_moving(),
+            Effect::Stands => unit.course.steps == 0,
         }
     }
 }

@@ -15,8 +15,6 @@ use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::client::Issued;
 use crate::protocol::server::Ack;
 use crate::protocol::{Order, Place, UnitRecord};
-use crate::sim::Unit;
-use crate::view::convert;
 
 /// A log that many clients write to.
 #[derive(Debug)]
@@ -99,9 +97,9 @@ impl Journal {
         who: Who,
         place: EntityKey,
         tick: u64,
-        units: &[Unit],
+        units: &[UnitRecord],
     ) -> std::io::Result<()> {
-        let units = units.iter().map(convert::record).collect();
+        let units = units.to_vec();
         self.write(&Entry::Units { who, place: Place::of(place), full_tick: tick, units })
     }
 

@@ -7,8 +7,7 @@ use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, SectorId, UnitId};
 use crate::client::Wanted;
 use crate::protocol::command::Target;
-use crate::protocol::{Destination, Order, Recipients};
-use crate::sim::Unit;
+use crate::protocol::{Destination, Order, Recipients, UnitRecord};
 
 /// Grid steps in a metre, rounded up.
 const STEPS_PER_METRE: i32 = 1_049;
@@ -46,7 +45,7 @@ impl Chance {
 
     /// An order to some of `own`, the player's units in `sector`; `None` when
     /// it has none.
-    pub fn order(self, orders: &Orders, sector: SectorId, own: &[Unit]) -> Option<Turn> {
+    pub fn order(self, orders: &Orders, sector: SectorId, own: &[UnitRecord]) -> Option<Turn> {
         let first = usize::try_from(self.below(1, own.len() as u64)).ok()?;
         let count = 1 + self.below(2, u64::from(orders.units_max));
         let chosen = own.iter().cycle().skip(first).take(own.len().min(count as usize));
@@ -100,27 +99,29 @@ enum Kind {
     Hold,
 }
 
-fn predicted(own: &[Unit], units: &[UnitId]) -> Option<crate::protocol::Point> {
+fn predicted(own: &[UnitRecord], units: &[UnitId]) -> Option<crate::protocol::Point> {
     let first = units.first()?;
-    own.iter().find(|unit| unit.id == *first).map(|unit| unit.position.into())
+    own.iter().find(|unit| unit.id == *first).map(|unit| unit.position)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::PlayerId;
-    use crate::sim::UnitTypeId;
+    use crate::sim::{Unit, UnitTypeId};
     use crate::swarm::Scenario;
+    use crate::view::convert;
 
     const HERE: SectorId = SectorId::tactical(7, 8);
 
-    fn unit(id: u64) -> Unit {
-        Unit { health: 1, ..Unit::new(UnitId(id), UnitTypeId(1), PlayerId(1), Position::default()) }
+    fn unit(id: u64) -> UnitRecord {
+        let unit = Unit::new(UnitId(id), UnitTypeId(1), PlayerId(1), Position::default());
+        convert::record(&unit)
     }
 
     fn turns(seed: u64) -> Vec<Turn> {
         let orders = Scenario::load("frontier").expect("built in").orders;
-        let own: Vec<Unit> = (1..=8).map(unit).collect();
+        let own: Vec<UnitRecord> = (1..=8).map(unit).collect();
         let turn = |turn| Chance { seed, client: 3, turn }.order(&orders, HERE, &own);
         (0..200).map(|n| turn(n).expect("there are units")).collect()
     }

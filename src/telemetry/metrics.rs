@@ -149,6 +149,16 @@ metrics_list! {
         "Time between two ticks of the node: 0.1 when it keeps time.";
     TICK_SECONDS: HistogramMetric = "starmesh_node_tick_seconds" []
         "Time one thread took for one tick of its entities.";
+    VIEW_PLACES: GaugeMetric = "starmesh_view_places_count" []
+        "Sectors that are observed, and those beside them.";
+    VIEW_SECONDS: HistogramMetric = "starmesh_view_batch_seconds" []
+        "Time to encode what one thread's entities did in one tick.";
+    VIEW_PACKETS: CounterMetric = "starmesh_view_packets_total" []
+        "Packets of places given to sessions.";
+    VIEW_BYTES: CounterMetric = "starmesh_view_bytes_total" []
+        "Bytes of those packets.";
+    VIEW_LATE: CounterMetric = "starmesh_view_late_total" []
+        "Ticks of a thread's entities that were not shown because encoding fell behind; whoever observes them gets keyframes.";
     ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
         "Entities that run on this node.";
     PARKED: GaugeMetric = "starmesh_entity_parked_count" []

@@ -8,9 +8,9 @@ mod state;
 
 use state::{CellView, State};
 
+use super::applied::{Applied, DIFFERENCES_MAX, Difference};
 use super::fog::{Cell, Mask};
-use super::motion;
-use super::place::{Applied, DIFFERENCES_MAX, Difference, steps_between};
+use super::motion::{self, steps_between};
 use crate::base::UnitId;
 use crate::protocol::UnitRecord;
 use crate::protocol::blocks::{CELL_COUNT, Content, Packet, Seen};

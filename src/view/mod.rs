@@ -3,15 +3,15 @@
 //! Called by gateways and by the client library, so that both use the same
 //! code. Invariant: a client's rebuilt state equals the server's, bit for bit.
 
+mod applied;
 pub mod cells;
 pub mod convert;
+pub mod fanout;
 pub mod fog;
 pub mod motion;
-pub mod observer;
-pub mod place;
 pub mod stage;
-pub mod vision;
 
+pub use applied::{Applied, Difference};
 pub use cells::CellsView;
-pub use place::{Applied, Difference, PlaceView};
+pub use fanout::Fanout;
 pub use stage::Stage;

@@ -27,6 +27,8 @@ impl From<&Unit> for Mover {
     }
 }
 
+/// Ticks of a place from one step of its units to the next.
+pub const TICKS_PER_STEP: u64 = 2;
 /// The first waypoint is so many before the origin of its sector.
 const WAYPOINTS_BEFORE: i32 = 1024;
 /// Waypoints are 2^9 grid steps apart, in a sector of scale 0.
@@ -36,6 +38,12 @@ const WAYPOINT_BITS: u32 = 9;
 pub fn position(waypoint: Waypoint) -> Position {
     let axis = |v: u16| (i32::from(v) - WAYPOINTS_BEFORE) << WAYPOINT_BITS;
     Position { x: axis(waypoint.x), y: axis(waypoint.y) }
+}
+
+/// Steps of a place after tick `from`, up to and with tick `to`: it steps when
+/// its tick becomes even.
+pub fn steps_between(from: u64, to: u64) -> u64 {
+    (to / TICKS_PER_STEP).saturating_sub(from / TICKS_PER_STEP)
 }
 
 /// Moves `unit` so many steps along its course.

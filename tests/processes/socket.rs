@@ -96,8 +96,13 @@ impl Socket {
         self.send(json!({ "type": "subscribe", "area": { "sectors": [sector] } })).await;
         let keyframe = self.wait_for("keyframe").await;
         let player = &self.connected["player"];
-        let units = keyframe["units"].as_array().expect("a keyframe has units");
-        units.iter().filter(|unit| unit["owner"] == *player).cloned().collect()
+        let blocks = keyframe["blocks"].as_array().expect("a keyframe has blocks");
+        let units =
+            blocks.iter().flat_map(|block| block["content"]["keyframe"]["units"].as_array());
+        let units = units.flatten().filter(|unit| unit["owner"] == *player);
+        let mut units: Vec<Value> = units.cloned().collect();
+        units.sort_by_key(|unit| unit["id"].as_u64());
+        units
     }
 
     /// Orders the unit to a corner of the sector and waits for no answer.

@@ -9,7 +9,7 @@ use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::input::Connect;
 
 use super::node_store::Gated;
-use super::node_support::{Player, move_order, start};
+use super::node_support::{Player, move_order, start, watcher};
 
 const PLAYER: PlayerId = PlayerId(7);
 
@@ -20,7 +20,7 @@ async fn a_parked_sector_is_told_from_one_that_does_not_run() {
     let player = Player::new(&node, PLAYER);
     let first = player.connect(None).await;
     let sector = first.presence[0].sector;
-    let unit = player.look(sector).await.units[0].id;
+    let unit = player.look(sector).await.units().next().unwrap().id;
     node.stop().await;
 
     let entity = EntityKey::Sector(sector);
@@ -30,12 +30,12 @@ async fn a_parked_sector_is_told_from_one_that_does_not_run() {
     let player = Player::new(&node, PLAYER);
     let session = player.connect(Some(first.session)).await.session;
     let connection = player.connection;
-    let seen = node.entities.observe(connection, entity, PLAYER).await;
+    let seen = node.entities.observe(connection, entity, watcher(PLAYER));
     assert_eq!(seen, Err(Unavailable::Parked));
     let attached = node.entities.attach(entity, PLAYER, session).await;
     assert_eq!(attached, Err(Unavailable::Parked));
     let nowhere = EntityKey::Sector(starmesh::base::SectorId::tactical(0, 0));
-    let seen = node.entities.observe(connection, nowhere, PLAYER).await;
+    let seen = node.entities.observe(connection, nowhere, watcher(PLAYER));
     assert_eq!(seen, Err(Unavailable::NotHere));
 
     node.entities.command(connection, entity, move_order(PLAYER, session, 1, unit, sector));

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use starmesh::base::{PlayerId, SessionId};
 use starmesh::entity::commands::CommandResult;
+use starmesh::protocol::UnitRecord;
 use starmesh::store::memory::Memory;
 
 use super::node_support::{Player, move_order, start};
@@ -20,7 +21,9 @@ async fn a_restarted_node_goes_on_where_it_stopped() {
     let first = player.connect(None).await;
     assert_eq!(first.session, SessionId(1));
     let sector = first.presence[0].sector;
-    let units = player.look(sector).await.units.clone();
+    let view = player.look(sector).await;
+    let mut units: Vec<UnitRecord> = view.units().copied().collect();
+    units.sort_unstable_by_key(|unit| unit.id);
     assert_eq!(units.len(), 8);
     let command = move_order(PLAYER, first.session, 1, units[0].id, sector);
     let answered = player.order(sector, command.clone()).await;
@@ -36,8 +39,8 @@ async fn a_restarted_node_goes_on_where_it_stopped() {
     assert!(node.status.tick.load(Ordering::Relaxed) >= tick);
     let again = player.order(sector, command).await;
     assert_eq!(again, answered, "a repeated command is answered, not executed");
-    let update = player.look(sector).await;
-    let unit = update.units.iter().find(|unit| unit.id == units[0].id).unwrap();
-    assert!(unit.course.is_moving() || unit.position != units[0].position);
+    let view = player.look(sector).await;
+    let unit = view.unit(units[0].id).unwrap();
+    assert!(unit.course.steps > 0 || unit.position != units[0].position);
     node.stop().await;
 }

@@ -58,7 +58,7 @@ async fn what_was_admitted_has_reached_its_connection_when_the_node_has_settled(
     node.entities.connect(connect).unwrap();
     let first = stuck.port.wait_for(connected).await;
     let sector = first.presence[0].sector;
-    let unit = Player::new(&node, PLAYER).look(sector).await.units[0].id;
+    let unit = Player::new(&node, PLAYER).look(sector).await.units().next().unwrap().id;
 
     stuck.gate.close();
     let command = move_order(PLAYER, first.session, 1, unit, sector);
@@ -81,7 +81,7 @@ async fn a_node_that_stops_takes_nothing_new_and_says_so() {
     let player = Player::new(&node, PLAYER);
     let first = player.connect(None).await;
     let sector = first.presence[0].sector;
-    let unit = player.look(sector).await.units[0].id;
+    let unit = player.look(sector).await.units().next().unwrap().id;
     let (connection, port) = (player.connection, player.port.clone());
     assert!(node.settle(WITHIN).await);
 

@@ -11,9 +11,12 @@ use starmesh::config::Config;
 use starmesh::entity::commands::{CommandAnswer, PlayerCommand};
 use starmesh::entity::effect::{Connected, PlayerEffect};
 use starmesh::entity::input::Connect;
+use starmesh::protocol::CodecKind;
 use starmesh::sim::{Command, Target, UnitIds, rules};
 use starmesh::store::Store;
-use starmesh::view::observer::Update;
+use starmesh::view::CellsView;
+use starmesh::view::fanout::{Shown, Watcher};
+use starmesh::view::stage::GroupId;
 use tokio::sync::Notify;
 
 /// A node with default settings, when it has all that it owned before.
@@ -97,11 +100,21 @@ fn answer(message: &ToSession) -> Option<CommandAnswer> {
     }
 }
 
-fn keyframe(message: &ToSession) -> Option<Arc<Update>> {
-    match message {
-        ToSession::Update { update, .. } if update.keyframe => Some(update.clone()),
+/// What a player sees of a sector, as [`Player::look`] asks for it.
+fn keyframe(message: &ToSession) -> Option<CellsView> {
+    let ToSession::Shown(shown) = message else { return None };
+    let bytes = shown.iter().find_map(|shown| match shown {
+        Shown::Packet(packet) if packet.keyframe => Some(&packet.bytes),
         _ => None,
-    }
+    })?;
+    let (header, packet) = CodecKind::default().codec().decode_packet(bytes).expect("a packet");
+    let mut view = CellsView::default();
+    view.handle(header.tick, &packet);
+    Some(view)
+}
+
+pub fn watcher(player: PlayerId) -> Watcher {
+    Watcher { group: GroupId::of(player), codec: CodecKind::default() }
 }
 
 /// A player with one connection.
@@ -133,9 +146,9 @@ impl Player<'_> {
         }
     }
 
-    pub async fn look(&self, sector: SectorId) -> Arc<Update> {
+    pub async fn look(&self, sector: SectorId) -> CellsView {
         let entity = EntityKey::Sector(sector);
-        self.node.entities.observe(self.connection, entity, self.id).await.unwrap();
+        self.node.entities.observe(self.connection, entity, watcher(self.id)).unwrap();
         self.port.wait_for(keyframe).await
     }
 

@@ -10,13 +10,13 @@ use starmesh::protocol::command::{
     BatchCommand, BatchItem, JoinFleet, Target, TargetCommand, UnitsCommand,
 };
 use starmesh::protocol::server::{
-    Ack, Connected, Error, Keyframe, Notice, Notification, Pong, Presence, PresenceEntry,
-    StateDelta, Subscribed, TypeCount,
+    Ack, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry, Subscribed,
+    TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
-    Answer, Arrival, ClientFrame, ClientMessage, Course, Destination, EXACT_BELOW, EndReason,
-    Header, Order, Place, Point, Sector, ServerFrame, ServerMessage, UnitRecord,
+    Answer, Arrival, ClientFrame, ClientMessage, Destination, EXACT_BELOW, EndReason, Header,
+    Order, Place, Point, Sector, ServerFrame, ServerMessage,
 };
 
 /// Numbers as they come, and those at which encodings change.
@@ -182,28 +182,6 @@ pub fn client_frame() -> impl Strategy<Value = ClientFrame> {
     })
 }
 
-fn record() -> impl Strategy<Value = UnitRecord> {
-    let course = (any::<i32>(), -20_000..20_000, any::<u16>()).prop_map(|(vx, vy, steps)| Course {
-        vx,
-        vy,
-        steps,
-    });
-    let state = (any::<u16>(), any::<u16>(), any::<u8>());
-    (id(), any::<u16>(), exact(), any::<u32>(), point(), course, state).prop_map(
-        |(id, type_id, owner, hops, position, course, (heading, health, state))| UnitRecord {
-            id: UnitId(id),
-            type_id,
-            owner: PlayerId(owner),
-            hops,
-            position,
-            course,
-            heading,
-            health,
-            state,
-        },
-    )
-}
-
 fn presence() -> impl Strategy<Value = Vec<PresenceEntry>> {
     let count = any::<(u16, u32)>().prop_map(|(type_id, count)| TypeCount { type_id, count });
     let entry = (sector(), vec(count, 0..4));
@@ -281,21 +259,15 @@ fn notice() -> impl Strategy<Value = Notice> {
 }
 
 fn server_message() -> impl Strategy<Value = ServerMessage> {
-    let delta = (any::<u16>(), vec(record(), 0..40), vec(id().prop_map(UnitId), 0..40))
-        .prop_map(|(base, units, removed)| StateDelta { base, units, removed });
-    let keyframe = (number(u64::MAX), vec(record(), 0..80))
-        .prop_map(|(full_tick, units)| Keyframe { full_tick, units });
     let error =
         (option::of(text()), answer()).prop_map(|(regarding, answer)| Error { regarding, answer });
     prop_oneof![
-        delta.prop_map(ServerMessage::StateDelta),
         (exact(), number(u64::MAX))
             .prop_map(|(time, server_time)| ServerMessage::Pong(Pong { time, server_time })),
         ack().prop_map(ServerMessage::Ack),
         connected().prop_map(ServerMessage::Connected),
         place().prop_map(|place| ServerMessage::Subscribed(Subscribed { place })),
         Just(ServerMessage::Unsubscribed(Empty {})),
-        keyframe.prop_map(ServerMessage::Keyframe),
         presence().prop_map(|changed| ServerMessage::Presence(Presence { changed })),
         error.prop_map(ServerMessage::Error),
         notice().prop_map(|notice| ServerMessage::Notification(Notification { notice })),

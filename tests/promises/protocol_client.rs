@@ -5,19 +5,25 @@
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::client::commands::{ANSWER_WITHIN_MS, REPEATS_MAX};
 use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options, Status, Wanted};
+use starmesh::protocol::blocks::{Block, Content, Happened, Packet, Seen, Update};
 use starmesh::protocol::client::Empty;
 use starmesh::protocol::command::{Addressee, Order};
-use starmesh::protocol::server::{
-    Ack, Connected, Error, Keyframe, Notice, Notification, StateDelta, Subscribed,
-};
+use starmesh::protocol::server::{Ack, Connected, Error, Notice, Notification, Subscribed};
 use starmesh::protocol::{
-    Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Place, Point, Recipients,
-    ServerFrame, ServerMessage, UnitRecord,
+    Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Header, Place, Point,
+    Recipients, ServerFrame, ServerMessage, UnitRecord,
 };
 
 const HERE: SectorId = SectorId::tactical(3, 4);
 const PLACE: EntityKey = EntityKey::Sector(HERE);
 const HANDLE: u32 = 9;
+
+/// The only cell that is seen: the units of these tests are in it.
+const CELL: u8 = 0;
+
+fn seen(units: &[UnitRecord]) -> Vec<Seen> {
+    units.iter().map(|unit| Seen { unit: *unit, speed: 0 }).collect()
+}
 
 /// A client whose server is this test.
 struct Script {
@@ -69,13 +75,23 @@ impl Script {
     }
 
     fn keyframe(&mut self, handle: u32, tick: u64, units: &[UnitRecord]) {
-        let body = Keyframe { full_tick: tick, units: units.to_vec() };
-        self.receive(handle, tick, ServerMessage::Keyframe(body));
+        let blocks = vec![Block { cell: CELL, content: Content::Keyframe(seen(units)) }];
+        self.packet(handle, tick, Some(tick), blocks);
     }
 
-    fn delta(&mut self, handle: u32, tick: u64, base: u16, units: &[UnitRecord]) {
-        let body = StateDelta { base, units: units.to_vec(), removed: Vec::new() };
-        self.receive(handle, tick, ServerMessage::StateDelta(body));
+    /// These units come into the cell, whose last block was `base` ticks ago.
+    fn delta(&mut self, handle: u32, tick: u64, base: u32, units: &[UnitRecord]) {
+        let happened = Happened::Columns { changes: Vec::new(), departures: Vec::new() };
+        let update = Update { base, happened, appeared: seen(units) };
+        let blocks = vec![Block { cell: CELL, content: Content::Update(update) }];
+        self.packet(handle, tick, None, blocks);
+    }
+
+    fn packet(&mut self, handle: u32, tick: u64, full_tick: Option<u64>, blocks: Vec<Block>) {
+        let mask = full_tick.map(|_| 1 << CELL);
+        let packet = Packet { full_tick, scope: 0, mask, blocks };
+        self.core.handle_packet(self.now, Header { handle, tick: tick as u16 }, &packet);
+        self.drain();
     }
 
     fn answer(&mut self, sequence: u32, error: Answer) {
@@ -388,6 +404,7 @@ fn a_rebuilt_state_that_equals_the_keyframe_is_no_desync() {
     let mut script = Script::watching(&[flying(0)]);
     script.delta(HANDLE, 12, 2, &[]);
     script.delta(HANDLE, 15, 3, &[flying(7)]);
+    script.delta(HANDLE, 18, 3, &[]);
     script.keyframe(
         HANDLE,
         18,
@@ -399,6 +416,7 @@ fn a_rebuilt_state_that_equals_the_keyframe_is_no_desync() {
 #[test]
 fn a_keyframe_one_step_off_is_a_desync() {
     let mut script = Script::watching(&[flying(0)]);
+    script.delta(HANDLE, 12, 2, &[]);
     script.keyframe(
         HANDLE,
         12,

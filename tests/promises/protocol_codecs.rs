@@ -11,9 +11,9 @@ use starmesh::base::{FleetId, SessionId, UnitId};
 use starmesh::protocol::binary::{HEAD_BYTES, Head};
 use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
 use starmesh::protocol::command::{BatchCommand, BatchItem, JoinFleet, UnitsCommand};
-use starmesh::protocol::server::StateDelta;
+use starmesh::protocol::server::Ack;
 use starmesh::protocol::{
-    CLIENT_MESSAGE_BYTES_MAX, ClientFrame, ClientMessage, CodecKind, DecodeError, Header,
+    Answer, CLIENT_MESSAGE_BYTES_MAX, ClientFrame, ClientMessage, CodecKind, DecodeError, Header,
     MessageType, Order, Place, Sector, ServerFrame, ServerMessage,
 };
 
@@ -240,11 +240,11 @@ fn what_is_out_of_range_every_codec_refuses_with_the_same_words() {
 
 #[test]
 fn what_a_server_may_not_say_every_codec_refuses_with_the_same_words() {
-    let removed = vec![UnitId(3), UnitId(0)];
-    let delta = StateDelta { base: 1, units: Vec::new(), removed };
-    let frame = ServerFrame::new(1, 2, ServerMessage::StateDelta(delta));
+    let (rule, why) = ("in_transit".into(), "it is in transit".into());
+    let refused = Answer::Refused { rule, why, unit: Some(UnitId(0)), state: None };
+    let frame = ServerFrame::new(1, 2, ServerMessage::Ack(Ack::failed(1, 0, refused)));
     let expected = "an id from 1, below 2^53".into();
-    let error = DecodeError::Field { field: "removed[1]".into(), expected };
+    let error = DecodeError::Field { field: "error.refused.unit".into(), expected };
     for &kind in CodecKind::ALL {
         let read = kind.codec().decode_server(&encode_server(kind, &frame));
         assert_eq!(read, Err(error.clone()), "{kind}");

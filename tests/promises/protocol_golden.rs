@@ -5,21 +5,25 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use starmesh::base::{FleetId, PlayerId, Position, SectorId, SessionId, UnitId};
+use starmesh::base::{FleetId, PlayerId, Position, SectorId, SessionId, Tick, UnitId};
 use starmesh::protocol::client::{Area, Connect, Empty, Ping, Rectangle, Subscribe};
 use starmesh::protocol::command::{
     BatchCommand, BatchItem, JoinFleet, Target, TargetCommand, UnitsCommand,
 };
 use starmesh::protocol::ids::RESERVED;
 use starmesh::protocol::server::{
-    Ack, Connected, Error, Keyframe, Notice, Notification, Pong, Presence, PresenceEntry,
-    StateDelta, Subscribed, TypeCount,
+    Ack, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry, Subscribed,
+    TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
     Answer, Arrival, ClientFrame, ClientMessage, CodecKind, Course, Destination, EndReason,
     FINGERPRINT, MessageType, Order, Place, Point, ServerFrame, ServerMessage, UnitRecord,
 };
+use starmesh::sim::{Speed, UnitState, Waypoint};
+use starmesh::view::motion::Mover;
+use starmesh::view::stage::{GroupId, Scene, StepDelta, Thrown};
+use starmesh::view::{Stage, convert};
 
 pub const DOCS: &str = include_str!("../../docs/protocol.md");
 const HERE: SectorId = SectorId::tactical(5000, 2512);
@@ -196,12 +200,6 @@ fn server_examples() -> Vec<ServerFrame> {
             presence: vec![presence()],
         })),
         place(ServerMessage::Subscribed(Subscribed { place: Place::sector(HERE) })),
-        place(ServerMessage::Keyframe(Keyframe { full_tick: TICK, units: vec![record()] })),
-        place(ServerMessage::StateDelta(StateDelta {
-            base: 4,
-            units: vec![record()],
-            removed: vec![UnitId(1_048_580)],
-        })),
         node(ServerMessage::Ack(Ack {
             sequence: 1,
             success: true,
@@ -231,7 +229,40 @@ fn server_examples() -> Vec<ServerFrame> {
     all
 }
 
-/// All examples as a codec writes them, a client's first.
+/// A Keyframe of a place with two units, of which one is cloaked, and the
+/// StateDelta of the next step, in which the other turns and a third comes.
+fn packets(kind: CodecKind) -> Vec<Vec<u8>> {
+    let mover = |record: UnitRecord| Mover::from(&convert::unit(&record));
+    let cloaked = UnitRecord {
+        id: UnitId(1_048_577),
+        course: Course::default(),
+        state: UnitState::CLOAKED.0,
+        ..record()
+    };
+    let scene = Scene { tick: Tick(TICK), units: vec![mover(record()), mover(cloaked)] };
+    let rules = starmesh::sim::rules::sample::rules().expect("tested in sim");
+    let mut stage = Stage::new(HERE, &scene, &rules);
+    let group = GroupId::of(record().owner);
+    let keyframe = stage.keyframe(group, kind, 3).to_vec();
+    let mut turned = convert::unit(&record());
+    turned.speed = Speed::try_from(10_000).expect("a speed");
+    turned.aim(Waypoint { x: 1_500, y: 900 }, 0);
+    let third = UnitRecord { id: UnitId(1_048_580), ..record() };
+    let delta = StepDelta {
+        tick: Tick(TICK + 2),
+        appeared: vec![mover(third)],
+        changed: vec![Mover::from(&turned)],
+        left: Vec::new(),
+    };
+    stage.step(&delta, &Thrown::default());
+    let delta = stage.packet(group, kind, 3).expect("there is something to tell").to_vec();
+    for bytes in [&keyframe, &delta] {
+        assert!(kind.codec().decode_packet(bytes).is_ok());
+    }
+    vec![keyframe, delta]
+}
+
+/// All examples as a codec writes them, a client's first, packets last.
 pub fn bytes(kind: CodecKind) -> Vec<Vec<u8>> {
     let codec = kind.codec();
     let client = client_examples().into_iter().map(|frame| {
@@ -246,7 +277,7 @@ pub fn bytes(kind: CodecKind) -> Vec<Vec<u8>> {
         assert_eq!(codec.decode_server(&bytes).as_ref(), Ok(&frame));
         bytes
     });
-    client.chain(server).collect()
+    client.chain(server).chain(packets(kind)).collect()
 }
 
 /// All examples as JSON.

@@ -2,26 +2,27 @@
 //! sector it reports nothing when all is well, and desyncs and losses when
 //! the server is made to lie.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use starmesh::base::{PlayerId, Position, SectorId, SessionId, Tick, UnitId};
 use starmesh::protocol::client::ClientMessage;
 use starmesh::protocol::http::{Secret, Tokens};
-use starmesh::protocol::server::{
-    Ack, Connected, Keyframe, PresenceEntry, StateDelta, Subscribed, TypeCount,
-};
+use starmesh::protocol::server::{Ack, Connected, PresenceEntry, Subscribed, TypeCount};
 use starmesh::protocol::{
     Answer, ClientFrame, CodecKind, FINGERPRINT, Place, ServerFrame, ServerMessage,
 };
 use starmesh::sim::rules::{Rules, sample};
 use starmesh::sim::{Changes, Galaxy, SectorState, Surroundings, Unit};
 use starmesh::swarm::{Report, Scenario, Stats, SwarmConfig, run};
-use starmesh::view::convert;
-use starmesh::view::observer::{Observer, Update};
+use starmesh::view::motion::Mover;
+use starmesh::view::stage::{GroupId, Scene, StepDelta, Thrown};
+use starmesh::view::{Stage, convert};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -76,10 +77,20 @@ impl World {
 
     fn step(&mut self) -> Step {
         self.tick += 2;
+        let tick = Tick(self.tick);
         let mut changes = std::mem::take(&mut self.changes);
         let around = surroundings(&self.rules, &self.galaxy, self.tick / 2);
-        self.state.step(&around, &mut changes, &mut Vec::new());
-        Step { tick: self.tick, state: self.state.clone(), changes, lie: self.lie }
+        self.state.steer(&around, &mut changes);
+        let movers = |ids: &BTreeSet<UnitId>| {
+            let units = ids.iter().filter_map(|id| self.state.unit(*id));
+            units.map(Mover::from).collect()
+        };
+        let changed = changes.changed.difference(&changes.appeared).copied().collect();
+        let (appeared, changed) = (movers(&changes.appeared), movers(&changed));
+        self.state.travel(&around, &mut changes, &mut Vec::new());
+        let scene = Scene { tick, units: self.state.units().iter().map(Mover::from).collect() };
+        let delta = StepDelta { tick, appeared, changed, left: Vec::new() };
+        Step { scene, delta, lie: self.lie }
     }
 
     fn carry_out(&mut self, player: PlayerId, frame: &ClientFrame) -> Vec<Ack> {
@@ -113,31 +124,30 @@ impl World {
 
 /// What a step left behind, before later commands change it.
 struct Step {
-    tick: u64,
-    state: SectorState,
-    changes: Changes,
+    scene: Scene,
+    delta: StepDelta,
     lie: Lie,
 }
 
 impl Step {
-    fn frame(&self, update: &Update, first: bool, last_sent: u64) -> ServerFrame {
-        let mut units: Vec<_> = update.units.iter().map(convert::record).collect();
-        if self.lie == Lie::Shifts && update.keyframe && !first {
-            units[0].position.x += 1;
+    /// The keyframe of this step, as it is or not.
+    fn keyframe(&self, player: PlayerId, codec: CodecKind, stage: &mut Stage) -> Vec<u8> {
+        let keyframe = stage.keyframe(GroupId::of(player), codec, HANDLE);
+        if matches!(self.lie, Lie::None | Lie::Forgets) {
+            return keyframe.to_vec();
         }
-        if self.lie == Lie::Loses && update.keyframe && !first {
-            units.retain(|unit| unit.id.0 % 10 != 2);
-        }
-        let tick = update.tick.0;
-        let base = u16::try_from(tick - last_sent).expect("sent often");
-        let message = match update.keyframe {
-            true => ServerMessage::Keyframe(Keyframe { full_tick: tick, units }),
-            false => {
-                let removed = update.removed.clone();
-                ServerMessage::StateDelta(StateDelta { base, units, removed })
+        let mut keyframe: Value = serde_json::from_slice(&keyframe).expect("lies are in JSON");
+        for block in keyframe["blocks"].as_array_mut().expect("blocks") {
+            let units = block["content"]["keyframe"]["units"].as_array_mut().expect("units");
+            match self.lie {
+                Lie::Shifts => {
+                    let x = units[0]["position"]["x"].as_i64().expect("a number");
+                    units[0]["position"]["x"] = (x + 1).into();
+                }
+                _ => units.retain(|unit| unit["id"].as_u64().is_some_and(|id| id % 10 != 2)),
             }
-        };
-        ServerFrame::new(HANDLE, tick, message)
+        }
+        keyframe.to_string().into_bytes()
     }
 }
 
@@ -198,7 +208,7 @@ async fn connection(
     let mut steps = steps.subscribe();
     let mut session: Session = None;
     loop {
-        let frames = tokio::select! {
+        let messages = tokio::select! {
             message = socket.next() => {
                 let Some(Ok(message)) = message else { return };
                 if message.is_close() {
@@ -206,13 +216,18 @@ async fn connection(
                 }
                 assert_eq!(message.is_text(), kind.is_text(), "{message:?}");
                 let frame = codec.decode_client(&message.into_data());
-                answer(&world, &mut session, &frame.expect("the library writes messages"))
+                let frame = frame.expect("the library writes messages");
+                let frames = answer(&world, &mut session, &frame);
+                let encode = |frame| {
+                    let mut bytes = Vec::new();
+                    codec.encode_server(frame, &mut bytes);
+                    bytes
+                };
+                frames.iter().map(encode).collect()
             }
-            step = steps.recv() => observe(&mut session, &step.expect("kept up")),
+            step = steps.recv() => observe(&mut session, &step.expect("kept up"), kind),
         };
-        for frame in frames {
-            let mut bytes = Vec::new();
-            codec.encode_server(&frame, &mut bytes);
+        for bytes in messages {
             let message = match kind.is_text() {
                 true => Message::text(String::from_utf8(bytes).expect("JSON")),
                 false => Message::binary(bytes),
@@ -224,8 +239,15 @@ async fn connection(
     }
 }
 
-/// A connection's player, what it sees, and the tick last sent (0: nothing).
-type Session = Option<(PlayerId, Observer, u64)>;
+/// A connection's player, what it sees since it subscribed, and whether it
+/// wants a keyframe.
+type Session = Option<(PlayerId, Shown, bool)>;
+
+enum Shown {
+    Nothing,
+    Begins,
+    Goes(Box<Stage>),
+}
 
 fn answer(world: &Mutex<World>, session: &mut Session, frame: &ClientFrame) -> Vec<ServerFrame> {
     let mut world = world.lock().expect("no panic");
@@ -233,8 +255,7 @@ fn answer(world: &Mutex<World>, session: &mut Session, frame: &ClientFrame) -> V
     match (&frame.message, session) {
         (ClientMessage::Connect(_), session) => {
             let player = world.join();
-            // Not shown before it subscribes: `u64::MAX`.
-            *session = Some((player, Observer::new(player), u64::MAX));
+            *session = Some((player, Shown::Nothing, false));
             vec![message(ServerMessage::Connected(Connected {
                 session: SessionId(1),
                 player,
@@ -248,13 +269,16 @@ fn answer(world: &Mutex<World>, session: &mut Session, frame: &ClientFrame) -> V
                 }],
             }))]
         }
-        (ClientMessage::Subscribe(_), Some((_, _, last_sent))) => {
-            *last_sent = 0;
+        (ClientMessage::Subscribe(_), Some((_, shown, _))) => {
+            *shown = Shown::Begins;
             let place = Place::sector(HERE);
             vec![ServerFrame::new(HANDLE, 0, ServerMessage::Subscribed(Subscribed { place }))]
         }
-        (ClientMessage::KeyframeRequest(_), Some((_, observer, _))) => {
-            observer.ask_keyframe();
+        (ClientMessage::KeyframeRequest(_), Some((player, shown, asks))) => {
+            if let Shown::Goes(stage) = shown {
+                stage.beat(GroupId::of(*player));
+            }
+            *asks = true;
             Vec::new()
         }
         (_, Some((player, ..))) => {
@@ -265,20 +289,26 @@ fn answer(world: &Mutex<World>, session: &mut Session, frame: &ClientFrame) -> V
     }
 }
 
-fn observe(session: &mut Session, step: &Step) -> Vec<ServerFrame> {
-    let Some((_, observer, last_sent)) = session else { return Vec::new() };
-    if *last_sent == u64::MAX {
-        return Vec::new();
+fn observe(session: &mut Session, step: &Step, codec: CodecKind) -> Vec<Vec<u8>> {
+    let Some((player, shown, asks)) = session else { return Vec::new() };
+    let group = GroupId::of(*player);
+    match shown {
+        Shown::Nothing => Vec::new(),
+        Shown::Begins => {
+            let rules = sample::rules().expect("tested in sim");
+            let mut stage = Stage::new(HERE, &step.scene, &rules);
+            let keyframe = stage.keyframe(group, codec, HANDLE).to_vec();
+            *shown = Shown::Goes(Box::new(stage));
+            vec![keyframe]
+        }
+        Shown::Goes(stage) => {
+            stage.step(&step.delta, &Thrown::default());
+            let packet = stage.packet(group, codec, HANDLE);
+            let asks = std::mem::take(asks);
+            let keyframe = asks.then(|| step.keyframe(*player, codec, stage));
+            packet.map(|bytes| bytes.to_vec()).into_iter().chain(keyframe).collect()
+        }
     }
-    let rules = sample::rules().expect("tested in sim");
-    let beat = step.tick.is_multiple_of(10);
-    let updates = observer.observe(&step.state, &rules, Tick(step.tick), &step.changes, beat);
-    let frames = updates.map(|update| {
-        let frame = step.frame(&update, *last_sent == 0, *last_sent);
-        *last_sent = step.tick;
-        frame
-    });
-    frames.collect()
 }
 
 async fn register(stream: &mut TcpStream) {
@@ -298,7 +328,7 @@ async fn register(stream: &mut TcpStream) {
 }
 
 fn play(lie: Lie) -> Report {
-    play_with(lie, CodecKind::default(), None)
+    play_with(lie, CodecKind::Json, None)
 }
 
 fn play_with(lie: Lie, codec: CodecKind, journal: Option<PathBuf>) -> Report {

@@ -64,7 +64,7 @@ async fn tells_what_happened_while_the_node_runs_and_after_it_stopped() {
     let player = Player::new(&node, PLAYER);
     let connected = player.connect(None).await;
     let sector = connected.presence[0].sector;
-    let unit = player.look(sector).await.units[0].id;
+    let unit = player.look(sector).await.units().next().unwrap().id;
     player.order(sector, move_order(PLAYER, connected.session, 1, unit, sector)).await;
 
     let name = sector.to_string();

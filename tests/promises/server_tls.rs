@@ -139,7 +139,9 @@ fn play(stream: Tls, token: &str) {
     let sector = hear(&mut socket, "connected")["presence"][0]["sector"].clone();
     say(&mut socket, json!({ "type": "subscribe", "area": { "sectors": [sector] } }));
     let keyframe = hear(&mut socket, "keyframe");
-    assert_eq!(keyframe["units"].as_array().map(Vec::len), Some(8), "{keyframe}");
+    let blocks = keyframe["blocks"].as_array().expect("blocks");
+    let units = blocks.iter().flat_map(|block| block["content"]["keyframe"]["units"].as_array());
+    assert_eq!(units.map(Vec::len).sum::<usize>(), 8, "{keyframe}");
 }
 
 #[actix::test]

@@ -1,6 +1,6 @@
 //! What a client is told of the places it watches can be applied in the order
-//! it comes: a handle is given before it is used, bases name the message
-//! before, and after a loss a keyframe comes first.
+//! it comes: a handle is given before it is used, and after a loss a keyframe
+//! comes first.
 
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::gateway::queue::QueueLimits;
@@ -21,16 +21,16 @@ fn read(script: &mut Script) -> Vec<String> {
             match frame.message {
                 ServerMessage::Subscribed(_) => format!("{about} subscribed"),
                 ServerMessage::Unsubscribed(_) => format!("{about} unsubscribed"),
-                ServerMessage::Keyframe(keyframe) => format!("{about} full {}", keyframe.full_tick),
-                ServerMessage::StateDelta(delta) => {
-                    format!("{about} {}-{}", frame.header.tick, delta.base)
-                }
                 ServerMessage::Error(error) => {
                     format!("{} {}", error.regarding.unwrap_or_default(), error.answer.name())
                 }
                 other => format!("{other:?}"),
             }
         }
+        Read::Packet(header, packet) => match packet.full_tick {
+            Some(tick) => format!("{} full {tick}", header.handle),
+            None => format!("{} {}", header.handle, header.tick),
+        },
         Read::Ping => "ping".into(),
         Read::Close(code, _) => format!("close {code}"),
     };
@@ -42,34 +42,24 @@ fn subscribes_with_handle_keyframe_and_deltas() {
     let mut script = Script::open();
     script.subscribe(&[1, 2]);
     assert_eq!(script.take_effects(), [observe(1), observe(2)]);
-    script.observed(1, Ok(()));
     script.delta(1, 8);
     script.keyframe(1, 10);
     script.delta(1, 12);
     script.delta(1, 12);
     script.delta(1, 16);
-    let expected = ["101 subscribed", "101 full 10", "101 12-2", "101 16-4"];
+    let expected = ["101 subscribed", "101 full 10", "101 12", "101 16"];
     assert_eq!(read(&mut script), expected);
-}
-
-#[test]
-fn a_keyframe_may_overtake_the_answer() {
-    let mut script = Script::open();
-    script.subscribe(&[1]);
-    script.keyframe(1, 10);
-    script.observed(1, Ok(()));
-    assert_eq!(read(&mut script), ["101 subscribed", "101 full 10"]);
 }
 
 #[test]
 fn one_error_answers_for_all_places_that_are_not_here() {
     let mut script = Script::open();
     script.subscribe(&[1, 2, 3]);
-    script.observed(1, Err(Unavailable::NotHere));
-    script.observed(3, Err(Unavailable::NotHere));
+    script.unobserved(1, Unavailable::NotHere);
+    script.unobserved(3, Unavailable::NotHere);
     assert_eq!(read(&mut script), [""; 0]);
-    script.observed(2, Ok(()));
-    assert_eq!(read(&mut script), ["102 subscribed", "subscribe notHere"]);
+    script.keyframe(2, 10);
+    assert_eq!(read(&mut script), ["102 subscribed", "102 full 10", "subscribe notHere"]);
     script.take_effects();
     script.subscribe(&[1]);
     assert_eq!(script.take_effects(), [observe(1)], "it may be here later");
@@ -109,10 +99,9 @@ fn a_keyframe_is_asked_for_once_and_comes_between_deltas() {
     }
     assert_eq!(script.take_effects(), [observe(1)]);
     script.delta(1, 12);
-    script.observed(1, Ok(()));
     script.keyframe(1, 12);
     script.delta(1, 14);
-    assert_eq!(read(&mut script), ["101 12-2", "101 full 12", "101 14-2"]);
+    assert_eq!(read(&mut script), ["101 12", "101 full 12", "101 14"]);
 }
 
 #[test]
@@ -122,21 +111,20 @@ fn a_place_that_moves_is_observed_anew_and_told_as_gone_in_the_end() {
     assert_eq!(script.take_effects(), [observe(1)]);
     script.delta(1, 12);
     for _ in 0..10 {
-        script.observed(1, Err(Unavailable::NotHere));
+        script.unobserved(1, Unavailable::NotHere);
         assert_eq!(script.take_effects(), []);
         script.pass(1_000);
         assert_eq!(script.take_effects(), [observe(1)]);
     }
     assert_eq!(read(&mut script), [""; 0]);
-    script.observed(1, Err(Unavailable::NotHere));
+    script.unobserved(1, Unavailable::NotHere);
     assert_eq!(read(&mut script), ["101 unsubscribed"]);
 
     let mut script = Script::watching(&[1]);
     script.on(|session, around| session.handle_gone(place(1), around.now));
-    script.observed(1, Ok(()));
     script.keyframe(1, 6);
     script.delta(1, 8);
-    assert_eq!(read(&mut script), ["101 subscribed", "101 full 6", "101 8-2"]);
+    assert_eq!(read(&mut script), ["101 subscribed", "101 full 6", "101 8"]);
 }
 
 #[test]
@@ -148,13 +136,12 @@ fn a_slow_reader_loses_updates_of_a_place_and_gets_a_keyframe_first() {
     script.delta(1, 22);
     assert_eq!(script.connection.take_dropped(), 4, "three that waited, and the one that came");
     assert_eq!(script.take_effects(), [], "no keyframe while there is no room");
-    assert_eq!(read(&mut script), ["102 12-2"]);
+    assert_eq!(read(&mut script), ["102 12"]);
     assert_eq!(script.take_effects(), [observe(1)]);
     script.delta(1, 24);
-    script.observed(1, Ok(()));
     script.keyframe(1, 26);
     script.delta(1, 28);
-    assert_eq!(read(&mut script), ["101 subscribed", "101 full 26", "101 28-2"]);
+    assert_eq!(read(&mut script), ["101 subscribed", "101 full 26", "101 28"]);
 }
 
 #[test]
@@ -190,4 +177,21 @@ fn a_reader_that_takes_nothing_for_15_seconds_is_closed() {
     assert!(matches!(script.take_effects()[..], [Effect::Unobserve { .. }, Effect::Left { .. }]));
     script.pass(2_000);
     assert_eq!(script.take_effects(), [Effect::Finish]);
+}
+
+#[test]
+fn a_place_that_nobody_else_watched_meanwhile_has_another_handle() {
+    let mut script = Script::watching(&[1]);
+    script.on(|session, around| session.handle_gone(place(1), around.now));
+    script.keyframe_as(1, 900, 20);
+    script.delta(1, 22);
+    assert_eq!(read(&mut script), ["900 subscribed", "900 full 20"]);
+}
+
+#[test]
+fn packets_of_a_place_that_is_not_watched_are_not_passed_on() {
+    let mut script = Script::watching(&[1]);
+    script.keyframe(2, 20);
+    assert_eq!(read(&mut script), [""; 0]);
+    assert_eq!(script.take_effects(), []);
 }

@@ -9,12 +9,12 @@ use starmesh::gateway::limits::commands::{CommandClass, CommandLimits, CommandRa
 use starmesh::gateway::limits::window::Refusal;
 use starmesh::gateway::queue::{Item, Queue, QueueLimits};
 use starmesh::gateway::session::{
-    Around, CommandGate, Connection, Effect, Now, Payload, PlaceNames, Session, SessionLimits,
-    Verified,
+    Around, CommandGate, Connection, Effect, Now, Payload, Session, SessionLimits, Verified,
 };
-use starmesh::protocol::{CodecKind, ServerFrame, ServerMessage};
+use starmesh::protocol::blocks::{self, packet::Start};
+use starmesh::protocol::{CodecKind, Header, Received, ServerFrame, ServerMessage};
 use starmesh::sim::{Accepted, Command, Instruction};
-use starmesh::view::observer::Update;
+use starmesh::view::fanout::Packet;
 
 pub const ME: PlayerId = PlayerId(7);
 pub const MY_SESSION: SessionId = SessionId(3);
@@ -41,15 +41,6 @@ const LIMITS: SessionLimits = SessionLimits {
 
 pub const QUEUE: QueueLimits =
     QueueLimits { bytes_max: 64 * 1024, messages_max: 1_000, stalled_ms: 15_000, slot_ms: 0 };
-
-struct Names;
-
-impl PlaceNames for Names {
-    fn name(&self, place: EntityKey) -> u32 {
-        let EntityKey::Sector(sector) = place else { panic!("only sectors are named") };
-        handle(sector.x)
-    }
-}
 
 struct Gate(RefCell<CommandLimits>);
 
@@ -105,7 +96,6 @@ impl Script {
     pub fn watch(&mut self, xs: &[i64]) {
         for x in xs {
             self.subscribe(&[*x]);
-            self.observed(*x, Ok(()));
             self.keyframe(*x, 10);
         }
         self.read();
@@ -120,7 +110,7 @@ impl Script {
     /// Lets something happen to the session.
     pub fn on(&mut self, event: impl FnOnce(&mut Session, Around<'_>)) {
         let now = self.at();
-        let around = Around { now, gate: &self.gate, names: &Names };
+        let around = Around { now, gate: &self.gate };
         let effects = self.connection.handle(now, |session| event(session, around));
         self.note(effects);
     }
@@ -194,25 +184,38 @@ impl Script {
         }));
     }
 
-    pub fn observed(
-        &mut self,
-        x: i64,
-        result: Result<(), starmesh::cluster::core::table::Unavailable>,
-    ) {
-        self.on(|session, around| session.handle_observed(place(x), result, around));
+    pub fn unobserved(&mut self, x: i64, why: starmesh::cluster::core::table::Unavailable) {
+        self.on(|session, around| session.handle_unobserved(place(x), why, around.now));
     }
 
     pub fn keyframe(&mut self, x: i64, tick: u64) {
-        self.update(x, tick, true);
+        self.packet(x, handle(x), tick, true);
+    }
+
+    /// Under another name than it usually has.
+    pub fn keyframe_as(&mut self, x: i64, handle: u32, tick: u64) {
+        self.packet(x, handle, tick, true);
     }
 
     pub fn delta(&mut self, x: i64, tick: u64) {
-        self.update(x, tick, false);
+        self.packet(x, handle(x), tick, false);
     }
 
-    fn update(&mut self, x: i64, tick: u64, keyframe: bool) {
-        let update = Update { tick: Tick(tick), keyframe, units: Vec::new(), removed: Vec::new() };
-        self.on(|session, around| session.handle_update(place(x), &update, around));
+    fn packet(&mut self, x: i64, handle: u32, tick: u64, keyframe: bool) {
+        let header = Header { handle, tick: tick as u16 };
+        let full_tick = keyframe.then_some(tick);
+        let start = Start { header, full_tick, scope: 0, mask: keyframe.then_some(0) };
+        let mut bytes = Vec::new();
+        blocks::json::write_start(&start, &mut bytes);
+        blocks::json::write_end(&mut bytes);
+        let packet = Packet {
+            sector: SectorId::tactical(x, 4),
+            handle,
+            tick: Tick(tick),
+            keyframe,
+            bytes: bytes.into(),
+        };
+        self.on(|session, around| session.handle_packet(&packet, around.now));
     }
 
     /// Lets time pass as a shell does, with a socket that takes nothing.
@@ -264,6 +267,7 @@ impl Script {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
     Frame(ServerFrame),
+    Packet(Header, blocks::Packet),
     Ping,
     Close(u16, &'static str),
 }
@@ -280,13 +284,18 @@ impl Read {
 impl From<Item> for Read {
     fn from(item: Item) -> Read {
         match item {
-            Item::Message(bytes) => {
-                let frame = CodecKind::Json.codec().decode_server(&bytes);
-                Read::Frame(frame.expect("the server speaks its protocol"))
-            }
+            Item::Message(bytes) => received(&bytes),
+            Item::Shared(bytes) => received(&bytes),
             Item::Ping => Read::Ping,
             Item::Close { code, reason } => Read::Close(code, reason),
         }
+    }
+}
+
+fn received(bytes: &[u8]) -> Read {
+    match CodecKind::Json.codec().receive(bytes).expect("the server speaks its protocol") {
+        Received::Message(frame) => Read::Frame(frame),
+        Received::Packet(header, packet) => Read::Packet(header, packet),
     }
 }
 

@@ -151,7 +151,10 @@ async fn a_player_connects_watches_orders_and_sees_it_done() {
     let handle = player.hear("subscribed").await["handle"].clone();
     let keyframe = player.hear("keyframe").await;
     assert_eq!(keyframe["handle"], handle);
-    let units = keyframe["units"].as_array().expect("units");
+    let blocks = keyframe["blocks"].as_array().expect("blocks");
+    let cells = blocks.iter().map(|block| &block["content"]["keyframe"]["units"]);
+    let units: Vec<Value> =
+        cells.flat_map(|units| units.as_array().expect("units").clone()).collect();
     assert_eq!(units.len(), 8);
 
     let target = json!({ "position": { "sector": sector, "x": 1u32 << 29, "y": 1u32 << 29 } });
@@ -170,9 +173,11 @@ async fn a_player_connects_watches_orders_and_sees_it_done() {
         let delta = player.hear("stateDelta").await;
         let tick = delta["tick"].as_u64().expect("a header");
         assert!(tick <= ack["effectTick"].as_u64().expect("a tick") + 20, "no effect: {delta}");
-        moved = delta["units"][0].clone();
+        let blocks = delta["blocks"].as_array().expect("blocks");
+        let mut updates = blocks.iter().map(|block| &block["content"]["update"]["changed"][0]);
+        moved = updates.find(|changed| !changed.is_null()).cloned().unwrap_or_default();
     }
-    assert_eq!(moved["id"], units[0]["id"]);
+    assert_eq!(moved["unitId"], units[0]["id"]);
     assert_ne!(moved["course"]["steps"], 0);
 
     player.say(&json!({ "type": "disconnect" })).await;

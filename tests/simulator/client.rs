@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, Tick, UnitId};
+use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::effect::{Connected, SectorPresence};
+use starmesh::protocol::Received;
 use starmesh::sim::{Command, Instruction, Target, UnitIds};
-use starmesh::view::place::{Applied, PlaceView};
+use starmesh::view::CellsView;
+use starmesh::view::fanout::{Packet, Shown};
 
 use crate::gateway::{Request, ToClient};
 use crate::outside::Outside;
+use crate::process::codec_of;
 use crate::queue::Happening;
 use crate::scene::{Fact, Seen};
 
@@ -45,7 +48,7 @@ struct Connection {
 
 #[derive(Default)]
 struct Place {
-    view: PlaceView,
+    view: CellsView,
     asked: u64,
 }
 
@@ -248,23 +251,14 @@ impl Client {
             // It is being brought back: ask until it is there.
             ToClient::NotObserved(entity) => out.send_request(number, &Request::Observe(entity)),
             // One that was brought back and may not be claimed while clocks
-            // differ is let go again: watch it anew.
-            ToClient::Gone(entity) => {
+            // differ is let go again; a keyframe comes when it is back.
+            ToClient::Shown(Shown::Gone(sector)) => {
                 if let Some(connection) = &mut self.connection {
-                    connection.places.remove(&entity);
+                    let place = connection.places.get_mut(&EntityKey::Sector(sector));
+                    place.into_iter().for_each(|place| place.view = CellsView::default());
                 }
             }
-            ToClient::Keyframe(entity, keyframe) => {
-                let tick = Tick(keyframe.full_tick);
-                let told = keyframe.units.iter().map(|unit| unit.id).collect();
-                let applied = |view: &mut PlaceView| view.handle_keyframe(&keyframe);
-                self.see(entity, tick, true, told, applied, out);
-            }
-            ToClient::Delta { entity, tick, delta } => {
-                let told = delta.units.iter().map(|unit| unit.id).collect();
-                let applied = |view: &mut PlaceView| view.handle_delta(tick.0 as u16, &delta);
-                self.see(entity, tick, false, told, applied, out);
-            }
+            ToClient::Shown(Shown::Packet(packet)) => self.see(&packet, out),
             ToClient::Closed => self.connection = None,
         }
     }
@@ -329,20 +323,30 @@ impl Client {
         }
     }
 
-    fn see(
-        &mut self,
-        entity: EntityKey,
-        tick: Tick,
-        keyframe: bool,
-        told: Vec<UnitId>,
-        apply: impl FnOnce(&mut PlaceView) -> Applied,
-        out: &mut Outside,
-    ) {
+    fn see(&mut self, packet: &Packet, out: &mut Outside) {
         let Some(connection) = &mut self.connection else { return };
+        let entity = EntityKey::Sector(packet.sector);
         let Some(place) = connection.places.get_mut(&entity) else { return };
-        let applied = apply(&mut place.view);
-        let (connection, player) = (connection.number, self.player);
-        let observer = Seen { connection, player, entity, tick, keyframe, told };
+        let (header, told) = match codec_of(self.index).codec().receive(&packet.bytes) {
+            Ok(Received::Packet(header, told)) => (header, told),
+            other => {
+                let what = format!("a packet of {entity} is read as {other:?}");
+                return out.witness.note(&Fact::Never(what));
+            }
+        };
+        if told.full_tick.is_some() != packet.keyframe || header.handle != packet.handle {
+            let what = format!("{header:?} {told:?} is not {packet:?}");
+            return out.witness.note(&Fact::Never(what));
+        }
+        let applied = place.view.handle(header.tick, &told);
+        let observer = Seen {
+            connection: connection.number,
+            player: self.player,
+            entity,
+            tick: packet.tick,
+            keyframe: packet.keyframe,
+            told: told.records().map(|(_, seen)| seen.unit.id).collect(),
+        };
         out.witness.note(&Fact::Seen { observer: &observer, view: &place.view, applied: &applied });
     }
 }

@@ -18,7 +18,7 @@ use starmesh::entity::record::{SnapshotHead, decode_record, encode_input};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 16] = [
+const RARE: [&str; 15] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -29,7 +29,6 @@ const RARE: [&str; 16] = [
     "second reservation of ids",
     "command busy",
     "connection busy",
-    "observer busy",
     "proposal dropped while loading",
     "command not here",
     "session ended",

@@ -2,18 +2,16 @@
 //! player's newest session. A model of `actors::ports` and of sessions without
 //! their queues; it dies with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use starmesh::base::{EntityKey, PlayerId, SessionId, Tick};
+use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId};
 use starmesh::cluster::core::table::{Release, Unavailable};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use starmesh::entity::input::Left;
 use starmesh::entity::read::Reading;
-use starmesh::protocol::server::{Keyframe, StateDelta};
 use starmesh::sim::Command;
-use starmesh::view::convert;
-use starmesh::view::observer::Update;
+use starmesh::view::fanout::Shown;
 
 /// What a client asks.
 #[derive(Clone, Debug)]
@@ -46,13 +44,7 @@ pub enum ToClient {
     },
     Attached(EntityKey, Result<Option<u32>, Unavailable>),
     NotObserved(EntityKey),
-    Keyframe(EntityKey, Keyframe),
-    Delta {
-        entity: EntityKey,
-        tick: Tick,
-        delta: StateDelta,
-    },
-    Gone(EntityKey),
+    Shown(Shown),
     /// The connection has ended.
     Closed,
 }
@@ -62,8 +54,8 @@ pub struct Connection {
     pub client: usize,
     pub player: PlayerId,
     pub session: Option<SessionId>,
-    /// Ticks of the last updates, per place.
-    shown: BTreeMap<EntityKey, Tick>,
+    /// What it observes.
+    pub places: BTreeSet<SectorId>,
 }
 
 /// The connections of one process.
@@ -76,7 +68,7 @@ pub struct Gateway {
 impl Gateway {
     /// Whether the connection is new: only its first message may be Connect.
     pub fn open(&mut self, connection: u64, client: usize, player: PlayerId) -> bool {
-        let fresh = Connection { client, player, session: None, shown: BTreeMap::new() };
+        let fresh = Connection { client, player, session: None, places: BTreeSet::new() };
         let is_new = !self.connections.contains_key(&connection);
         self.connections.entry(connection).or_insert(fresh);
         is_new
@@ -103,19 +95,12 @@ impl Gateway {
     /// connection, message.
     pub fn route(&mut self, release: Release) -> Option<(usize, u64, ToClient)> {
         match release {
-            Release::Update { observer, entity, update } => {
-                let connection = self.connections.get_mut(&observer)?;
-                let message = connection.show(entity, &update);
-                Some((connection.client, observer, message))
-            }
+            // These go by the fan-out.
+            Release::Scene { .. } | Release::Step { .. } | Release::Gone { .. } => None,
             Release::Read { ask, entity, reading, .. } => {
                 let Reading::Applied(last) = reading else { return None };
                 let connection = self.connections.get(&ask)?;
                 Some((connection.client, ask, ToClient::Attached(entity, Ok(last))))
-            }
-            Release::Gone { observer, entity } => {
-                let connection = self.connections.get(&observer)?;
-                Some((connection.client, observer, ToClient::Gone(entity)))
             }
             Release::Player(effect) => self.route_player(effect),
         }
@@ -143,19 +128,5 @@ impl Gateway {
         let (newest, connection) = *self.sessions.get(&player)?;
         let client = self.connections.get(&connection)?.client;
         (newest == session).then_some((client, connection, message))
-    }
-}
-
-impl Connection {
-    fn show(&mut self, entity: EntityKey, update: &Update) -> ToClient {
-        let last = self.shown.insert(entity, update.tick);
-        let units = update.units.iter().map(convert::record).collect();
-        if update.keyframe {
-            return ToClient::Keyframe(entity, Keyframe { full_tick: update.tick.0, units });
-        }
-        let base = update.tick.since(last.unwrap_or_default());
-        let base = u16::try_from(base).unwrap_or(u16::MAX);
-        let delta = StateDelta { base, units, removed: update.removed.clone() };
-        ToClient::Delta { entity, tick: update.tick, delta }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, Millis, NodeId};
+use starmesh::base::{EntityKey, Millis, NodeId, SectorId};
 use starmesh::cluster::core::clock::Clock;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
@@ -13,7 +13,11 @@ use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::input::{Connect, Input, Left};
 use starmesh::entity::read::{Query, Reading};
+use starmesh::protocol::CodecKind;
 use starmesh::store::{Store, recovery};
+use starmesh::view::Fanout;
+use starmesh::view::fanout::Watcher;
+use starmesh::view::stage::GroupId;
 
 use crate::gateway::{Gateway, Request, ToClient};
 use crate::outside::Outside;
@@ -30,6 +34,7 @@ pub struct Process {
     pub core: NodeCore,
     pub tables: Vec<Table>,
     pub gateway: Gateway,
+    fanout: Fanout,
     clock: Clock,
     /// The commit under way, and whether the store has done it already.
     under_way: Option<(Arc<Commit>, bool)>,
@@ -57,6 +62,11 @@ pub fn table_of(entity: EntityKey) -> usize {
     entity.to_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % TABLES
 }
 
+/// What a client speaks.
+pub fn codec_of(client: usize) -> CodecKind {
+    CodecKind::ALL[client % CodecKind::ALL.len()]
+}
+
 impl Process {
     pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
         let nonce = outside.random.number();
@@ -68,6 +78,7 @@ impl Process {
             core,
             tables,
             gateway: Gateway::default(),
+            fanout: Fanout::default(),
             clock: Clock::new(outside.wall(), outside.steady()),
             under_way: None,
             wake: 0,
@@ -125,7 +136,16 @@ impl Process {
                 if let ToTable::Away(away) = message {
                     self.closed[index] = away;
                 }
+                let installed = match &message {
+                    ToTable::Install(installed) => Some(installed.entity.key()),
+                    _ => None,
+                };
                 self.tables[index].handle(message);
+                if let Some(EntityKey::Sector(sector)) = installed
+                    && self.fanout.follows(sector)
+                {
+                    self.follow(sector, true);
+                }
                 self.flush(index, outside);
             }
             InNode::CommitNow(commit) => self.commit(&commit, outside),
@@ -302,14 +322,50 @@ impl Process {
                 self.lost += 1;
                 self.tables[index].leave(left);
             }
+            match &release {
+                Release::Scene { entity: EntityKey::Sector(sector), scene } => {
+                    self.fanout.handle_scene(*sector, scene, &outside.world.rules);
+                }
+                Release::Step { entity: EntityKey::Sector(sector), delta } => {
+                    self.fanout.handle_step(*sector, delta);
+                }
+                Release::Gone { entity: EntityKey::Sector(sector) } => {
+                    self.fanout.handle_gone(*sector);
+                }
+                _ => {}
+            }
             if let Some((client, connection, message)) = self.gateway.route(release) {
                 outside.send_to_client(client, connection, message);
             }
         }
+        self.show(outside);
         let messages: Vec<FromTable> = self.tables[index].drain_core();
         if !messages.is_empty() {
             let message = InNode::FromTable(messages);
             outside.send_in_node(self.id, Way::FromTable(index), message);
+        }
+    }
+
+    /// What the fan-out has for clients goes its way.
+    fn show(&mut self, outside: &mut Outside) {
+        for (connection, shown) in self.fanout.drain_shown() {
+            if let Some(known) = self.gateway.connections.get(&connection) {
+                outside.send_to_client(known.client, connection, ToClient::Shown(shown));
+            }
+        }
+        for (sector, on) in self.fanout.drain_follow() {
+            self.follow(sector, on);
+        }
+    }
+
+    fn follow(&mut self, sector: SectorId, on: bool) {
+        let entity = EntityKey::Sector(sector);
+        let table = &mut self.tables[table_of(entity)];
+        if on {
+            // One that does not run here is followed when it is installed.
+            let _ = table.follow(entity);
+        } else {
+            table.unfollow(entity);
         }
     }
 
@@ -374,15 +430,17 @@ impl Process {
                 }
             }
             Request::Observe(entity) => {
-                let index = table_of(entity);
-                let observed = self.tables[index].observe(entity, connection, player);
-                if let Err(Unavailable::Busy) = observed {
-                    outside.witness.note(&Fact::Busy("observer busy"));
-                }
-                if observed.is_err() {
+                let EntityKey::Sector(sector) = entity else { return };
+                if self.tables[table_of(entity)].entity(entity).is_none() {
                     let message = ToClient::NotObserved(entity);
-                    outside.send_to_client(client, connection, message);
+                    return outside.send_to_client(client, connection, message);
                 }
+                let watcher = Watcher { group: GroupId::of(player), codec: codec_of(client) };
+                self.fanout.observe(sector, connection, watcher, &outside.world.rules);
+                if let Some(known) = self.gateway.connections.get_mut(&connection) {
+                    known.places.insert(sector);
+                }
+                self.show(outside);
             }
             Request::Close => self.close(connection, outside),
         }
@@ -390,10 +448,10 @@ impl Process {
 
     fn close(&mut self, connection: u64, outside: &mut Outside) {
         let Some(closed) = self.gateway.close(connection) else { return };
-        for table in &mut self.tables {
-            let keys: Vec<EntityKey> = table.keys().collect();
-            keys.into_iter().for_each(|key| table.unobserve(key, connection));
+        for sector in &closed.places {
+            self.fanout.unobserve(*sector, connection);
         }
+        self.show(outside);
         if let Some(session) = closed.session {
             self.lost += 1;
             let player = closed.player;

@@ -15,7 +15,7 @@ use starmesh::entity::effect::Effect;
 use starmesh::entity::record::Record;
 use starmesh::entity::{Entity, World};
 use starmesh::store::memory::Memory;
-use starmesh::view::place::{Applied, PlaceView};
+use starmesh::view::{Applied, CellsView};
 
 /// States kept per entity, for what is judged a little later.
 const STATES_MAX: usize = 256;
@@ -50,7 +50,7 @@ pub enum Fact<'a> {
     /// A client heard what became of a command.
     Heard(&'a CommandAnswer),
     /// A client applied an update of a place.
-    Seen { observer: &'a Seen, view: &'a PlaceView, applied: &'a Applied },
+    Seen { observer: &'a Seen, view: &'a CellsView, applied: &'a Applied },
     /// Too much waits for this to be taken.
     Busy(&'static str),
     /// A table says what was the last command of a session that it applied.
@@ -83,6 +83,13 @@ pub struct Seen {
     pub keyframe: bool,
     /// Units the update told of.
     pub told: Vec<UnitId>,
+}
+
+impl Seen {
+    /// Units there are in warp: only their own group sees them.
+    pub fn is_above_scale_0(&self) -> bool {
+        matches!(self.entity, EntityKey::Sector(sector) if sector.scale > 0)
+    }
 }
 
 /// A rule that every run keeps.

@@ -6,9 +6,10 @@ use crate::base::EntityKey;
 use crate::client::commands::{Due, GiveUp, Settled};
 use crate::client::effect::{Effect, Event};
 use crate::client::places::AskAgain;
+use crate::protocol::blocks::Packet;
 use crate::protocol::client::{ClientMessage, Connect, Empty, Ping};
 use crate::protocol::server::{Ack, Connected, Error, Notice};
-use crate::protocol::{Answer, EndReason, ServerFrame, ServerMessage};
+use crate::protocol::{Answer, EndReason, Header, Received, ServerFrame, ServerMessage};
 use crate::view::Applied;
 
 /// A connection that is not open after so long is given up.
@@ -38,7 +39,15 @@ impl ClientCore {
         self.wait(now, reason, self.backoff());
     }
 
-    /// A frame came in.
+    /// The server sent this.
+    pub fn handle_received(&mut self, now: u64, received: &Received) {
+        match received {
+            Received::Message(frame) => self.handle_frame(now, frame),
+            Received::Packet(header, packet) => self.handle_packet(now, *header, packet),
+        }
+    }
+
+    /// A message came in.
     pub fn handle_frame(&mut self, now: u64, frame: &ServerFrame) {
         if !matches!(self.status, Status::Connecting { .. } | Status::Open) {
             return;
@@ -58,14 +67,6 @@ impl ClientCore {
                     self.tell(Event::Unsubscribed { place });
                 }
             }
-            ServerMessage::Keyframe(body) => {
-                let applied = self.places.handle_keyframe(header, body);
-                self.handle_applied(now, applied, true);
-            }
-            ServerMessage::StateDelta(body) => {
-                let applied = self.places.handle_delta(header, body);
-                self.handle_applied(now, applied, false);
-            }
             ServerMessage::Ack(ack) => self.handle_ack(now, ack),
             ServerMessage::Presence(presence) => {
                 self.tell(Event::Presence { changed: presence.changed.clone() });
@@ -75,6 +76,15 @@ impl ClientCore {
             }
             ServerMessage::Error(error) => self.handle_error(now, error),
             ServerMessage::Notification(body) => self.handle_notice(now, body.notice),
+        }
+    }
+
+    /// A packet of a place came in.
+    pub fn handle_packet(&mut self, now: u64, header: Header, packet: &Packet) {
+        if self.status == Status::Open {
+            (self.heard, self.pinged) = (now, None);
+            let applied = self.places.handle_packet(header, packet);
+            self.handle_applied(now, applied, packet.full_tick.is_some());
         }
     }
 

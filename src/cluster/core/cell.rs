@@ -12,8 +12,7 @@ use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_MAX};
 use crate::entity::input::Input;
-use crate::sim::Changes;
-use crate::view::observer::Observer;
+use crate::view::stage::StepDelta;
 
 /// An entity while it runs.
 #[derive(Debug)]
@@ -36,15 +35,24 @@ pub struct Cell {
     pending_times: usize,
     /// Sequences of the pending commands, per session.
     pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
-    pub observers: BTreeMap<u64, Observer>,
+    /// Who follows it, if anybody does.
+    pub follower: Option<Follower>,
     /// When its waiting messages were last carried.
     pub carried: Tick,
-    /// What observers have not been shown yet.
-    pub changes: Changes,
     journal_bytes: u64,
     snapshot_bytes: u64,
     snapshot: Snapshot,
     due: Option<Millis>,
+}
+
+/// What those who follow an entity were handed out.
+#[derive(Debug, Default)]
+pub struct Follower {
+    /// The entity's tick of the last step handed out; `None` when all of it is
+    /// to be handed out next.
+    pub told: Option<Tick>,
+    /// Of a step since, what courses do not tell.
+    pub delta: Option<StepDelta>,
 }
 
 /// How far the next snapshot is.
@@ -103,9 +111,8 @@ impl Cell {
             pending_acks: BTreeMap::new(),
             pending_times: 0,
             pending_commands: BTreeMap::new(),
-            observers: BTreeMap::new(),
+            follower: None,
             carried: at,
-            changes: Changes::default(),
             journal_bytes,
             snapshot_bytes,
             snapshot: Snapshot::None,

@@ -18,8 +18,6 @@ pub struct Limits {
     /// [`MESSAGE_BYTES_MAX`](crate::entity::channel::MESSAGE_BYTES_MAX) and a
     /// channel's name.
     pub input_bytes: usize,
-    /// Observers of one entity; beyond it subscriptions are told `busy`.
-    pub observers_per_entity: usize,
 
     // What waits for a load.
     /// Entities loaded at a time.
@@ -66,7 +64,6 @@ impl Default for Limits {
             inputs_per_entity: 4096,
             inputs_per_table: 65_536,
             input_bytes: RECORD_BYTES_MAX / 4,
-            observers_per_entity: 4096,
             loads: 64,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,

@@ -9,7 +9,7 @@
 //! and the inputs that caused it are durable.
 
 mod door;
-mod observers;
+mod followers;
 mod reads;
 mod step;
 
@@ -26,19 +26,21 @@ use crate::entity::kinds::Kind;
 use crate::entity::read::Reading;
 use crate::entity::record::Record;
 use crate::entity::{Entity, World};
-use crate::view::observer::Update;
+use crate::view::stage::{Scene, StepDelta};
 
 /// What may leave the node now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Release {
     /// To a player's session, wherever it is.
     Player(PlayerEffect),
-    /// To one observer.
-    Update { observer: u64, entity: EntityKey, update: Arc<Update> },
     /// The answer to [`Table::read`], true at a tick of the entity's.
     Read { ask: u64, entity: EntityKey, at: Tick, reading: Reading },
-    /// To one observer: the entity runs here no more; subscribe anew.
-    Gone { observer: u64, entity: EntityKey },
+    /// To who follows the entity: all of it.
+    Scene { entity: EntityKey, scene: Arc<Scene> },
+    /// To who follows the entity: its next step.
+    Step { entity: EntityKey, delta: Arc<StepDelta> },
+    /// To who follows the entity: it runs here no more.
+    Gone { entity: EntityKey },
 }
 
 /// Why something for an entity was not taken. Nothing happened.
@@ -87,7 +89,7 @@ pub struct Table {
     cells: BTreeMap<EntityKey, Cell>,
     /// Entities that a tick changes.
     active: BTreeSet<EntityKey>,
-    observed: BTreeSet<EntityKey>,
+    followed: BTreeSet<EntityKey>,
     unhashed: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
     timers: BTreeSet<(Millis, EntityKey)>,
@@ -110,7 +112,7 @@ impl Table {
             away: false,
             cells: BTreeMap::new(),
             active: BTreeSet::new(),
-            observed: BTreeSet::new(),
+            followed: BTreeSet::new(),
             unhashed: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -204,20 +206,22 @@ impl Table {
     /// nothing is durable but what the row says already.
     fn drop_entity(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.remove(&key) else { return };
-        let is_shown =
-            |release: &Release| matches!(release, Release::Update { entity, .. } if *entity == key);
+        let is_shown = |release: &Release| match release {
+            Release::Scene { entity, .. } | Release::Step { entity, .. } => *entity == key,
+            _ => false,
+        };
         for (_, releases) in &mut self.held {
             releases.retain(|release| !is_shown(release));
         }
         self.pending -= cell.pending();
-        for set in [&mut self.active, &mut self.observed, &mut self.unhashed, &mut self.unsettled] {
+        for set in [&mut self.active, &mut self.followed, &mut self.unhashed, &mut self.unsettled] {
             set.remove(&key);
         }
         if let Some(due) = cell.due() {
             self.timers.remove(&(due, key));
         }
-        for observer in cell.observers.into_keys() {
-            self.hold(Release::Gone { observer, entity: key });
+        if cell.follower.is_some() {
+            self.hold(Release::Gone { entity: key });
         }
     }
 
@@ -290,10 +294,10 @@ impl Table {
                 Effect::Acknowledge(ack) => self.to_core.push(FromTable::Acknowledge(ack)),
                 Effect::NeedIds => self.to_core.push(FromTable::NeedIds(key)),
                 Effect::Player(effect) => self.hold(Release::Player(effect)),
-                Effect::Changed(changes) => {
+                Effect::Stepped(delta) => {
                     let cell = self.cells.get_mut(&key);
-                    if let Some(cell) = cell.filter(|cell| !cell.observers.is_empty()) {
-                        cell.changes.merge(changes);
+                    if let Some(follower) = cell.and_then(|cell| cell.follower.as_mut()) {
+                        follower.note(delta);
                     }
                 }
             }

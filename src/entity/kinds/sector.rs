@@ -8,7 +8,7 @@
 pub mod presence;
 mod transfer;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ use crate::entity::message::{Answer, Counts, Notice};
 use crate::entity::world::World;
 use crate::sim::travel::WARP_SCALE;
 use crate::sim::{Changes, Refusal, Refused, SectorState, Surroundings, Traveller};
+use crate::view::motion::Mover;
+use crate::view::stage::StepDelta;
 
 /// A sector steps at even ticks of its own: every 200 ms.
 pub const TICKS_PER_STEP: u64 = 2;
@@ -77,7 +79,18 @@ impl Sector {
         }
         let mut changes = std::mem::take(&mut self.unshown);
         let mut leaving = Vec::new();
-        around(ctx, |around| self.state.step(around, &mut changes, &mut leaving));
+        let delta = around(ctx, |around| {
+            let moves = !self.state.is_idle();
+            if moves {
+                self.state.steer(around, &mut changes);
+            }
+            let mut delta = told(&self.state, &changes);
+            if moves {
+                self.state.travel(around, &mut changes, &mut leaving);
+            }
+            delta.left.extend(changes.left.iter().copied());
+            delta
+        });
         for gone in &leaving {
             self.book.presences.note_changed(gone.traveller.unit.owner);
         }
@@ -87,7 +100,8 @@ impl Sector {
         }
         self.tell_ledgers(ctx);
         if !changes.is_predictable() {
-            ctx.show(changes);
+            let tick = ctx.tick();
+            ctx.show(StepDelta { tick, ..delta });
         }
     }
 
@@ -186,6 +200,19 @@ impl Sector {
         let (book, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
         let state = SectorState::read(rest).map_err(|e| e.to_string())?;
         Ok(Sector { state, book, unshown: Changes::default() })
+    }
+}
+
+/// What observers are told of `changes`: units as they are before they move.
+fn told(state: &SectorState, changes: &Changes) -> StepDelta {
+    let movers = |ids: &BTreeSet<UnitId>| {
+        ids.iter().filter_map(|id| state.unit(*id)).map(Mover::from).collect()
+    };
+    let changed = changes.changed.difference(&changes.appeared).copied().collect();
+    StepDelta {
+        appeared: movers(&changes.appeared),
+        changed: movers(&changed),
+        ..StepDelta::default()
     }
 }
 

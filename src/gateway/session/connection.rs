@@ -43,6 +43,7 @@ impl Connection {
                     let message = self.encode(class, &frame);
                     self.push(class, message, now);
                 }
+                Effect::Forward { class, bytes } => self.push(class, Item::Shared(bytes), now),
                 Effect::Ping => self.push(Class::Control, Item::Ping, now),
                 Effect::Close { code, reason } => {
                     self.push(Class::Control, Item::Close { code, reason }, now);

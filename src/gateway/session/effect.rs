@@ -1,6 +1,8 @@
 //! Owns what a session wants done, and why a connection ends: closed lists.
 //! Never does anything; the shell (`gateway::ws`) runs each effect.
 
+use std::sync::Arc;
+
 use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::Connect;
@@ -22,7 +24,8 @@ pub enum Effect {
     /// [`handle_attached`](super::Session::handle_attached).
     Attach { entity: EntityKey, player: PlayerId, session: SessionId },
     /// See an entity, from a keyframe on. Answered by
-    /// [`handle_observed`](super::Session::handle_observed).
+    /// [`handle_packet`](super::Session::handle_packet), or by
+    /// [`handle_unobserved`](super::Session::handle_unobserved).
     Observe { entity: EntityKey, player: PlayerId },
     /// See it no longer.
     Unobserve { entity: EntityKey },
@@ -32,6 +35,8 @@ pub enum Effect {
     Left { player: PlayerId, session: SessionId },
     /// Say something to the client.
     Send { class: Class, frame: ServerFrame },
+    /// Give the client a message that others get, too.
+    Forward { class: Class, bytes: Arc<[u8]> },
     /// Ask the client for a sign of life.
     Ping,
     /// Say to the client that nothing more comes.

@@ -1,7 +1,7 @@
 //! Owns what a session does about what it is told from inside the node: by
 //! the accounts, the ledger, entities, the store.
 
-use super::watching::Observed;
+use super::watching::{Told, Unobserved};
 use super::{Around, Count, Effect, Now, Session, State, Verified};
 use crate::base::{EntityKey, Millis, SessionId};
 use crate::cluster::core::table::Unavailable;
@@ -12,7 +12,7 @@ use crate::gateway::queue::Class;
 use crate::protocol::server::{self, Ack, Notice, Presence, PresenceEntry};
 use crate::protocol::{Answer, EndReason, FINGERPRINT, MessageType, Place, ServerMessage};
 use crate::view::convert;
-use crate::view::observer::Update;
+use crate::view::fanout::Packet;
 
 /// Why a token gives no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,36 +117,32 @@ impl Session {
         }
     }
 
-    /// The answer to an observation.
-    pub fn handle_observed(
-        &mut self,
-        entity: EntityKey,
-        result: Result<(), Unavailable>,
-        around: Around<'_>,
-    ) {
-        let now = around.now;
-        match self.watching.handle_observed(entity, result, around.names, now.at) {
-            Observed::Say(said) => {
+    /// What was asked to be observed cannot be now.
+    pub fn handle_unobserved(&mut self, entity: EntityKey, why: Unavailable, now: Now) {
+        match self.watching.handle_unobserved(entity, why, now.at) {
+            Unobserved::Say(said) => {
                 said.into_iter().for_each(|frame| self.say(Class::Control, frame));
             }
-            Observed::NoKeyframe(why) => {
+            Unobserved::NoKeyframe(why) => {
                 self.say_error(Some(MessageType::KeyframeRequest), unavailable(why), now);
             }
-            Observed::Unwanted => self.effects.push_back(Effect::Unobserve { entity }),
         }
         self.say_refused_subscriptions(now);
     }
 
-    /// What the session observes has changed.
-    pub fn handle_update(&mut self, entity: EntityKey, update: &Update, around: Around<'_>) {
-        for frame in self.watching.handle_update(entity, update, around.names) {
-            let class = match frame.message {
-                ServerMessage::Subscribed(_) => Class::Control,
-                _ => Class::Update { place: frame.header.handle },
-            };
-            self.say(class, frame);
+    /// What is new of a place that the session observes.
+    pub fn handle_packet(&mut self, packet: &Packet, now: Now) {
+        let Packet { sector, handle, tick, keyframe, bytes } = packet;
+        let entity = EntityKey::Sector(*sector);
+        match self.watching.handle_packet(entity, *handle, *tick, *keyframe) {
+            Told::Nothing => {}
+            Told::Packet { begins } => {
+                begins.into_iter().for_each(|frame| self.say(Class::Control, frame));
+                let class = Class::Update { place: *handle };
+                self.effects.push_back(Effect::Forward { class, bytes: bytes.clone() });
+            }
         }
-        self.say_refused_subscriptions(around.now);
+        self.say_refused_subscriptions(now);
     }
 
     /// What the session observes runs there no more: it may come up elsewhere.

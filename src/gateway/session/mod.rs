@@ -31,7 +31,6 @@ pub use self::connection::Connection;
 pub use self::effect::{Count, Effect, Ending};
 pub use self::frames::Payload;
 pub use self::inside::ConnectRefused;
-pub use self::watching::PlaceNames;
 
 /// The ledger's answer to Connect takes at most so long.
 const LEDGER_WITHIN_MS: u64 = 30_000;
@@ -88,7 +87,6 @@ pub trait CommandGate {
 pub struct Around<'a> {
     pub now: Now,
     pub gate: &'a dyn CommandGate,
-    pub names: &'a dyn PlaceNames,
 }
 
 /// Where a session stands.

@@ -1,12 +1,12 @@
 //! Owns what a session watches: places, their handles, the tick of the last
-//! message of each. Never asks an entity; the session does. Invariants: a
-//! message names a handle only after `Subscribed` gave it; after a loss a
-//! keyframe comes before any delta; ticks of a place only rise.
+//! packet of each. Never asks for one; the session does. Invariants: a packet
+//! is passed on only after `Subscribed` gave its handle; after a loss a
+//! keyframe comes before any other; ticks of a place only rise.
 //!
 //! ```text
-//! Asked --keyframe--> Shown --messages dropped, place gone--> Lost
-//!   |                   ^                                       |
-//!   +- refused: Error   +---------------- keyframe -------------+- not here: Unsubscribed
+//! Asked --keyframe--> Shown --packets dropped, place gone--> Lost
+//!   |                   ^                                      |
+//!   +- refused: Error   +--------------- keyframe -------------+- not here: Unsubscribed
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,27 +14,19 @@ use std::collections::BTreeMap;
 use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::protocol::client::Empty;
-use crate::protocol::server::{Keyframe, StateDelta, Subscribed};
+use crate::protocol::server::Subscribed;
 use crate::protocol::{Place, ServerFrame, ServerMessage};
-use crate::view::convert;
-use crate::view::observer::Update;
 
 /// A lost place is asked for again after so long, so often.
 const AGAIN_MS: u64 = 1_000;
 const AGAIN_MAX: u8 = 10;
 
-/// The short names of places in this gateway process.
-pub trait PlaceNames {
-    /// The name of `place`, never 0 and never another's.
-    fn name(&self, place: EntityKey) -> u32;
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// For this Subscribe.
     Asked { request: u32 },
-    /// The last message was of tick `last`, `None` before the first keyframe.
-    Shown { last: Option<Tick>, keyframe_asked: Option<Millis> },
+    /// The last packet was of tick `last`.
+    Shown { last: Tick, keyframe_asked: Option<Millis> },
     /// The client has not what it should; a keyframe is asked for, or will be.
     Lost { asked: bool, tries: u8, again: Option<Millis> },
 }
@@ -53,15 +45,22 @@ struct Request {
     refused: Option<Unavailable>,
 }
 
-/// What to do about the answer to an observation.
+/// What to do about a place that cannot be observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observed {
+pub enum Unobserved {
     /// Say this, if anything.
     Say(Option<ServerFrame>),
     /// A keyframe was asked for and does not come.
     NoKeyframe(Unavailable),
-    /// The session does not watch it: take back what was asked.
-    Unwanted,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is of no use any more.
+    Nothing,
+    /// Pass it on, behind this.
+    Packet { begins: Option<ServerFrame> },
 }
 
 /// All that one session watches.
@@ -138,36 +137,29 @@ impl Watching {
         Some((entity, !asked))
     }
 
-    /// What came of observing `entity`.
-    pub fn handle_observed(
+    /// `entity` cannot be observed now.
+    pub fn handle_unobserved(
         &mut self,
         entity: EntityKey,
-        result: Result<(), Unavailable>,
-        names: &dyn PlaceNames,
+        why: Unavailable,
         now: Millis,
-    ) -> Observed {
-        let Some(stage) = self.stage(entity) else {
-            return if result.is_ok() { Observed::Unwanted } else { Observed::Say(None) };
-        };
-        match (stage, result) {
-            (Stage::Asked { request }, Ok(())) => {
-                Observed::Say(self.confirm(entity, request, names))
-            }
-            (Stage::Asked { request }, Err(why)) => {
+    ) -> Unobserved {
+        match self.stage(entity) {
+            None => Unobserved::Say(None),
+            Some(Stage::Asked { request }) => {
                 self.settle(request, Some(why));
-                Observed::Say(self.end(entity))
+                Unobserved::Say(self.end(entity))
             }
-            (Stage::Lost { tries, .. }, Err(_)) if tries < AGAIN_MAX => {
+            Some(Stage::Lost { tries, .. }) if tries < AGAIN_MAX => {
                 let again = Some(Millis(now.0.saturating_add(AGAIN_MS)));
                 self.set(entity, Stage::Lost { asked: false, tries: tries + 1, again });
-                Observed::Say(None)
+                Unobserved::Say(None)
             }
-            (Stage::Lost { .. }, Err(_)) => Observed::Say(self.end(entity)),
-            (Stage::Shown { last, .. }, Err(why)) => {
+            Some(Stage::Lost { .. }) => Unobserved::Say(self.end(entity)),
+            Some(Stage::Shown { last, .. }) => {
                 self.set(entity, Stage::Shown { last, keyframe_asked: None });
-                Observed::NoKeyframe(why)
+                Unobserved::NoKeyframe(why)
             }
-            (Stage::Shown { .. } | Stage::Lost { .. }, Ok(())) => Observed::Say(None),
         }
     }
 
@@ -176,35 +168,35 @@ impl Watching {
         std::mem::take(&mut self.refused)
     }
 
-    /// What to say about an update: nothing when it is of no use any more.
-    pub fn handle_update(
+    /// What to do with a packet of `entity`, whose name is `handle`.
+    pub fn handle_packet(
         &mut self,
         entity: EntityKey,
-        update: &Update,
-        names: &dyn PlaceNames,
-    ) -> Vec<ServerFrame> {
-        let Some(stage) = self.stage(entity) else { return Vec::new() };
-        let tick = update.tick;
-        if !update.keyframe {
-            let Stage::Shown { last: Some(last), .. } = stage else { return Vec::new() };
-            return self.delta(entity, last, update).into_iter().collect();
-        }
-        let mut said = Vec::new();
+        handle: u32,
+        tick: Tick,
+        keyframe: bool,
+    ) -> Told {
+        let Some(stage) = self.stage(entity) else { return Told::Nothing };
         match stage {
-            // The keyframe overtook the answer to the question.
-            Stage::Asked { request } => {
-                said.extend(self.confirm(entity, request, names));
+            Stage::Shown { last, keyframe_asked } if handle == self.handle(entity) => {
+                let is_next = if keyframe { tick >= last } else { tick > last };
+                if !is_next {
+                    return Told::Nothing;
+                }
+                let keyframe_asked = keyframe_asked.filter(|_| !keyframe);
+                self.set(entity, Stage::Shown { last: tick, keyframe_asked });
+                Told::Packet { begins: None }
             }
-            // The client forgets what it had of the place.
-            Stage::Lost { .. } => said.extend(self.subscribed(entity)),
-            Stage::Shown { last, .. } if last.is_some_and(|last| last > tick) => return said,
-            Stage::Shown { .. } => {}
+            // What it builds on was never shown.
+            _ if !keyframe => Told::Nothing,
+            stage => {
+                if let Stage::Asked { request } = stage {
+                    self.settle(request, None);
+                }
+                // What the client had of the place, it forgets.
+                Told::Packet { begins: self.begin(entity, handle, tick) }
+            }
         }
-        self.set(entity, Stage::Shown { last: Some(tick), keyframe_asked: None });
-        let units = update.units.iter().map(convert::record).collect();
-        let keyframe = ServerMessage::Keyframe(Keyframe { full_tick: tick.0, units });
-        said.push(ServerFrame::new(self.handle(entity), tick.0, keyframe));
-        said
     }
 
     /// Messages of the place were dropped.
@@ -274,27 +266,15 @@ impl Watching {
         Some(ServerFrame::new(handle, 0, ServerMessage::Unsubscribed(Empty {})))
     }
 
-    /// The place is here: it gets its name.
-    fn confirm(
-        &mut self,
-        entity: EntityKey,
-        request: u32,
-        names: &dyn PlaceNames,
-    ) -> Option<ServerFrame> {
-        let handle = names.name(entity);
+    /// The place has this name now, and a keyframe of `tick` comes next.
+    fn begin(&mut self, entity: EntityKey, handle: u32, tick: Tick) -> Option<ServerFrame> {
+        self.by_handle.remove(&self.handle(entity));
         self.by_handle.insert(handle, entity);
-        self.places.insert(
-            entity,
-            Watched { handle, stage: Stage::Shown { last: None, keyframe_asked: None } },
-        );
-        self.settle(request, None);
-        self.subscribed(entity)
-    }
-
-    fn subscribed(&self, entity: EntityKey) -> Option<ServerFrame> {
+        let stage = Stage::Shown { last: tick, keyframe_asked: None };
+        self.places.insert(entity, Watched { handle, stage });
         let place = Place::of(entity)?;
         let message = ServerMessage::Subscribed(Subscribed { place });
-        Some(ServerFrame::new(self.handle(entity), 0, message))
+        Some(ServerFrame::new(handle, 0, message))
     }
 
     /// One place of a Subscribe is settled.
@@ -306,22 +286,5 @@ impl Watching {
             self.refused.extend(open.refused);
             self.requests.remove(&request);
         }
-    }
-
-    fn delta(&mut self, entity: EntityKey, last: Tick, update: &Update) -> Option<ServerFrame> {
-        let tick = update.tick;
-        if tick <= last {
-            return None;
-        }
-        let Ok(base) = u16::try_from(tick.since(last)) else {
-            self.set(entity, Stage::Lost { asked: false, tries: 0, again: None });
-            return None;
-        };
-        if let Some(Stage::Shown { last, .. }) = self.stage_mut(entity) {
-            *last = Some(tick);
-        }
-        let units = update.units.iter().map(convert::record).collect();
-        let delta = StateDelta { base, units, removed: update.removed.clone() };
-        Some(ServerFrame::new(self.handle(entity), tick.0, ServerMessage::StateDelta(delta)))
     }
 }

@@ -129,6 +129,7 @@ pub fn encode(items: Vec<Item>, text: bool) -> Bytes {
     for item in items {
         match item {
             Item::Message(bytes) => Parser::write_message(&mut out, bytes, message, true, false),
+            Item::Shared(bytes) => Parser::write_message(&mut out, bytes, message, true, false),
             Item::Ping => Parser::write_message(&mut out, [], OpCode::Ping, true, false),
             Item::Close { code, reason } => {
                 let reason = CloseReason::from((CloseCode::from(code), reason));
@@ -144,6 +145,7 @@ const FRAME_HEAD_MAX: usize = 10;
 fn size_of(item: &Item) -> usize {
     match item {
         Item::Message(bytes) => bytes.len(),
+        Item::Shared(bytes) => bytes.len(),
         Item::Ping => 0,
         Item::Close { reason, .. } => 2 + reason.len(),
     }

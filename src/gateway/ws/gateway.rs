@@ -2,16 +2,14 @@
 //! Never decides anything. Called by lines.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
 use metrics::Counter;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::port::{Port, Roster};
 use crate::actors::entities::Entities;
-use crate::base::{EntityKey, Millis, PlayerId};
+use crate::base::{Millis, PlayerId};
 use crate::config::Config;
 use crate::gateway::accounts::{AccountError, Accounts};
 use crate::gateway::limits::Limits;
@@ -19,7 +17,7 @@ use crate::gateway::limits::commands::CommandClass;
 use crate::gateway::limits::window::Refusal;
 use crate::gateway::queue::QueueLimits;
 use crate::gateway::session::{
-    Around, CommandGate, ConnectRefused, Count, Now, PlaceNames, SessionLimits, Verified,
+    Around, CommandGate, ConnectRefused, Count, Now, SessionLimits, Verified,
 };
 use crate::telemetry::metrics::{
     BYTES_IN, BYTES_OUT, COMMAND_SECONDS, COMMANDS, MESSAGES_DROPPED, SESSIONS, SESSIONS_CLOSED,
@@ -41,7 +39,6 @@ pub struct Gateway {
     pub bytes_in: Counter,
     pub bytes_out: Counter,
     queue: QueueLimits,
-    names: Names,
     started: Instant,
 }
 
@@ -66,7 +63,6 @@ impl Gateway {
                 stalled_ms: config.sessions.stalled_s.u64() * 1_000,
                 slot_ms: 0,
             },
-            names: Names::default(),
             started: Instant::now(),
         }
     }
@@ -95,7 +91,7 @@ impl Gateway {
     }
 
     pub fn around(&self) -> Around<'_> {
-        Around { now: self.now(), gate: self, names: &self.names }
+        Around { now: self.now(), gate: self }
     }
 
     /// Whose `token` is. From here on the connection is told when the
@@ -173,21 +169,6 @@ impl CommandGate for Gateway {
     /// By the clock that the player's limits keep themselves.
     fn admit(&self, player: PlayerId, class: CommandClass, _now: Millis) -> Result<(), Refusal> {
         self.limits.command(player, class, 1)
-    }
-}
-
-/// The names of places in this process.
-#[derive(Default)]
-struct Names {
-    names: DashMap<EntityKey, u32>,
-    last: AtomicU32,
-}
-
-impl PlaceNames for Names {
-    /// One per place that was ever watched, and there are fewer than 2^32.
-    fn name(&self, place: EntityKey) -> u32 {
-        let next = || self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        *self.names.entry(place).or_insert_with(next)
     }
 }
 

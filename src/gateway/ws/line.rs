@@ -16,14 +16,16 @@ use super::framing;
 use super::gateway::Gateway;
 use super::port::{Port, Told};
 use crate::actors::ports::ToSession;
-use crate::base::{Millis, PlayerId};
+use crate::base::{EntityKey, Millis, PlayerId};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::World;
 use crate::entity::input::Left;
 use crate::gateway::queue::Queue;
 use crate::gateway::session::inbox::Drained;
-use crate::gateway::session::{Around, Connection, Effect, Session};
+use crate::gateway::session::{Around, Connection, Effect, Now, Session};
 use crate::protocol::CodecKind;
+use crate::view::fanout::{Shown, Watcher};
+use crate::view::stage::GroupId;
 
 /// When a client may come back to a node that stops.
 const BACK_AFTER_MS: u32 = 1_000;
@@ -36,7 +38,7 @@ struct Inner {
     gateway: Arc<Gateway>,
     port: Arc<Port>,
     number: u64,
-    text: bool,
+    codec: CodecKind,
     state: RefCell<State>,
 }
 
@@ -69,8 +71,8 @@ impl Line {
             over: false,
             gone: false,
         };
-        let (text, state) = (codec.is_text(), RefCell::new(state));
-        let line = Line(Rc::new(Inner { gateway, port, number, text, state }));
+        let state = RefCell::new(state);
+        let line = Line(Rc::new(Inner { gateway, port, number, codec, state }));
         actix_web::rt::spawn(line.clone().drive());
         line
     }
@@ -104,7 +106,7 @@ impl Line {
         if items.is_empty() {
             return if over { Poll::Ready(None) } else { Poll::Pending };
         }
-        let written = framing::encode(items, self.0.text);
+        let written = framing::encode(items, self.0.codec.is_text());
         self.0.gateway.bytes_out.increment(written.len() as u64);
         Poll::Ready(Some(written))
     }
@@ -202,11 +204,13 @@ impl Line {
                 });
             }
             Effect::Observe { entity, player } => {
-                let line = self.clone();
-                actix_web::rt::spawn(async move {
-                    let result = line.0.gateway.entities.observe(number, entity, player).await;
-                    line.handle(|session, around| session.handle_observed(entity, result, around));
-                });
+                let group = GroupId::of(player);
+                let watcher = Watcher { group, codec: self.0.codec };
+                if let Err(why) = gateway.entities.observe(number, entity, watcher) {
+                    self.handle(|session, around| {
+                        session.handle_unobserved(entity, why, around.now);
+                    });
+                }
             }
             Effect::Unobserve { entity } => gateway.entities.unobserve(number, entity),
             Effect::Command { entity, command } => {
@@ -218,7 +222,7 @@ impl Line {
             Effect::Finish => self.0.state.borrow_mut().over = true,
             Effect::Count(count) => gateway.count(count),
             // `Connection` has put these into the queue.
-            Effect::Send { .. } | Effect::Ping | Effect::Close { .. } => {}
+            Effect::Send { .. } | Effect::Forward { .. } | Effect::Ping | Effect::Close { .. } => {}
         }
     }
 
@@ -272,10 +276,12 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
         Told::Inside(ToSession::Player(effect)) => session.handle_player(effect, now),
         Told::Inside(ToSession::Superseded) => session.handle_superseded(now),
         Told::Inside(ToSession::ConnectRefused(why)) => session.handle_connect_refused(why, now),
-        Told::Inside(ToSession::Update { entity, update }) => {
-            session.handle_update(entity, &update, around);
+        Told::Shown(shown) => handle_shown(session, &shown, now),
+        // The port takes it apart.
+        Told::Inside(ToSession::Shown(_)) => {}
+        Told::Inside(ToSession::Unobserved { entity, why }) => {
+            session.handle_unobserved(entity, why, now);
         }
-        Told::Inside(ToSession::Gone { entity }) => session.handle_gone(entity, now),
         Told::Inside(ToSession::Rejected { entity, sequence, why }) => {
             session.handle_rejected(entity, sequence, why, now);
         }
@@ -287,5 +293,12 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
         }
         Told::Inside(ToSession::StoreAway(away)) => session.handle_store_away(away, now),
         Told::Inside(ToSession::ShuttingDown) => session.handle_shutdown(BACK_AFTER_MS, now),
+    }
+}
+
+fn handle_shown(session: &mut Session, shown: &Shown, now: Now) {
+    match shown {
+        Shown::Packet(packet) => session.handle_packet(packet, now),
+        Shown::Gone(sector) => session.handle_gone(EntityKey::Sector(*sector), now),
     }
 }

@@ -9,13 +9,16 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::actors::ports::{SessionPort, ToSession};
-use crate::base::PlayerId;
+use crate::base::{EntityKey, PlayerId};
 use crate::gateway::session::inbox::{Drained, Inbox};
+use crate::view::fanout::Shown;
 
 /// What is told to a session from its own node.
 #[derive(Clone, Debug)]
 pub enum Told {
     Inside(ToSession),
+    /// What is new of a place.
+    Shown(Shown),
     /// The player's account has this generation.
     Generation(u64),
 }
@@ -46,11 +49,17 @@ impl Port {
 
 impl SessionPort for Port {
     fn deliver(&self, message: ToSession) {
-        let place = match &message {
-            ToSession::Update { entity, .. } => Some(*entity),
-            _ => None,
-        };
-        self.inbox().push(place, Told::Inside(message));
+        let mut inbox = self.inbox();
+        match message {
+            ToSession::Shown(shown) => {
+                for shown in shown {
+                    let place = EntityKey::Sector(shown.sector());
+                    inbox.push(Some(place), Told::Shown(shown));
+                }
+            }
+            message => inbox.push(None, Told::Inside(message)),
+        }
+        drop(inbox);
         self.notify.notify_one();
     }
 }

@@ -8,8 +8,7 @@ use crate::protocol::blocks::{
     Block, CELL_COUNT, Change, Content, Departure, Happened, Packet, Seen, Update,
 };
 use crate::view::fog::Mask;
-use crate::view::motion;
-use crate::view::place::steps_between;
+use crate::view::motion::{self, steps_between};
 
 /// All that is known of a sector at one tick.
 #[derive(Clone, Debug)]

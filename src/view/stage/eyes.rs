@@ -71,13 +71,16 @@ impl Eyes {
         }
     }
 
-    /// Computes the masks of all groups whose units moved between cells.
-    pub fn settle(&mut self) {
+    /// Computes the masks of all groups whose units moved between cells;
+    /// whether there were any.
+    pub fn settle(&mut self) -> bool {
+        let moved = self.groups.values().any(|group| group.moved);
         self.groups.retain(|_, group| !group.eyes.is_empty());
         for group in self.groups.values_mut().filter(|group| group.moved) {
             group.sees = group.eyes.values().fold(Sees::default(), |all, eye| all.with(&eye.sees));
             group.moved = false;
         }
+        moved
     }
 
     /// What the group's units in this sector reveal of it.

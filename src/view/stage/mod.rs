@@ -42,7 +42,7 @@ impl GroupId {
 }
 
 /// A sector as a whole, after the step to a tick.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scene {
     pub tick: Tick,
     pub units: Vec<Mover>,
@@ -50,7 +50,7 @@ pub struct Scene {
 
 /// What happened in one step of a sector beyond what courses tell. Units are as
 /// they were after all changes, right before they moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepDelta {
     /// After the step.
     pub tick: Tick,
@@ -124,12 +124,14 @@ impl Stage {
 
     /// One step, with the masks that all neighbours together throw on this
     /// sector. Afterwards `packet` can be asked for each group that watches.
-    pub fn step(&mut self, delta: &StepDelta, thrown: &Thrown) {
+    /// Whether units came into cells or went from them: only then the masks
+    /// that this sector throws on others may be new.
+    pub fn step(&mut self, delta: &StepDelta, thrown: &Thrown) -> bool {
         let before = std::mem::replace(&mut self.tick, delta.tick.0);
         self.packets.clear();
         self.encoders.iter_mut().for_each(Encoder::clear);
         self.lists.step(delta, before, &mut self.eyes);
-        self.eyes.settle();
+        let moved = self.eyes.settle();
         if self.thrown != *thrown {
             self.thrown.clone_from(thrown);
         }
@@ -140,6 +142,13 @@ impl Stage {
             let cloaked = self.lists.has_cloaked_news(*group);
             watch.step(self.tick, sees, cloaked, |held| held.0 & news != 0);
         }
+        moved
+    }
+
+    /// The masks thrown on this sector, for groups that begin to watch before
+    /// the next step.
+    pub fn look(&mut self, thrown: &Thrown) {
+        self.thrown.clone_from(thrown);
     }
 
     /// The masks that this sector's units throw on the neighbour there.
@@ -152,6 +161,13 @@ impl Stage {
     pub fn watch(&mut self, group: GroupId) {
         let sees = self.eyes.own(group).with(self.thrown.of(group));
         self.watches.entry(group).or_insert_with(|| Watch::new(sees, self.tick));
+    }
+
+    /// The next step has a packet for the group, whatever happens.
+    pub fn beat(&mut self, group: GroupId) {
+        if let Some(watch) = self.watches.get_mut(&group) {
+            watch.beat();
+        }
     }
 
     /// The last session of the group has left.

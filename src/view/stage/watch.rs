@@ -5,7 +5,7 @@
 
 use crate::protocol::blocks::CELL_COUNT;
 use crate::view::fog::Mask;
-use crate::view::place::TICKS_PER_STEP;
+use crate::view::motion::TICKS_PER_STEP;
 
 /// Ticks for which a cell that came into a mask stays in it.
 pub const STAY_TICKS: u64 = 5 * TICKS_PER_STEP;
@@ -24,6 +24,8 @@ pub struct Watch {
     pub scope: u8,
     /// Of the last packet, or of the beginning.
     told: u64,
+    /// Something is to be told with the next step.
+    asked: bool,
     /// Whether there is a packet of this step.
     pub news: bool,
 }
@@ -37,6 +39,7 @@ impl Watch {
             since: [tick; CELL_COUNT],
             scope: 0,
             told: tick,
+            asked: false,
             news: false,
         }
     }
@@ -56,11 +59,17 @@ impl Watch {
         self.mask = sees.with(Mask(self.before.0 & stays));
         let tells_scope = self.mask != self.before || cloaked;
         self.scope = self.scope.wrapping_add(u8::from(tells_scope));
-        let beat = tick.saturating_sub(self.told) >= BEAT_TICKS;
+        let is_quiet = tick.saturating_sub(self.told) >= BEAT_TICKS;
+        let beat = std::mem::take(&mut self.asked) || is_quiet;
         self.news = tells_scope || changed(self.held()) || beat;
         if self.news {
             self.told = tick;
         }
+    }
+
+    /// Tells something with the next step, whatever happens.
+    pub fn beat(&mut self) {
+        self.asked = true;
     }
 
     /// The cells whose units its clients have, and go on having.

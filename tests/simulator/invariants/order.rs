@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use starmesh::base::geometry::SECTOR_STEPS;
 use starmesh::base::{EntityKey, Tick, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
-use starmesh::view::place::PlaceView;
+use starmesh::view::{CellsView, convert};
 
 use crate::scene::{Fact, Invariant, Scene, Seen};
 
 #[derive(Default)]
 pub struct Order {
-    /// The last tick, and whether a keyframe told it.
-    last: BTreeMap<(u64, EntityKey), (Tick, bool)>,
+    /// The last tick.
+    last: BTreeMap<(u64, EntityKey), Tick>,
     /// First tick at which an update told that a unit will stand there. Drawn
     /// targets never meet; the ways out of a sector are few and do.
     told: BTreeMap<(EntityKey, UnitId, (i32, i32)), Tick>,
@@ -34,8 +34,8 @@ impl Invariant for Order {
 }
 
 impl Order {
-    fn seen(&mut self, seen: &Seen, view: &PlaceView) -> Result<(), String> {
-        for unit in seen.told.iter().filter_map(|id| view.unit(*id)) {
+    fn seen(&mut self, seen: &Seen, view: &CellsView) -> Result<(), String> {
+        for unit in seen.told.iter().filter_map(|id| view.unit(*id)).map(convert::unit) {
             if unit.course.is_moving() {
                 let stands = unit.course.arrival(unit.position);
                 let place = (seen.entity, unit.id, (stands.x, stands.y));
@@ -43,11 +43,10 @@ impl Order {
             }
         }
         let way = (seen.connection, seen.entity);
-        let last = self.last.insert(way, (seen.tick, seen.keyframe));
+        let last = self.last.insert(way, seen.tick);
         // A keyframe that was asked for comes behind what changed at its tick.
-        let is_later = last.is_none_or(|(tick, keyframe)| {
-            seen.tick > tick || (seen.tick == tick && seen.keyframe && !keyframe)
-        });
+        let is_later =
+            last.is_none_or(|tick| seen.tick > tick || (seen.tick == tick && seen.keyframe));
         if is_later {
             return Ok(());
         }

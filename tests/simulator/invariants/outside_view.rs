@@ -7,10 +7,9 @@ use starmesh::base::EntityKey;
 use starmesh::entity::Entity;
 use starmesh::entity::kinds::Kind;
 use starmesh::protocol::UnitRecord;
-use starmesh::sim::Changes;
-use starmesh::view::convert;
-use starmesh::view::observer::Observer;
-use starmesh::view::place::{Applied, PlaceView};
+use starmesh::sim::UnitState;
+use starmesh::view::fog::{Cell, Mask, Sight};
+use starmesh::view::{Applied, CellsView, convert};
 
 use crate::scene::{Fact, Invariant, Scene, Seen};
 
@@ -42,20 +41,35 @@ fn describe(seen: &Seen) -> String {
     format!("{} at {:?} by connection {}", seen.entity, seen.tick, seen.connection)
 }
 
-fn compare(seen: &Seen, view: &PlaceView, scene: &Scene) -> Result<(), String> {
+/// In each cell that the view has, the units that are there; all cells that
+/// the player's own units in the sector reveal are among them.
+fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
     let shadow = scene.shadows.get(&seen.entity);
     let state = shadow.and_then(|shadow| shadow.at(seen.tick, &scene.world));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {
         return Err(format!("{} is not known", describe(seen)));
     };
-    let mut fresh = Observer::new(seen.player);
-    let (rules, nothing) = (&scene.world.rules, Changes::default());
-    let keyframe = fresh.observe(sector.state(), rules, seen.tick, &nothing, false).next();
-    let expected: Vec<UnitRecord> =
-        keyframe.iter().flat_map(|update| &update.units).map(convert::record).collect();
-    let found: Vec<UnitRecord> = view.units().map(convert::record).collect();
-    if expected == found {
-        return Ok(());
+    let (mask, mut revealed) = (view.mask(), Mask::NONE);
+    let mut expected = Vec::new();
+    for unit in sector.state().units() {
+        let cell = Cell::of(unit.position);
+        if unit.owner == seen.player {
+            let sensor = scene.world.rules.unit_type(unit.type_id).map_or(0, |kind| kind.sensor);
+            revealed = revealed.with(Sight::new(sensor).from(cell));
+        }
+        let hidden = unit.state.has(UnitState::CLOAKED) || seen.is_above_scale_0();
+        if if hidden { unit.owner == seen.player } else { mask.has(cell) } {
+            expected.push(convert::record(unit));
+        }
     }
-    Err(format!("{}: rebuilt {found:?}, the state is {expected:?}", describe(seen)))
+    let mut found: Vec<UnitRecord> = view.units().copied().collect();
+    found.sort_unstable_by_key(|unit| unit.id);
+    if expected != found {
+        let seen = describe(seen);
+        return Err(format!("{seen}: rebuilt {found:?}, the state is {expected:?}"));
+    }
+    if revealed.0 & !mask.0 != 0 {
+        return Err(format!("{}: sees {mask:?}, should {revealed:?}", describe(seen)));
+    }
+    Ok(())
 }

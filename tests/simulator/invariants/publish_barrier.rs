@@ -1,16 +1,19 @@
 //! Invariant 3: what is observed of tick T was preceded by a row that says at
 //! least T, and follows from durable inputs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use starmesh::base::{EntityKey, PlayerId, SectorId, Tick};
+use starmesh::base::{EntityKey, PlayerId, SectorId, Tick, UnitId};
 use starmesh::cluster::core::table::Release;
 use starmesh::entity::Entity;
 use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::message::{Body, Notice};
-use starmesh::view::observer::Update;
+use starmesh::protocol::blocks::Seen;
+use starmesh::view::Stage;
+use starmesh::view::motion::Mover;
+use starmesh::view::stage::Thrown;
 
 use crate::scene::{Fact, Invariant, Scene};
 
@@ -20,6 +23,8 @@ pub struct PublishBarrier {
     connects: BTreeSet<u64>,
     /// What ledgers were durably told.
     presence: BTreeSet<(PlayerId, SectorId, Tick)>,
+    /// What was handed out of each sector.
+    stages: BTreeMap<EntityKey, Stage>,
 }
 
 impl Invariant for PublishBarrier {
@@ -33,9 +38,25 @@ impl Invariant for PublishBarrier {
                 record.inputs.iter().for_each(|input| self.note(input));
                 Ok(())
             }
-            Fact::Released(Release::Update { entity, update, .. }) => {
-                row_says(scene, *entity, update.tick)?;
-                follows(scene, *entity, update)
+            Fact::Released(Release::Scene { entity, scene: handed_out }) => {
+                let EntityKey::Sector(sector) = *entity else { return Ok(()) };
+                row_says(scene, *entity, handed_out.tick)?;
+                let stage = Stage::new(sector, handed_out, &scene.world.rules);
+                follows(scene, *entity, &stage)?;
+                self.stages.insert(*entity, stage);
+                Ok(())
+            }
+            Fact::Released(Release::Step { entity, delta }) => {
+                row_says(scene, *entity, delta.tick)?;
+                let Some(stage) = self.stages.get_mut(entity) else {
+                    return Err(format!("{entity} shows a step before it shows itself"));
+                };
+                stage.step(delta, &Thrown::default());
+                follows(scene, *entity, stage)
+            }
+            Fact::Ended => {
+                self.stages.clear();
+                Ok(())
             }
             Fact::Released(Release::Player(effect)) => self.told(effect, scene),
             _ => Ok(()),
@@ -117,19 +138,18 @@ fn row_says(scene: &Scene, entity: EntityKey, tick: Tick) -> Result<(), String> 
     Err(format!("{entity} shows {tick:?}, the node's {needed:?}, but its row says {row:?}"))
 }
 
-/// What an update tells is what durable records make of the sector.
-fn follows(scene: &Scene, entity: EntityKey, update: &Update) -> Result<(), String> {
-    let shadow = scene.shadows.get(&entity);
-    let state = shadow.and_then(|shadow| shadow.at(update.tick, &scene.world));
+/// What was handed out of a sector is what durable records make of it.
+fn follows(scene: &Scene, entity: EntityKey, stage: &Stage) -> Result<(), String> {
+    let (shadow, tick) = (scene.shadows.get(&entity), stage.tick());
+    let state = shadow.and_then(|shadow| shadow.at(tick, &scene.world));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {
-        return Err(format!("{entity} shows {:?}, of which nothing is durable", update.tick));
+        return Err(format!("{entity} shows {tick:?}, of which nothing is durable"));
     };
-    match update.units.iter().find(|unit| sector.state().unit(unit.id) != Some(unit)) {
-        None => Ok(()),
-        Some(unit) => Err(format!(
-            "{entity} shows {unit:?} at {:?}, durable records make it {:?}",
-            update.tick,
-            sector.state().unit(unit.id)
-        )),
+    let durable = sector.state().units().iter().map(|unit| Mover::from(unit).seen);
+    let durable: BTreeMap<UnitId, Seen> = durable.map(|seen| (seen.id(), seen)).collect();
+    let shown: BTreeMap<UnitId, Seen> = stage.units().map(|seen| (seen.id(), *seen)).collect();
+    if durable == shown {
+        return Ok(());
     }
+    Err(format!("{entity} shows {shown:?} at {tick:?}, durable records make it {durable:?}"))
 }

@@ -31,8 +31,12 @@ impl Invariant for RecoveredTick {
                 }
                 Ok(())
             }
-            Fact::Released(Release::Update { entity, update, .. }) => {
-                self.note(*entity, update.tick);
+            Fact::Released(Release::Scene { entity, scene }) => {
+                self.note(*entity, scene.tick);
+                Ok(())
+            }
+            Fact::Released(Release::Step { entity, delta }) => {
+                self.note(*entity, delta.tick);
                 Ok(())
             }
             Fact::Released(Release::Player(PlayerEffect::Answered(answer))) => {

@@ -129,18 +129,21 @@ impl<'a> Node<'a> {
 
     fn watch(&mut self) {
         let keys: Vec<EntityKey> = self.table.keys().collect();
-        // A new keyframe each time, so that there is always something to show.
+        // All of it each time, so that there is always something to show.
         for key in keys {
             // Not here: then there is nothing to show.
-            let _ = self.table.observe(key, 1, PLAYER);
+            let _ = self.table.follow(key);
         }
     }
 
     /// Whether what `old` showed is what this one goes on from.
     fn has(&self, release: &Release) -> bool {
         match release {
-            Release::Update { entity, update, .. } => {
-                self.loaded.get(entity).is_some_and(|tick| update.tick <= *tick)
+            Release::Scene { entity, scene } => {
+                self.loaded.get(entity).is_some_and(|tick| scene.tick <= *tick)
+            }
+            Release::Step { entity, delta } => {
+                self.loaded.get(entity).is_some_and(|tick| delta.tick <= *tick)
             }
             Release::Player(PlayerEffect::Connected(connected)) => {
                 let ledger = self.table.entity(self.world.ledger_of(PLAYER));

@@ -24,7 +24,7 @@ impl Table {
             self.step_entity(key);
         }
         self.hash_states();
-        self.show_observers();
+        self.show_followed();
         self.fire_timers();
         self.carry_again();
     }

@@ -1,0 +1,249 @@
+//! Owns the thread on which packets are made: what tables hand out goes into
+//! the fan-out, what that gives goes to connections. Never decides what anybody
+//! sees (`view::fanout` does) and never blocks an arbiter.
+//!
+//! The queue to this thread has no bound of its own. Of what tables hand out
+//! at most [`BATCHES_MAX`] batches wait: a table whose batch is not taken
+//! hands out whole sectors again, so that a slow view loses frames and never
+//! grows. Of the rest a session sends what its limits allow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use actix::prelude::SendError;
+
+use super::ending::Ending;
+use super::entities::Entities;
+use super::ports::{Ports, ToSession};
+use super::registry::Registry;
+use super::sector::Follow;
+use super::status::CoreStatus;
+use crate::base::{EntityKey, SectorId};
+use crate::cluster::core::table::Release;
+use crate::entity::World;
+use crate::telemetry::metrics;
+use crate::view::Fanout;
+use crate::view::fanout::{Shown, Watcher};
+
+/// Batches of tables that may wait: one for each table and tick of three
+/// seconds with one table.
+const BATCHES_MAX: usize = 32;
+/// Messages taken together.
+const TOGETHER: usize = 1024;
+/// Sectors without a tick of their own are looked after this often.
+const TICK: Duration = Duration::from_millis(100);
+
+enum ToView {
+    Observe {
+        sector: SectorId,
+        observer: u64,
+        watcher: Watcher,
+    },
+    Unobserve {
+        sector: SectorId,
+        observer: u64,
+    },
+    /// The sector came to run here.
+    Started(SectorId),
+    /// What a table handed out.
+    Batch(Vec<Release>),
+    /// They run here no more.
+    Gone(Vec<SectorId>),
+}
+
+/// The way to the view's thread; cheap to clone.
+#[derive(Clone)]
+pub struct ViewHandle {
+    sender: Sender<ToView>,
+    batches: Arc<AtomicUsize>,
+}
+
+/// The queue to a view's thread that will be started with [`start`].
+pub struct ViewQueue {
+    receiver: Receiver<ToView>,
+    batches: Arc<AtomicUsize>,
+}
+
+/// The queue, and the way to it.
+#[expect(clippy::disallowed_methods, reason = "the module's head says what bounds it")]
+pub fn queue() -> (ViewHandle, ViewQueue) {
+    let (sender, receiver) = channel();
+    let batches = Arc::<AtomicUsize>::default();
+    (ViewHandle { sender, batches: batches.clone() }, ViewQueue { receiver, batches })
+}
+
+impl ViewHandle {
+    /// `observer`, a connection, sees `sector` from now on.
+    pub fn observe(&self, sector: SectorId, observer: u64, watcher: Watcher) {
+        self.send(ToView::Observe { sector, observer, watcher });
+    }
+
+    /// Ends what [`observe`](Self::observe) began.
+    pub fn unobserve(&self, sector: SectorId, observer: u64) {
+        self.send(ToView::Unobserve { sector, observer });
+    }
+
+    /// An entity came to run here.
+    pub fn note_started(&self, entity: EntityKey) {
+        if let EntityKey::Sector(sector) = entity {
+            self.send(ToView::Started(sector));
+        }
+    }
+
+    /// Takes what a table handed out. False when too much waits: then whole
+    /// sectors are to be handed out again.
+    #[must_use]
+    pub fn show(&self, batch: Vec<Release>) -> bool {
+        let gone: Vec<SectorId> = batch.iter().filter_map(gone).collect();
+        if self.batches.load(Ordering::Relaxed) >= BATCHES_MAX {
+            if !gone.is_empty() {
+                self.send(ToView::Gone(gone));
+            }
+            return false;
+        }
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.send(ToView::Batch(batch));
+        true
+    }
+
+    /// Nothing happens when the thread has ended: then the node has.
+    fn send(&self, message: ToView) {
+        let _ = self.sender.send(message);
+    }
+}
+
+fn gone(release: &Release) -> Option<SectorId> {
+    match release {
+        Release::Gone { entity: EntityKey::Sector(sector) } => Some(*sector),
+        _ => None,
+    }
+}
+
+/// What the view's thread works with. Not the way to itself: it ends when
+/// nobody else has that any more.
+struct ViewParts {
+    world: Arc<World>,
+    ports: Arc<Ports>,
+    registry: Arc<Registry>,
+    status: Arc<CoreStatus>,
+}
+
+/// Starts the thread; it ends with the last way to it.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(entities: &Entities, ending: Ending, queue: ViewQueue) -> std::io::Result<()> {
+    let parts = ViewParts {
+        world: entities.world.clone(),
+        ports: entities.ports.clone(),
+        registry: entities.registry.clone(),
+        status: entities.status.clone(),
+    };
+    let thread = ViewThread { parts, fanout: Fanout::default(), again: BTreeMap::new() };
+    std::thread::Builder::new()
+        .name("view".into())
+        .spawn(move || ending.guard("the view", || thread.run(&queue)))?;
+    Ok(())
+}
+
+struct ViewThread {
+    parts: ViewParts,
+    fanout: Fanout,
+    /// Sectors whose mailbox was full: what they are to be told.
+    again: BTreeMap<SectorId, bool>,
+}
+
+impl ViewThread {
+    fn run(mut self, queue: &ViewQueue) {
+        let mut ticked = Instant::now();
+        loop {
+            match queue.receiver.recv_timeout(TICK.saturating_sub(ticked.elapsed())) {
+                Ok(message) => self.take(message, &queue.batches),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            for message in queue.receiver.try_iter().take(TOGETHER) {
+                self.take(message, &queue.batches);
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                let (tick, _) = self.parts.status.time();
+                self.fanout.handle_tick(tick, &self.parts.world.rules);
+                metrics::VIEW_PLACES.set(self.fanout.len() as f64);
+            }
+            self.flush();
+        }
+    }
+
+    fn take(&mut self, message: ToView, batches: &AtomicUsize) {
+        let rules = &self.parts.world.rules;
+        match message {
+            ToView::Observe { sector, observer, watcher } => {
+                self.fanout.observe(sector, observer, watcher, rules);
+            }
+            ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
+            ToView::Started(sector) if self.fanout.follows(sector) => self.follow(sector, true),
+            ToView::Started(_) => {}
+            ToView::Batch(batch) => {
+                batches.fetch_sub(1, Ordering::Relaxed);
+                let began = Instant::now();
+                for release in batch {
+                    take_release(&mut self.fanout, &release, &self.parts.world);
+                }
+                metrics::VIEW_SECONDS.record(began.elapsed().as_secs_f64());
+            }
+            ToView::Gone(gone) => {
+                gone.into_iter().for_each(|sector| self.fanout.handle_gone(sector));
+            }
+        }
+    }
+
+    /// Tells observers what is new, and sectors who is followed.
+    fn flush(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        for (sector, on) in again.into_iter().chain(self.fanout.drain_follow()) {
+            self.follow(sector, on);
+        }
+        let mut by_observer: BTreeMap<u64, Vec<Shown>> = BTreeMap::new();
+        let mut bytes = 0;
+        for (observer, shown) in self.fanout.drain_shown() {
+            if let Shown::Packet(packet) = &shown {
+                bytes += packet.bytes.len() as u64;
+                metrics::VIEW_PACKETS.increment(1);
+            }
+            by_observer.entry(observer).or_default().push(shown);
+        }
+        if bytes > 0 {
+            metrics::VIEW_BYTES.increment(bytes);
+        }
+        for (observer, shown) in by_observer {
+            self.parts.ports.deliver(observer, ToSession::Shown(shown));
+        }
+    }
+
+    /// One that does not run here is followed when it starts.
+    fn follow(&mut self, sector: SectorId, on: bool) {
+        self.again.remove(&sector);
+        let Some(actor) = self.parts.registry.sector(EntityKey::Sector(sector)) else { return };
+        if let Err(SendError::Full(_)) = actor.try_send(Follow { on }) {
+            self.again.insert(sector, on);
+        }
+    }
+}
+
+fn take_release(fanout: &mut Fanout, release: &Release, world: &World) {
+    match release {
+        Release::Scene { entity: EntityKey::Sector(sector), scene } => {
+            fanout.handle_scene(*sector, scene, &world.rules);
+        }
+        Release::Step { entity: EntityKey::Sector(sector), delta } => {
+            fanout.handle_step(*sector, delta);
+        }
+        Release::Gone { entity: EntityKey::Sector(sector) } => fanout.handle_gone(*sector),
+        // Nothing else is handed out to be shown.
+        _ => {}
+    }
+}
