@@ -4,6 +4,7 @@
 //! WebAssembly. Invariant: when [`HASH`] changes,
 //! [`LOGIC_VERSION`](super::LOGIC_VERSION) is raised.
 
+use super::galaxy::{Parameters, PerRegion};
 use super::mesh::Mesh;
 use super::rules::sample::{self, FIGHTER, FREIGHTER, TURRET};
 use super::{Changes, Command, Galaxy, Instruction, Recipients, SectorState, Target, UnitIds};
@@ -11,7 +12,7 @@ use crate::base::draw::draw;
 use crate::base::{CompressedPosition, FleetId, PlayerId, SectorId, StateHash, UnitId};
 
 /// What [`play`] gives with this logic version.
-pub const HASH: &str = "e23d6f4831120672e9e20ada411cf770";
+pub const HASH: &str = "a5fd5521307309d45cb4339407a64472";
 
 const HERE: SectorId = SectorId { x: 6259, y: 3740, scale: 0 };
 const STEPS: u64 = 10_000;
@@ -56,7 +57,10 @@ pub fn snapshot(sector: &SectorState) -> Vec<u8> {
 fn settled() -> Mesh {
     // Tests of both show that they are in range.
     let rules = sample::rules().expect("the sample is in range");
-    let galaxy = Galaxy::new(2026, Galaxy::SIDE).expect("the default is in range");
+    // With asteroids in every sector, so that there is something in the way.
+    let all = PerRegion { core: 1_000, mid_rim: 1_000, outer_rim: 1_000, deep_space: 1_000 };
+    let parameters = Parameters { asteroid_fields: all, ..Parameters::default() };
+    let galaxy = Galaxy::generated(2026, Galaxy::SIDE, parameters).expect("in range");
     let mut mesh = Mesh::new(galaxy, rules);
     let mut last = 0;
     for player in 1..=PLAYERS {
@@ -66,7 +70,8 @@ fn settled() -> Mesh {
         };
         let fleet = [(FIGHTER, 10), (FREIGHTER, 5), (TURRET, 1)];
         let changes = &mut Changes::default();
-        mesh.sector(HERE).found(PlayerId(player), &fleet, &[], next_id, changes);
+        let obstacles = mesh.galaxy.obstacles(HERE);
+        mesh.sector(HERE).found(PlayerId(player), &fleet, &obstacles, next_id, changes);
     }
     mesh
 }

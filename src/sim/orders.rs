@@ -169,10 +169,10 @@ pub struct Accepted {
     pub unit: UnitId,
     /// Where it is.
     pub position: Position,
-    /// Where its course leads: to the target when that is in the sector and
-    /// the order does not wait, else to where it leaves.
+    /// Where it will stand: its target when that is in the sector and the order
+    /// does not wait, else where it leaves.
     pub arrival: Position,
-    /// After so many steps of the sector.
+    /// After so many steps of the sector, if nothing is in its way.
     pub steps: u16,
 }
 

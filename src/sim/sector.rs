@@ -6,9 +6,12 @@
 mod aim;
 mod avoid;
 mod commands;
+#[cfg(test)]
+mod contents;
 mod crossing;
 mod formation;
 mod found;
+mod goals;
 mod obstacles;
 #[cfg(test)]
 mod scenes;

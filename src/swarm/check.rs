@@ -14,9 +14,10 @@ use crate::protocol::{Destination, Order, UnitRecord};
 use crate::view::CellsView;
 
 /// How far from an order's target a unit may come to stand, in grid steps on
-/// each axis: 140 m. The 256 units that a command may name stand up to eight
-/// rows of 15.6 m from it, and where somebody is in the way farther.
-const NEAR_STEPS: u32 = 9 << 14;
+/// each axis: 312 m. The 256 units that a command may name stand up to eight
+/// rows of 15.6 m from it, beside a star, which has a radius of up to 180 m, and
+/// where somebody is in the way farther.
+const NEAR_STEPS: u32 = 20 << 14;
 /// A unit may stand elsewhere for so many ticks, when it finds its way around
 /// others.
 const PAUSE_TICKS: u64 = 20;

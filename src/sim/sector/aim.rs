@@ -2,11 +2,12 @@
 //! looks at other units. Called for orders and by steering. Invariant: a way
 //! between two places of the galaxy stays in it.
 
-use super::obstacles::{Obstacle, detour};
+use super::obstacles::detour;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, Position, SectorId};
+use crate::sim::galaxy::Circle;
 use crate::sim::waypoint::shift;
-use crate::sim::{Order, Unit, UnitState, Waypoint};
+use crate::sim::{Course, Order, Unit, UnitState, Waypoint};
 
 /// A unit so far beyond a border has left its sector: 4 m.
 pub(super) const BEYOND_STEPS: i32 = 4_194;
@@ -94,7 +95,7 @@ fn beside(goal: (i64, i64), low: i64, high: i64, scale: u8) -> (i64, i64) {
 }
 
 /// Sets the course that `unit`'s order says, from where it is.
-pub(super) fn set_out(unit: &mut Unit, sector: SectorId, obstacles: &[Obstacle]) {
+pub(super) fn set_out(unit: &mut Unit, sector: SectorId, obstacles: &[Circle]) {
     unit.patience = if unit.order.target().is_some() { PATIENCE } else { 0 };
     match unit.order {
         Order::Idle | Order::Hold => unit.brake(sector.scale),
@@ -116,6 +117,18 @@ pub(super) fn set_out(unit: &mut Unit, sector: SectorId, obstacles: &[Obstacle])
     }
 }
 
+/// The course that leads `unit` to its goal, or out of the sector to it, if
+/// nothing is in the way; its own course when it stands or goes nowhere.
+pub(super) fn direct(unit: &Unit, sector: SectorId) -> Course {
+    match unit.order.target() {
+        Some(to) if unit.course.is_moving() => {
+            let goal = waypoint(sector, unit.position, to);
+            Course::to(unit.position, goal.position(sector.scale), unit.speed)
+        }
+        _ => unit.course,
+    }
+}
+
 /// Whether `unit` stands where its order led it.
 pub(super) fn has_arrived(unit: &Unit, sector: SectorId) -> bool {
     let Some(to) = unit.order.target() else { return false };
@@ -129,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sim::{Course, Speed};
+    use crate::sim::Speed;
 
     const HERE: SectorId = SectorId::tactical(700, 500);
 

@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 
 use super::SectorState;
-use super::formation::spots;
+use super::aim::direct;
 use super::steering::begin;
 use crate::base::fixed::length_ceil;
 use crate::base::{FleetId, GalaxyPosition, PlayerId, UnitId};
 use crate::sim::travel::{QUEUE_MAX, WARP_WAIT};
 use crate::sim::{
     Accepted, Changes, Command, Instruction, Order, Recipients, Refusal, Refused, Speed,
-    Surroundings, Target, Unit, UnitState,
+    Surroundings, Unit, UnitState,
 };
 
 /// Steps in an hour: no order leads farther than a unit flies in that time.
@@ -82,16 +82,16 @@ impl SectorState {
             let unit = &self.units[*at];
             self.check(unit, command, around).map_err(|rule| refused(unit, rule))?;
         }
-        let targets = self.targets(&addressed, command.what, around)?;
+        let goals = self.goals(&addressed, command.what, around)?;
         let slowest = match command.to {
             Recipients::Units(_) => None,
             Recipients::Fleet(_) => {
                 addressed.iter().filter_map(|at| self.cruise(*at, around)).min()
             }
         };
-        let planned = addressed.iter().zip(targets).map(|(at, target)| {
+        let planned = addressed.iter().zip(goals).map(|(at, goal)| {
             let speed = slowest.or_else(|| self.cruise(*at, around));
-            self.planned(*at, command, target, speed)
+            self.planned(*at, command, goal, speed)
         });
         Ok(planned.collect())
     }
@@ -154,31 +154,6 @@ impl SectorState {
         Ok(())
     }
 
-    /// A spot around the target for each unit, by ids: distinct, so that they
-    /// stand apart; `None` for each when there is no target.
-    fn targets(
-        &self,
-        addressed: &[usize],
-        what: Instruction,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<Option<GalaxyPosition>>, Refused> {
-        let Some(target) = what.target() else { return Ok(vec![None; addressed.len()]) };
-        let middle = self.place(target, around)?;
-        let mut by_id: Vec<usize> = (0..addressed.len()).collect();
-        by_id.sort_unstable_by_key(|n| addressed[*n]);
-        let mut targets = vec![Some(middle); addressed.len()];
-        for (n, spot) in by_id.into_iter().zip(spots(middle, around.galaxy, addressed.len())) {
-            targets[n] = Some(spot);
-        }
-        Ok(targets)
-    }
-
-    fn place(&self, target: Target, around: &Surroundings<'_>) -> Result<GalaxyPosition, Refused> {
-        let located = target.locate(around.galaxy);
-        let (sector, position) = located.map_err(|rule| Refused { rule, unit: None })?;
-        Ok(GalaxyPosition::of(sector, position))
-    }
-
     fn cruise(&self, at: usize, around: &Surroundings<'_>) -> Option<Speed> {
         around.rules.unit_type(self.units[at].type_id)?.speed
     }
@@ -187,7 +162,7 @@ impl SectorState {
         &self,
         at: usize,
         command: &Command,
-        target: Option<GalaxyPosition>,
+        goal: Option<GalaxyPosition>,
         speed: Option<Speed>,
     ) -> Planned {
         let mut unit = self.units[at];
@@ -195,7 +170,7 @@ impl SectorState {
             unit.fleet = fleet;
             return Planned { at, unit, waits: Waits::AsBefore };
         }
-        let order = order(command.what, target);
+        let order = order(command.what, goal);
         if command.queue {
             return Planned { at, unit, waits: Waits::Also(order) };
         }
@@ -208,11 +183,12 @@ impl SectorState {
         // It is here, or `plan` had refused.
         let unknown = Refused { rule: Refusal::UnknownUnit, unit: Some(id) };
         let unit = self.unit(id).ok_or(unknown)?;
+        let course = direct(unit, self.sector);
         Ok(Accepted {
             unit: id,
             position: unit.position,
-            arrival: unit.course.arrival(unit.position),
-            steps: unit.course.remaining,
+            arrival: course.arrival(unit.position),
+            steps: course.remaining,
         })
     }
 }
@@ -226,8 +202,8 @@ fn can_wait(what: Instruction) -> bool {
     !matches!(what, Instruction::Stop | Instruction::Join { .. })
 }
 
-fn order(what: Instruction, target: Option<GalaxyPosition>) -> Order {
-    let to = target.unwrap_or_default();
+fn order(what: Instruction, goal: Option<GalaxyPosition>) -> Order {
+    let to = goal.unwrap_or_default();
     match what {
         Instruction::Move { .. } => Order::Move { to },
         Instruction::AttackMove { .. } => Order::AttackMove { to },
@@ -246,8 +222,8 @@ mod tests {
     };
     use super::*;
     use crate::base::{Position, SectorId};
-    use crate::sim::Galaxy;
     use crate::sim::rules::sample::TURRET;
+    use crate::sim::{Galaxy, Target};
 
     /// The rule that refuses `command` of Anna, and the unit; nothing changes.
     fn refused(sector: &SectorState, command: &Command) -> (Refusal, u64) {

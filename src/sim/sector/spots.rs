@@ -4,9 +4,9 @@
 //! of two units that look for a spot in one step, the second knows of the
 //! first's.
 
-use super::obstacles::Obstacle;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, Position, SectorId};
+use crate::sim::galaxy::Circle;
 use crate::sim::{Order, Unit};
 
 /// Bits of a grid step below a spot's: 2^13 steps are 7.8 m.
@@ -26,7 +26,7 @@ pub(super) struct Spots {
 
 impl Spots {
     /// All spots where neither one of `units` rests or will, nor an obstacle is.
-    pub(super) fn new(sector: SectorId, units: &[Unit], obstacles: &[Obstacle]) -> Spots {
+    pub(super) fn new(sector: SectorId, units: &[Unit], obstacles: &[Circle]) -> Spots {
         let mut spots = Spots { rows: [0; SIDE as usize], full: false };
         for obstacle in obstacles {
             spots.take_around(obstacle.centre, obstacle.radius + CLEAR_STEPS);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_into_an_obstacle() {
-        let obstacle = Obstacle { centre: MIDDLE, radius: 180_000 };
+        let obstacle = Circle { centre: MIDDLE, radius: 180_000 };
         let mut spots = Spots::new(HERE, &[], &[obstacle]);
         for _ in 0..1_000 {
             assert!(distance(spots.take_near(MIDDLE).unwrap(), MIDDLE) >= 186_291);

@@ -7,11 +7,12 @@
 use super::aim::{WAY_STEPS, has_arrived, is_beyond, set_out, side, waypoint};
 use super::avoid::{Pilot, differ};
 use super::crossing::{arrive, takes_units};
-use super::obstacles::{Obstacle, covers, detour, obstacles};
+use super::obstacles::{covers, detour, obstacles};
 use super::space::Space;
 use super::spots::Spots;
 use super::{QUIET_STEPS, SectorState};
 use crate::base::{GalaxyPosition, Position, SectorId};
+use crate::sim::galaxy::Circle;
 use crate::sim::{Changes, Course, Order, Rules, Surroundings, Unit, UnitState, Waypoint};
 
 /// A unit that stands so near to a closed border waits there.
@@ -26,7 +27,7 @@ const CLOSE: u16 = 4;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Derived {
     space: Space,
-    obstacles: Vec<Obstacle>,
+    obstacles: Vec<Circle>,
 }
 
 impl SectorState {
@@ -71,13 +72,13 @@ impl SectorState {
     }
 
     /// What is in the way here, once somebody has looked around.
-    pub(super) fn obstacles(&self) -> &[Obstacle] {
+    pub(super) fn obstacles(&self) -> &[Circle] {
         self.derived.as_ref().map_or(&[], |derived| &derived.obstacles)
     }
 
     /// Gives the sector other obstacles than the galaxy's.
     #[cfg(test)]
-    pub(super) fn set_obstacles(&mut self, obstacles: &[Obstacle]) {
+    pub(super) fn set_obstacles(&mut self, obstacles: &[Circle]) {
         let obstacles = obstacles.to_vec();
         self.derived = Some(Box::new(Derived { space: Space::default(), obstacles }));
     }
@@ -116,7 +117,7 @@ fn is_free(unit: &Unit) -> bool {
 
 /// Gives `unit` an order and sets its course; one that leads where it stands
 /// has ended at once.
-pub(super) fn begin(unit: &mut Unit, order: Order, sector: SectorId, obstacles: &[Obstacle]) {
+pub(super) fn begin(unit: &mut Unit, order: Order, sector: SectorId, obstacles: &[Circle]) {
     unit.order = match order {
         Order::Patrol { to, .. } => {
             Order::Patrol { from: GalaxyPosition::of(sector, unit.position), to }
@@ -137,7 +138,7 @@ struct Helm<'a> {
     sector: SectorId,
     around: &'a Surroundings<'a>,
     space: &'a Space,
-    obstacles: &'a [Obstacle],
+    obstacles: &'a [Circle],
     /// Made when the first unit of the step needs one.
     spots: Option<Spots>,
 }
@@ -147,7 +148,11 @@ impl Helm<'_> {
     fn turn(&mut self, units: &mut [Unit], at: usize) {
         let unit = &units[at];
         match unit.order {
-            Order::Hold => {}
+            Order::Hold => {
+                if !unit.course.is_moving() && covers(self.obstacles, unit.position) {
+                    self.make_room(units, at);
+                }
+            }
             Order::Idle => {
                 if self.sector.scale == 0
                     && !unit.course.is_moving()
@@ -236,18 +241,20 @@ impl Helm<'_> {
     /// does: then that is what it was ordered.
     fn free_goal(&mut self, units: &mut [Unit], at: usize, to: GalaxyPosition) -> GalaxyPosition {
         let unit = &units[at];
-        if to.sector(0) != self.sector || matches!(unit.order, Order::Patrol { .. }) {
+        if to.sector(0) != self.sector {
             return to;
         }
         let goal = to.position(self.sector);
+        let stays = !matches!(unit.order, Order::Patrol { .. });
         let is_close = self.is_direct(unit, to) && unit.course.remaining <= 2 * CLOSE;
         let taken = covers(self.obstacles, goal)
-            || (is_close && self.touching(at, goal).any(|other| !is_going(&units[other])));
+            || (stays && is_close && self.touching(at, goal).any(|other| !is_going(&units[other])));
         let spot = if taken { self.spot_near(units, goal) } else { None };
         let Some(spot) = spot else { return to };
         let to = GalaxyPosition::of(self.sector, spot);
         units[at].order = match units[at].order {
             Order::AttackMove { .. } => Order::AttackMove { to },
+            Order::Patrol { from, .. } => Order::Patrol { from, to },
             _ => Order::Move { to },
         };
         to

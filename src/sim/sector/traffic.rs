@@ -4,12 +4,12 @@
 use proptest::prelude::*;
 
 use super::SectorState;
-use super::obstacles::Obstacle;
 use super::scenes::{ANNA, HERE, World, go, place, units};
 use super::steering::TOUCH_STEPS;
 use crate::base::fixed::length;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, Position, UnitId};
+use crate::sim::galaxy::Circle;
 use crate::sim::mesh::Mesh;
 use crate::sim::rules::sample::{self, FIGHTER, FREIGHTER, TURRET};
 use crate::sim::{
@@ -166,7 +166,7 @@ fn units_of_neighbouring_sectors_do_not_push_each_other() {
 }
 
 /// Steps `sector` to rest; how near unit 1 comes to the middle of each obstacle.
-fn around(sector: &mut SectorState, obstacles: &[Obstacle]) -> Vec<i64> {
+fn around(sector: &mut SectorState, obstacles: &[Circle]) -> Vec<i64> {
     let world = World::new();
     let mut least = vec![i64::MAX; obstacles.len()];
     for step in 0..5_000 {
@@ -183,8 +183,8 @@ fn around(sector: &mut SectorState, obstacles: &[Obstacle]) -> Vec<i64> {
 #[test]
 fn ships_fly_around_what_lies_in_the_way() {
     let obstacles = [
-        Obstacle { centre: Position { x: 260_000, y: 250_000 }, radius: 180_000 },
-        Obstacle { centre: Position { x: 800_000, y: 780_000 }, radius: 120_000 },
+        Circle { centre: Position { x: 260_000, y: 250_000 }, radius: 180_000 },
+        Circle { centre: Position { x: 800_000, y: 780_000 }, radius: 120_000 },
     ];
     for type_id in [FIGHTER, FREIGHTER] {
         for (from, to) in
@@ -206,7 +206,7 @@ fn ships_fly_around_what_lies_in_the_way() {
 
 #[test]
 fn one_sent_into_an_obstacle_stands_beside_it() {
-    let obstacle = Obstacle { centre: Position { x: 500_000, y: 500_000 }, radius: 100_000 };
+    let obstacle = Circle { centre: Position { x: 500_000, y: 500_000 }, radius: 100_000 };
     let mut sector = SectorState::new(HERE);
     sector.set_obstacles(&[obstacle]);
     sector.insert(unit(1, FIGHTER, 100_000, 100_000), &mut Changes::default());
