@@ -12,11 +12,11 @@ pub enum Kind {
     Snapshot = 2,
     SnapshotHead = 3,
     Account = 4,
-    // 5 was a galaxy's row without parameters.
+    // 5 was a galaxy's row without parameters, 9 one without warp speeds.
     NodeRow = 6,
     RefreshFamily = 7,
     SigningKeys = 8,
-    Galaxy = 9,
+    Galaxy = 10,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

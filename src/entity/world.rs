@@ -75,12 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_from_before_there_were_parameters_is_refused_by_its_kind() {
+    fn a_row_of_an_older_form_is_refused_by_its_kind() {
         let galaxy = Galaxy::new(7, Galaxy::SIDE).unwrap();
         let world = World { galaxy, ledger_shards: 64, rules: sample::rules().unwrap() };
         let mut bytes = world.to_bytes();
-        bytes[0] = 5;
-        let expected = EnvelopeError::Kind { expected: Kind::Galaxy, got: 5 };
-        assert_eq!(World::from_bytes(&bytes), Err(WorldError::Envelope(expected)));
+        for got in [5, 9] {
+            bytes[0] = got;
+            let expected = EnvelopeError::Kind { expected: Kind::Galaxy, got };
+            assert_eq!(World::from_bytes(&bytes), Err(WorldError::Envelope(expected)));
+        }
     }
 }

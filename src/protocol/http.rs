@@ -174,6 +174,9 @@ pub struct UnitType {
     /// move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<u32>,
+    /// In warp, as `speed`; absent when it cannot move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warp_speed: Option<u32>,
     /// Metres that it sees.
     pub sensor: u32,
     pub cargo: u32,

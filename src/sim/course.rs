@@ -22,7 +22,7 @@ impl Speed {
     pub const CRUISE_MAX: Speed = Speed(209_715);
     /// 5,000 m/s: a sector of scale 0 in one step, one of scale 4 in sixteen.
     pub const MAX: Speed = Speed(1_048_576);
-    /// 2,000 m/s.
+    /// 2,000 m/s: that of types in warp whose rules say nothing else.
     pub const WARP: Speed = Speed(419_430);
 
     /// A speed of so many m/s, rounded down to whole grid steps per step;

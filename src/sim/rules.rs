@@ -67,8 +67,10 @@ pub struct UnitType {
     /// Battle ticks of 100 ms between two shots, from 1.
     pub fire_ticks: u16,
 
-    /// `None`: it cannot move.
+    /// `None`: it cannot move. At most [`Speed::CRUISE_MAX`].
     pub speed: Option<Speed>,
+    /// In warp; of no use to what cannot move.
+    pub warp_speed: Speed,
     /// Metres that it sees, at most [`SENSOR_METRES_MAX`].
     pub sensor: u32,
     pub cargo: u32,
@@ -128,6 +130,10 @@ impl UnitType {
         in_range("defence", self.defence, 0, HIT_POINTS_MAX)?;
         in_range("range", self.range, 0, SENSOR_METRES_MAX)?;
         in_range("fire_ticks", self.fire_ticks.into(), 1, u16::MAX.into())?;
+        if self.speed.is_some_and(|speed| speed > Speed::CRUISE_MAX) {
+            let expected = "0 or metres per second from 10 to 1000".into();
+            return Err(OutOfRange { field: "speed", expected });
+        }
         in_range("sensor", self.sensor, 0, SENSOR_METRES_MAX)
     }
 }
@@ -297,7 +303,7 @@ mod tests {
     #[test]
     fn hash_of_the_sample_stays_the_same() {
         // Journals name it: what changes it changes what can be replayed.
-        assert_eq!(format!("{:016x}", sample::rules().unwrap().hash()), "26ce5e81975c51f2");
+        assert_eq!(format!("{:016x}", sample::rules().unwrap().hash()), "1ff38c25b1715c30");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod formation;
 mod found;
 mod goals;
 mod obstacles;
+mod pace;
 #[cfg(test)]
 mod scenes;
 mod snapshot;

@@ -73,6 +73,7 @@ fn unit_type(unit_type: &UnitType) -> http::UnitType {
         range: unit_type.range,
         fire_ms: u32::from(unit_type.fire_ticks) * BATTLE_TICK_MS,
         speed: unit_type.speed.map(|speed| speed.steps()),
+        warp_speed: unit_type.speed.map(|_| unit_type.warp_speed.steps()),
         sensor: unit_type.sensor,
         cargo: unit_type.cargo,
         cost: http::Cost {

@@ -200,6 +200,7 @@ struct RawUnit {
     /// Where it stands. The TOML reader would make a float of a decimal number,
     /// so the number is read from the text itself.
     speed: Spanned<IgnoredAny>,
+    warp_speed: Option<Spanned<IgnoredAny>>,
     sensor: u32,
     cargo: u32,
     cost: Cost,
@@ -209,15 +210,17 @@ struct RawUnit {
 impl RawUnit {
     /// The unit type that the table at `place` says.
     fn read(&self, place: Place<'_>) -> Result<UnitType, RuleFileError> {
-        let speed_text = place.source.text.get(self.speed.span()).unwrap_or("");
-        let speed_place = Place { at: self.speed.span().start, ..place };
-        let metres_per_second =
-            speed_text.parse().map_err(|error| speed_place.error(format!("speed: {error}")))?;
-        self.convert(metres_per_second)
-            .map_err(|error| place.field(error.field).error(error.to_string()))
+        let speed = number("speed", &self.speed, place)?;
+        let warp = self.warp_speed.as_ref();
+        let warp = warp.map(|warp| number("warp_speed", warp, place)).transpose()?;
+        self.convert(speed, warp).map_err(|error| place.field(error.field).error(error.to_string()))
     }
 
-    fn convert(&self, metres_per_second: Thousandths) -> Result<UnitType, OutOfRange> {
+    fn convert(
+        &self,
+        metres_per_second: Thousandths,
+        in_warp: Option<Thousandths>,
+    ) -> Result<UnitType, OutOfRange> {
         let unit_type = UnitType {
             id: UnitTypeId(self.id),
             name: self.name.clone(),
@@ -228,6 +231,7 @@ impl RawUnit {
             range: self.range,
             fire_ticks: self.fire_ticks,
             speed: speed(metres_per_second)?,
+            warp_speed: warp_speed(in_warp)?,
             sensor: self.sensor,
             cargo: self.cargo,
             cost: self.cost,
@@ -238,15 +242,34 @@ impl RawUnit {
     }
 }
 
+/// The decimal number that `field` of the table at `place` is.
+fn number(
+    field: &str,
+    at: &Spanned<IgnoredAny>,
+    place: Place<'_>,
+) -> Result<Thousandths, RuleFileError> {
+    let text = place.source.text.get(at.span()).unwrap_or("");
+    let here = Place { at: at.span().start, ..place };
+    text.parse().map_err(|error| here.error(format!("{field}: {error}")))
+}
+
 fn speed(metres_per_second: Thousandths) -> Result<Option<Speed>, OutOfRange> {
     if metres_per_second == Thousandths(0) {
         return Ok(None);
     }
     let expected = || format!("0 or metres per second from 10 to 1000, not {metres_per_second}");
     match Speed::from_metres_per_second(metres_per_second) {
-        Some(speed) => Ok(Some(speed)),
-        None => Err(OutOfRange { field: "speed", expected: expected() }),
+        Some(speed) if speed <= Speed::CRUISE_MAX => Ok(Some(speed)),
+        _ => Err(OutOfRange { field: "speed", expected: expected() }),
     }
+}
+
+fn warp_speed(metres_per_second: Option<Thousandths>) -> Result<Speed, OutOfRange> {
+    let Some(metres_per_second) = metres_per_second else { return Ok(Speed::WARP) };
+    Speed::from_metres_per_second(metres_per_second).ok_or_else(|| {
+        let expected = format!("metres per second from 10 to 5000, not {metres_per_second}");
+        OutOfRange { field: "warp_speed", expected }
+    })
 }
 
 fn build_ms(seconds: u32) -> Result<u32, OutOfRange> {
@@ -317,6 +340,19 @@ build_s = 3
     }
 
     #[test]
+    fn warp_is_at_2000_metres_per_second_where_the_file_says_nothing_else() {
+        let warp = |text: &str| {
+            let units = Source { name: "units.toml", text };
+            let rules = read(&[units, Source { name: "start.toml", text: START }]).unwrap();
+            rules.types()[0].warp_speed
+        };
+        assert_eq!(warp(UNIT), Speed::WARP);
+        let faster = UNIT.replace("sensor = 300", "sensor = 300\nwarp_speed = 2500.5");
+        // 2,500.5 × 2^20 / 5,000 = 524,392.8, rounded down.
+        assert_eq!(warp(&faster).steps(), 524_392);
+    }
+
+    #[test]
     fn names_file_line_and_what_was_expected() {
         let cases = [
             ("speed = 12.125", "speed = 5", "units.toml:11: speed: expected 0 or metres"),
@@ -326,6 +362,22 @@ build_s = 3
                 "units.toml:11: speed: `12.1255` is not a decimal",
             ),
             ("speed = 12.125", "speed = nan", "units.toml:11: speed: `nan` is not a decimal"),
+            ("speed = 12.125", "speed = 1001", "units.toml:11: speed: expected 0 or metres"),
+            (
+                "sensor = 300",
+                "sensor = 300\nwarp_speed = 5001",
+                "units.toml:13: warp_speed: expected metres per second from 10 to 5000, not 5001",
+            ),
+            (
+                "sensor = 300",
+                "sensor = 300\nwarp_speed = 0",
+                "units.toml:13: warp_speed: expected metres per second from 10 to 5000, not 0",
+            ),
+            (
+                "sensor = 300",
+                "sensor = 300\nwarp_speed = \"high\"",
+                "units.toml:13: warp_speed: `\"high\"` is not a decimal",
+            ),
             ("speed = 12.125", "speed = \"fast\"", "units.toml:11: speed: `\"fast\"` is not"),
             ("sensor = 300", "sensor = 1001", "units.toml:12: sensor: expected a whole number"),
             ("cargo = 0", "cargo = -1", "units.toml:13: invalid value: integer `-1`"),

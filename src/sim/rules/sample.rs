@@ -5,9 +5,9 @@ use super::{Cost, HullClass, Multiplier, OutOfRange, Rules, UnitType, UnitTypeId
 use crate::base::fixed::Thousandths;
 use crate::sim::Speed;
 
-/// The fast one: 60 m/s.
+/// The fast one: 60 m/s, and 5,000 in warp.
 pub const FIGHTER: UnitTypeId = UnitTypeId(1);
-/// The slowest that moves: 10 m/s.
+/// The slowest that moves: 10 m/s, and 2,000 in warp.
 pub const FREIGHTER: UnitTypeId = UnitTypeId(2);
 /// Cannot move.
 pub const TURRET: UnitTypeId = UnitTypeId(3);
@@ -41,6 +41,7 @@ fn unit_type(id: UnitTypeId, name: &str, hull: HullClass, metres_per_second: i64
         range: 100,
         fire_ticks: 5,
         speed: Speed::from_metres_per_second(Thousandths(metres_per_second * 1000)),
+        warp_speed: if id == FIGHTER { Speed::MAX } else { Speed::WARP },
         sensor: 300,
         cargo: 10,
         cost: Cost { energy: 10, minerals: 10, rare: 0, population: 1 },

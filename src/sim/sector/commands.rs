@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 
 use super::SectorState;
 use super::aim::direct;
+use super::pace::Pace;
 use super::steering::begin;
 use crate::base::fixed::length_ceil;
 use crate::base::{FleetId, GalaxyPosition, PlayerId, UnitId};
 use crate::sim::travel::{QUEUE_MAX, WARP_WAIT};
 use crate::sim::{
-    Accepted, Changes, Command, Instruction, Order, Recipients, Refusal, Refused, Speed,
-    Surroundings, Unit, UnitState,
+    Accepted, Changes, Command, Instruction, Order, Recipients, Refusal, Refused, Surroundings,
+    Unit, UnitState,
 };
 
 /// Steps in an hour: no order leads farther than a unit flies in that time.
@@ -86,12 +87,12 @@ impl SectorState {
         let slowest = match command.to {
             Recipients::Units(_) => None,
             Recipients::Fleet(_) => {
-                addressed.iter().filter_map(|at| self.cruise(*at, around)).min()
+                addressed.iter().filter_map(|at| self.pace(*at, around)).reduce(Pace::with)
             }
         };
         let planned = addressed.iter().zip(goals).map(|(at, goal)| {
-            let speed = slowest.or_else(|| self.cruise(*at, around));
-            self.planned(*at, command, goal, speed)
+            let pace = slowest.or_else(|| self.pace(*at, around));
+            self.planned(*at, command, goal, pace)
         });
         Ok(planned.collect())
     }
@@ -142,7 +143,7 @@ impl SectorState {
         let kind = around.rules.unit_type(unit.type_id).ok_or(Refusal::UnknownType)?;
         let cruise = kind.speed.ok_or(Refusal::Immobile)?;
         let speed = match command.what {
-            Instruction::Warp { .. } => Speed::WARP,
+            Instruction::Warp { .. } => kind.warp_speed,
             _ => cruise,
         };
         let (sector, position) = target.locate(around.galaxy)?;
@@ -154,8 +155,8 @@ impl SectorState {
         Ok(())
     }
 
-    fn cruise(&self, at: usize, around: &Surroundings<'_>) -> Option<Speed> {
-        around.rules.unit_type(self.units[at].type_id)?.speed
+    fn pace(&self, at: usize, around: &Surroundings<'_>) -> Option<Pace> {
+        Pace::of(&self.units[at], around.rules)
     }
 
     fn planned(
@@ -163,7 +164,7 @@ impl SectorState {
         at: usize,
         command: &Command,
         goal: Option<GalaxyPosition>,
-        speed: Option<Speed>,
+        pace: Option<Pace>,
     ) -> Planned {
         let mut unit = self.units[at];
         if let Instruction::Join { fleet } = command.what {
@@ -174,7 +175,7 @@ impl SectorState {
         if command.queue {
             return Planned { at, unit, waits: Waits::Also(order) };
         }
-        unit.speed = speed.unwrap_or(unit.speed);
+        unit.speed = pace.map_or(unit.speed, |pace| pace.speed(order));
         begin(&mut unit, order, self.sector, self.obstacles());
         Planned { at, unit, waits: Waits::Nothing }
     }
@@ -223,7 +224,7 @@ mod tests {
     use super::*;
     use crate::base::{Position, SectorId};
     use crate::sim::rules::sample::TURRET;
-    use crate::sim::{Galaxy, Target};
+    use crate::sim::{Galaxy, Speed, Target};
 
     /// The rule that refuses `command` of Anna, and the unit; nothing changes.
     fn refused(sector: &SectorState, command: &Command) -> (Refusal, u64) {
@@ -363,6 +364,26 @@ mod tests {
         assert!([3, 6].iter().all(|id| ordered(&sector, *id) == Order::Idle));
         apply(&mut sector, ANNA, &go(&[1], 300_000, 300_000)).unwrap();
         assert_eq!(speed(&sector, 1).steps(), 12_582);
+    }
+
+    #[test]
+    fn an_order_that_waited_begins_at_the_speed_of_the_fleets_slowest_then_here() {
+        let mut sector = two_players();
+        let fleet = FleetId(9);
+        apply(&mut sector, ANNA, &order(&[1, 2, 4], Instruction::Join { fleet })).unwrap();
+        let wait = |ids: &[u64]| Command { queue: true, ..go(ids, 300_000, 300_000) };
+        let to = Recipients::Fleet(fleet);
+        apply(&mut sector, ANNA, &Command { to, ..wait(&[1]) }).unwrap();
+        apply(&mut sector, ANNA, &wait(&[3])).unwrap();
+        // The freighter leaves before the order begins; 3 is in no fleet.
+        let mut without = sector.clone();
+        apply(&mut without, ANNA, &order(&[4], Instruction::Join { fleet: FleetId(1) })).unwrap();
+        let speeds = |mut sector: SectorState| {
+            step(&mut sector, 0);
+            [1, 2, 3].map(|id| sector.unit(UnitId(id)).unwrap().speed.steps())
+        };
+        assert_eq!(speeds(sector), [2_097, 2_097, 12_582]);
+        assert_eq!(speeds(without), [12_582; 3]);
     }
 
     #[test]

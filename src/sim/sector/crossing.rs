@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 
 use super::SectorState;
 use super::aim::{has_arrived, is_beyond, set_out};
+use super::pace::Pace;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, SectorId};
 use crate::sim::travel::{QUEUE_MAX, WARP_SCALE};
-use crate::sim::{Changes, Course, Leaving, Order, Speed, Surroundings, Traveller, Unit, Waypoint};
+use crate::sim::{Changes, Course, Leaving, Order, Surroundings, Traveller, Unit, Waypoint};
 
 impl SectorState {
     /// The second half of a step: all move, and some leave. Whoever wants to
@@ -181,12 +182,16 @@ fn transferred(mut unit: Unit, from: SectorId, to: SectorId, around: &Surroundin
     }
     unit.waypoint = Waypoint::nearest(unit.position, to.scale);
     unit.steer(Course::STANDING);
-    let cruise = around.rules.unit_type(unit.type_id).and_then(|kind| kind.speed);
-    unit.speed = if lands { cruise.unwrap_or(unit.speed) } else { Speed::WARP };
-    if lands && matches!(unit.order, Order::Warp { .. }) {
+    if !lands {
+        // It has had the speed of its warp since it was ordered.
+        return unit;
+    }
+    if matches!(unit.order, Order::Warp { .. }) {
         unit.order = Order::Idle;
         unit.patience = 0;
     }
+    let pace = Pace::of(&unit, around.rules);
+    unit.speed = pace.map_or(unit.speed, |pace| pace.speed(unit.order));
     unit
 }
 
@@ -201,11 +206,12 @@ fn inside_galaxy(unit: Unit, sector: SectorId, around: &Surroundings<'_>) -> cra
 mod tests {
     use super::super::scenes::{ANNA, HERE, World, apply, order, place, units};
     use super::*;
+    use crate::base::FleetId;
     use crate::base::{CompressedPosition, PlayerId, Position, UnitId};
     use crate::sim::mesh::Mesh;
     use crate::sim::rules::sample::{self, FIGHTER, FREIGHTER};
     use crate::sim::travel::WARP_WAIT;
-    use crate::sim::{Command, Galaxy, Instruction, Target, UnitTypeId};
+    use crate::sim::{Command, Galaxy, Instruction, Recipients, Speed, Target, UnitTypeId};
 
     const ID: UnitId = UnitId(1);
 
@@ -371,6 +377,31 @@ mod tests {
         }
         assert_eq!(found(&mesh).1.position, unit.position);
         assert!(mesh.sectors[&above].units().is_empty());
+    }
+
+    #[test]
+    fn a_fleet_warps_as_fast_as_its_slowest_and_a_unit_as_fast_as_it_can() {
+        for (fleet, expected) in [(true, Speed::WARP), (false, Speed::MAX)] {
+            let mut mesh = mesh(HERE, FIGHTER, 300_000, 300_000);
+            let slow = Unit::new(UnitId(2), FREIGHTER, ANNA, Position { x: 9, y: 9 });
+            mesh.sector(HERE).insert(slow, &mut Changes::default());
+            let join = Instruction::Join { fleet: FleetId(3) };
+            mesh.command(HERE, ANNA, &order(&[1, 2], join)).unwrap();
+            let target = place(SectorId::tactical(HERE.x + 300, HERE.y), 123_456, 654_321);
+            let mut warp = order(&[1], Instruction::Warp { target });
+            if fleet {
+                warp.to = Recipients::Fleet(FleetId(3));
+            }
+            mesh.command(HERE, ANNA, &warp).unwrap();
+            while found(&mesh).0.scale == 0 {
+                mesh.step();
+            }
+            assert_eq!(found(&mesh).1.speed, expected);
+            while found(&mesh).0.scale > 0 {
+                mesh.step();
+            }
+            assert_eq!(found(&mesh).1.speed.steps(), 12_582, "its own again");
+        }
     }
 
     #[test]

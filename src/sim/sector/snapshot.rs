@@ -389,7 +389,7 @@ mod tests {
         let orders = 2 * PLACE + 2 * PLACE + PLACE + 1;
         let queues = 2 * 9 + 3 + 2 * PLACE;
         assert_eq!(bytes.len(), HEADER + 7 * UNIT + orders + queues);
-        assert_eq!(StateHash::of(&bytes).to_string(), "dd5ec590de0290713d79a05f4dd73f0d");
+        assert_eq!(StateHash::of(&bytes).to_string(), "b73f866f50de3f8f6feed302b463463d");
         let empty = super::super::scenes::bytes(&SectorState::new(HERE));
         assert_eq!(empty, [&[7, 0, 0, 0, 0, 0, 0, 0, 5][..], &[0; 16]].concat());
     }

@@ -8,6 +8,7 @@ use super::aim::{WAY_STEPS, has_arrived, is_beyond, set_out, side, waypoint};
 use super::avoid::{Pilot, differ};
 use super::crossing::{arrive, takes_units};
 use super::obstacles::{covers, detour, obstacles};
+use super::pace::Fleets;
 use super::space::Space;
 use super::spots::Spots;
 use super::{QUIET_STEPS, SectorState};
@@ -36,7 +37,7 @@ impl SectorState {
     pub fn steer(&mut self, around: &Surroundings<'_>, changes: &mut Changes) {
         let sector = self.sector;
         self.look_around(around);
-        self.begin_waiting(changes);
+        self.begin_waiting(around, changes);
         let mut derived = self.derived.take().unwrap_or_default();
         if sector.scale == 0 {
             derived.space.fill(&self.units);
@@ -83,18 +84,23 @@ impl SectorState {
         self.derived = Some(Box::new(Derived { space: Space::default(), obstacles }));
     }
 
-    /// Orders that waited begin where the one before has ended.
-    fn begin_waiting(&mut self, changes: &mut Changes) {
-        let (sector, units) = (self.sector, &mut self.units);
+    /// Orders that waited begin where the one before has ended; units of a
+    /// fleet go as fast as the slowest of it that is here now.
+    fn begin_waiting(&mut self, around: &Surroundings<'_>, changes: &mut Changes) {
+        let (sector, units, rules) = (self.sector, &mut self.units, around.rules);
+        let mut fleets = None;
         let derived = self.derived.as_ref();
         let obstacles = derived.map_or(&[][..], |derived| &derived.obstacles);
         self.queues.retain(|id, queue| {
             // Units with a queue are here.
             let Ok(at) = units.binary_search_by_key(id, |unit| unit.id) else { return false };
-            let unit = &mut units[at];
-            while is_free(unit) {
+            while is_free(&units[at]) {
                 let Some(order) = queue.pop_front() else { break };
+                let fleets = fleets.get_or_insert_with(|| Fleets::of(units, rules));
+                let unit = &mut units[at];
                 let before = *unit;
+                let pace = fleets.pace(unit, rules);
+                unit.speed = pace.map_or(unit.speed, |pace| pace.speed(order));
                 begin(unit, order, sector, obstacles);
                 if *unit != before {
                     changes.changed.insert(unit.id);
@@ -260,7 +266,9 @@ impl Helm<'_> {
         to
     }
 
-    /// Whether it has come to a border that takes nobody now.
+    /// Whether it has come to a border that takes nobody now. Those that wait
+    /// there may stand on each other: their goals are beyond, and they go on
+    /// apart.
     fn waits_at_border(&self, unit: &Unit, to: GalaxyPosition) -> bool {
         let scale = self.sector.scale;
         let next = waypoint(self.sector, unit.position, to).position(scale);

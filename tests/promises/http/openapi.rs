@@ -117,6 +117,8 @@ async fn the_rules_name_every_unit_type_and_are_not_sent_twice() {
             (Some(real.id.0.into()), Some(real.name.as_str()))
         );
         assert_eq!(told["speed"].as_u64(), real.speed.map(|speed| speed.steps().into()));
+        let warp = real.speed.map(|_| real.warp_speed.steps().into());
+        assert_eq!(told["warpSpeed"].as_u64(), warp);
     }
     let etag = answer.header("etag").to_string();
     let again = request(Method::GET, LOCAL, "/api/rules").insert_header(("if-none-match", etag));
