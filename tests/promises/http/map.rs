@@ -101,6 +101,7 @@ async fn the_root_is_told_in_bounded_pages_with_counts_to_expect() {
     assert!((97_000..=103_000).contains(&counts["systems"].as_u64().unwrap()));
     assert!(answer.body["features"].as_array().unwrap().len() <= 500);
     assert!(answer.body["next"].is_string());
+    assert!(answer.body.to_string().len() < 512 * 1024);
     assert_eq!(answer.body.get("parent"), None);
     assert_eq!(answer.body["children"].as_array().unwrap().len(), 4);
     assert_eq!(answer.body["neighbours"], json!([]));
