@@ -40,6 +40,19 @@ pub struct Activate {
     pub input: Input,
 }
 
+/// An entity that somebody wants to see or command.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Wake(pub EntityKey);
+
+impl Handler<Wake> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, Wake(entity): Wake, _: &mut Self::Context) {
+        self.core.send(ToCore::Event(Event::Wake(entity)));
+    }
+}
+
 impl Handler<Activate> for CoordinatorActor {
     type Result = ();
 

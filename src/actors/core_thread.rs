@@ -20,6 +20,8 @@ use super::rows::{GroupAnswer, GroupRequest, StoreAway};
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
+use super::view_thread::ViewHandle;
+use super::waking::Woken;
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::loading::LoadError;
@@ -85,6 +87,7 @@ pub struct CoreParts {
     pub ports: Arc<Ports>,
     pub registry: Arc<Registry>,
     pub status: Arc<CoreStatus>,
+    pub view: ViewHandle,
     pub ending: Ending,
 }
 
@@ -118,6 +121,7 @@ struct CoreThread {
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     status: Arc<CoreStatus>,
+    view: ViewHandle,
     ending: Ending,
     settling: Option<Settling>,
     ended: bool,
@@ -134,7 +138,7 @@ struct CoreThread {
 
 impl CoreThread {
     fn new(parts: CoreParts) -> CoreThread {
-        let CoreParts { core, tables, store, ports, registry, status, ending } = parts;
+        let CoreParts { core, tables, store, ports, registry, status, view, ending } = parts;
         CoreThread {
             core,
             tables,
@@ -142,6 +146,7 @@ impl CoreThread {
             ports,
             registry,
             status,
+            view,
             ending,
             settling: None,
             ended: false,
@@ -244,6 +249,12 @@ impl CoreThread {
             NodeEffect::ScanOwned => self.store.scan_owned(),
             NodeEffect::Load(entity, asker) => self.store.load(entity, asker),
             NodeEffect::ReadNextId => self.store.read_next_id(),
+            NodeEffect::ReadDue { after, limit } => self.store.read_due(after, limit),
+            NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),
+            NodeEffect::Dormant(entity) => {
+                self.registry.waking.tell(entity, Woken::Dormant);
+                self.view.note_absent(entity);
+            }
             NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => {
                 let why = "the galaxy was not stored: there is another one by now, or it is too \
                            large for a row; nothing was changed, start again";
@@ -347,6 +358,11 @@ impl CoreThread {
         metrics::RECORDS.increment(counts.records - before.records);
         metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
         metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);
+        metrics::SECTORS_HIBERNATED_TOTAL.increment(counts.closed - before.closed);
+        metrics::SECTORS_DELETED.increment(counts.deleted - before.deleted);
+        if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
+            metrics::SECTORS_HIBERNATED.set(asleep as f64);
+        }
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
         metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
         metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);

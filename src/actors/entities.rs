@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::Addr;
 use actix::prelude::SendError;
 
-use super::coordinator::{Activate, CoordinatorActor};
+use super::coordinator::{Activate, CoordinatorActor, Wake};
 use super::meta::{Leave, MetaActor, Propose};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
@@ -16,13 +17,20 @@ use super::sector::{Admit, Ask, SectorActor};
 use super::status::CoreStatus;
 use super::ticker::Read;
 use super::view_thread::ViewHandle;
+use super::waking::Woken;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
-use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
 use crate::entity::read::{Query, Reading};
+use crate::entity::{Entity, World};
 use crate::view::fanout::Watcher;
+
+/// An entity that is woken runs within this time, or whoever asked is told
+/// that it is busy.
+const WAKE_WITHIN: Duration = Duration::from_secs(5);
+/// An entity may go to hibernate again before it is asked; but not so often.
+const WAKES_MAX: usize = 3;
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
@@ -45,13 +53,52 @@ impl Entities {
             true => Err(Unavailable::Busy),
             false => self.send(connection, entity, command),
         };
-        if let Err(why) = sent {
-            self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+        match sent {
+            Ok(()) => {}
+            Err(Unavailable::NotHere) => self.turn_away(connection, entity, sequence),
+            Err(why) => {
+                self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+            }
+        }
+    }
+
+    /// What does not run is woken; the command is to come again then. Sessions
+    /// bound how many wait here.
+    fn turn_away(&self, connection: u64, entity: EntityKey, sequence: u32) {
+        let entities = self.clone();
+        actix::spawn(async move {
+            let why = match entities.wake_sector(entity).await {
+                Ok(Woken::Running) => Unavailable::Busy,
+                Ok(Woken::Dormant) => Unavailable::NotHere,
+                Err(why) => why,
+            };
+            entities.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+        });
+    }
+
+    /// Has an entity run that hibernates; one without a record is left alone.
+    async fn wake_sector(&self, entity: EntityKey) -> Result<Woken, Unavailable> {
+        let absence = self.registry.absence(entity);
+        if !matches!(entity, EntityKey::Sector(_)) || absence != Unavailable::NotHere {
+            return Err(absence);
+        }
+        if self.is_stopping() {
+            return Err(Unavailable::Busy);
+        }
+        let woken = self.registry.waking.wait(entity);
+        self.coordinator.try_send(Wake(entity)).map_err(|_| Unavailable::Busy)?;
+        match tokio::time::timeout(WAKE_WITHIN, woken).await {
+            Ok(Ok(woken)) => Ok(woken),
+            Ok(Err(_)) if self.registry.absence(entity) == Unavailable::Parked => {
+                Err(Unavailable::Parked)
+            }
+            _ => Err(Unavailable::Busy),
         }
     }
 
     /// The last sequence that `entity` applied for a session, 0 for none;
-    /// `None` when a newer session has sent it commands.
+    /// `None` when a newer session has sent it commands. One that hibernates is
+    /// woken.
     ///
     /// # Errors
     /// When the entity is not here or does not answer.
@@ -61,14 +108,20 @@ impl Entities {
         player: PlayerId,
         session: SessionId,
     ) -> Result<Option<u32>, Unavailable> {
-        match self.read(entity, Query::Applied { player, session }).await?.reading {
-            Reading::Applied(last) => Ok(last),
-            _ => Err(Unavailable::NotHere),
+        for _ in 0..WAKES_MAX {
+            match self.read(entity, Query::Applied { player, session }).await {
+                Err(Unavailable::NotHere) if self.wake_sector(entity).await? == Woken::Running => {}
+                Ok(Read { reading: Reading::Applied(last), .. }) => return Ok(last),
+                Ok(_) => return Err(Unavailable::NotHere),
+                Err(why) => return Err(why),
+            }
         }
+        Err(Unavailable::Busy)
     }
 
     /// Asks an entity that runs here; its answer may be seen when it comes,
-    /// which may be never while the store is away.
+    /// which may be never while the store is away. None is woken for it, see
+    /// [`attach`](Self::attach).
     ///
     /// # Errors
     /// When the entity is not here, is of another kind, or does not answer.
@@ -82,10 +135,12 @@ impl Entities {
     }
 
     /// Lets a connection see `entity`: a keyframe, then what changes, as
-    /// [`ToSession::Shown`]. Again for the same connection: a new keyframe.
+    /// [`ToSession::Shown`]. Again for the same connection: a new keyframe. One
+    /// that hibernates is woken, one without a record is shown as the seed gives
+    /// it until something comes for it.
     ///
     /// # Errors
-    /// When the entity is not here.
+    /// When there is no such sector, or it cannot be loaded.
     pub fn observe(
         &self,
         connection: u64,
@@ -93,7 +148,12 @@ impl Entities {
         watcher: Watcher,
     ) -> Result<(), Unavailable> {
         let EntityKey::Sector(sector) = entity else { return Err(Unavailable::NotHere) };
-        self.sector(entity)?;
+        if self.registry.absence(entity) == Unavailable::Parked {
+            return Err(Unavailable::Parked);
+        }
+        if Entity::genesis(entity, &self.world).is_none() {
+            return Err(Unavailable::NotHere);
+        }
         self.view.observe(sector, connection, watcher);
         Ok(())
     }

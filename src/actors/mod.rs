@@ -17,3 +17,4 @@ pub mod status;
 pub mod store_threads;
 pub mod ticker;
 pub mod view_thread;
+mod waking;

@@ -87,7 +87,8 @@ impl Node {
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
         let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
         let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
-        let limits = Limits::default();
+        let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
+        let limits = Limits { quiet_ms, ..Limits::default() };
         let (core, receiver) = core_thread::queue();
         let ports = Arc::new(Ports::default());
         let registry = Arc::new(Registry::default());
@@ -129,6 +130,7 @@ impl Node {
             ports: ports.clone(),
             registry: registry.clone(),
             status: status.clone(),
+            view: view.clone(),
             ending: ending.clone(),
         };
         core_thread::start(parts, receiver)?;
@@ -142,7 +144,7 @@ impl Node {
             status: status.clone(),
             view,
         };
-        view_thread::start(&entities, ending, view_queue)?;
+        view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
         Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed, forwarding })
     }

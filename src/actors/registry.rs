@@ -8,6 +8,7 @@ use dashmap::{DashMap, DashSet};
 
 use super::meta::MetaActor;
 use super::sector::SectorActor;
+use super::waking::Waking;
 use crate::base::EntityKey;
 use crate::cluster::core::table::Unavailable;
 
@@ -19,6 +20,7 @@ pub struct Registry {
     /// They stay as they are until an operator looked and the node was
     /// started again.
     parked: DashSet<EntityKey>,
+    pub waking: Waking,
 }
 
 impl Registry {
@@ -49,6 +51,7 @@ impl Registry {
     /// Notes that an entity cannot be loaded; how many that are.
     pub fn park(&self, key: EntityKey) -> usize {
         self.parked.insert(key);
+        self.waking.give_up(key);
         self.parked.len()
     }
 

@@ -76,14 +76,7 @@ impl Handler<Follow> for SectorActor {
     type Result = ();
 
     fn handle(&mut self, Follow { on }: Follow, _: &mut Self::Context) {
-        // One that is not here any more is followed when it comes back.
-        let _ = ticker::with_table(|table| {
-            if on {
-                return table.follow(self.key);
-            }
-            table.unfollow(self.key);
-            Ok(())
-        });
+        ticker::follow(self.key, on);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Commit;
-use crate::store::recovery::{ended_of, load, next_id, owned};
+use crate::store::recovery::{asleep, due, ended_of, load, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
@@ -47,6 +47,8 @@ enum Read {
     Owned,
     Load(EntityKey, Asker),
     NextId,
+    Due { after: Option<Vec<u8>>, limit: usize },
+    Asleep { after: Option<Vec<u8>> },
 }
 
 impl StoreThreads {
@@ -69,8 +71,8 @@ impl StoreThreads {
         std::thread::Builder::new().name("store".into()).spawn(move || {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
-        // All loads that the core has under way, and its two other reads.
-        let (reads, queue) = sync_channel(limits.loads + 2);
+        // All loads that the core has under way, and its four other reads.
+        let (reads, queue) = sync_channel(limits.loads + 4);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
         for _ in 0..settings.engine.loads_at_once.usize() {
@@ -104,6 +106,14 @@ impl StoreThreads {
 
     pub fn load(&self, entity: EntityKey, asker: Asker) {
         let _ = self.reads.send(Read::Load(entity, asker));
+    }
+
+    pub fn read_due(&self, after: Option<Vec<u8>>, limit: usize) {
+        let _ = self.reads.send(Read::Due { after, limit });
+    }
+
+    pub fn read_asleep(&self, after: Option<Vec<u8>>) {
+        let _ = self.reads.send(Read::Asleep { after });
     }
 
     pub fn read_next_id(&self) {
@@ -168,6 +178,17 @@ impl Reader {
             }
             Read::Load(entity, asker) => {
                 Event::Loaded(entity, load(store, entity, &self.world, asker).map(Box::new))
+            }
+            Read::Due { after, limit } => {
+                // None are due while the store does not answer: they are asked
+                // for again.
+                let due = due(store, after.as_deref(), limit);
+                let lost = |error: &ReadError| tracing::warn!(%error, "timers were not read");
+                Event::Due(due.inspect_err(lost).unwrap_or_default())
+            }
+            Read::Asleep { after } => {
+                let (page, after) = self.retried(|| asleep(store, after.as_deref()))?;
+                Event::Asleep { page, after }
             }
             Read::NextId => Event::NextId(self.retried(|| next_id(store))?),
         })

@@ -23,8 +23,10 @@ use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::SectorActor;
 use super::view_thread::ViewHandle;
+use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
 use crate::cluster::core::message::ToTable;
+use crate::cluster::core::node::Event;
 use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
@@ -138,8 +140,11 @@ pub fn with_table<T>(
 pub fn admit(entity: EntityKey, connection: u64, command: PlayerCommand) {
     let sequence = command.sequence;
     if let Err(why) = with_table(|table| table.admit(entity, command)) {
-        let rejected = ToSession::Rejected { entity, sequence, why };
-        with_desk(|desk| desk.ports.deliver(connection, rejected));
+        with_desk(|desk| {
+            // It is about to hibernate, or just does: that it is asked for wakes it.
+            let why = if why == Unavailable::NotHere { desk.wake(entity) } else { why };
+            desk.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+        });
     }
     flush_soon();
 }
@@ -165,6 +170,18 @@ pub fn read(entity: EntityKey, query: &Query) -> Result<oneshot::Receiver<Read>,
     });
     flush_soon();
     asked.unwrap_or(Err(Unavailable::NotHere))
+}
+
+/// Has a sector handed out to the view, or not any more. One that is about to
+/// hibernate, or just does, is woken, and followed when it comes back.
+pub fn follow(entity: EntityKey, on: bool) {
+    with_desk(|desk| {
+        if !on {
+            desk.table.unfollow(entity);
+        } else if desk.table.follow(entity).is_err() {
+            desk.wake(entity);
+        }
+    });
 }
 
 /// Submits an input. When it is a Connect and the table does not take it, its
@@ -258,7 +275,11 @@ impl Desk {
 
     fn handle(&mut self, message: ToTable) {
         match &message {
-            ToTable::Install(installed) => self.start_actor(installed.entity.key()),
+            ToTable::Install(installed) => {
+                let entity = installed.entity.key();
+                self.start_actor(entity);
+            }
+            ToTable::Awake(entity) => self.registry.waking.tell(*entity, Woken::Running),
             ToTable::Drop(entity) => self.registry.remove(*entity),
             ToTable::Propose { input, .. } => {
                 if let Some(connect) = connect_of(input) {
@@ -274,6 +295,12 @@ impl Desk {
             self.count_in = self.count_in.saturating_sub(1);
             metrics::TICK_SECONDS.record(began.elapsed().as_secs_f64());
         }
+    }
+
+    /// Has the core wake an entity, for which whoever asked tries again.
+    fn wake(&self, entity: EntityKey) -> Unavailable {
+        self.core.send(ToCore::Event(Event::Wake(entity)));
+        Unavailable::Busy
     }
 
     fn start_actor(&self, key: EntityKey) {
@@ -331,6 +358,7 @@ impl Desk {
         metrics::STEPS.increment(counts.steps - self.counted.steps);
         // Every arbiter adds what changed in its own table.
         metrics::UNITS.add(counts.units as f64 - self.counted.units as f64);
+        metrics::SECTORS_ACTIVE.add(counts.sectors as f64 - self.counted.sectors as f64);
         metrics::ENTITIES.add(counts.entities as f64 - self.counted.entities as f64);
         let misfits = counts.misfits - self.counted.misfits;
         if misfits > 0 {

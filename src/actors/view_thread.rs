@@ -7,7 +7,7 @@
 //! hands out whole sectors again, so that a slow view loses frames and never
 //! grows. Of the rest a session sends what its limits allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::SendError;
 
+use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
 use super::ports::{Ports, ToSession};
@@ -22,7 +23,8 @@ use super::registry::Registry;
 use super::sector::Follow;
 use super::status::CoreStatus;
 use crate::base::{EntityKey, SectorId};
-use crate::cluster::core::table::Release;
+use crate::cluster::core::node::Event;
+use crate::cluster::core::table::{Release, Unavailable};
 use crate::entity::World;
 use crate::telemetry::metrics;
 use crate::view::Fanout;
@@ -33,6 +35,8 @@ use crate::view::fanout::{Shown, Watcher};
 const BATCHES_MAX: usize = 32;
 /// Messages taken together.
 const TOGETHER: usize = 1024;
+/// Sectors that are awaited are woken again after so many times that.
+const WAKE_TICKS: u32 = 20;
 /// Sectors without a tick of their own are looked after this often.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -48,6 +52,8 @@ enum ToView {
     },
     /// The sector came to run here.
     Started(SectorId),
+    /// The sector has no record: it is as the galaxy was made.
+    Absent(SectorId),
     /// What a table handed out.
     Batch(Vec<Release>),
     /// They run here no more.
@@ -93,6 +99,13 @@ impl ViewHandle {
         }
     }
 
+    /// An entity has no record, and is not claimed just to be seen.
+    pub fn note_absent(&self, entity: EntityKey) {
+        if let EntityKey::Sector(sector) = entity {
+            self.send(ToView::Absent(sector));
+        }
+    }
+
     /// Takes what a table handed out. False when too much waits: then whole
     /// sectors are to be handed out again.
     #[must_use]
@@ -129,20 +142,28 @@ struct ViewParts {
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     status: Arc<CoreStatus>,
+    core: CoreHandle,
 }
 
 /// Starts the thread; it ends with the last way to it.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn start(entities: &Entities, ending: Ending, queue: ViewQueue) -> std::io::Result<()> {
+pub fn start(
+    entities: &Entities,
+    core: CoreHandle,
+    ending: Ending,
+    queue: ViewQueue,
+) -> std::io::Result<()> {
     let parts = ViewParts {
         world: entities.world.clone(),
         ports: entities.ports.clone(),
         registry: entities.registry.clone(),
         status: entities.status.clone(),
+        core,
     };
-    let thread = ViewThread { parts, fanout: Fanout::default(), again: BTreeMap::new() };
+    let (again, awaited) = (BTreeMap::new(), BTreeSet::new());
+    let thread = ViewThread { parts, fanout: Fanout::default(), again, awaited, wake_in: 0 };
     std::thread::Builder::new()
         .name("view".into())
         .spawn(move || ending.guard("the view", || thread.run(&queue)))?;
@@ -154,6 +175,11 @@ struct ViewThread {
     fanout: Fanout,
     /// Sectors whose mailbox was full: what they are to be told.
     again: BTreeMap<SectorId, bool>,
+    /// Sectors that are followed and do not run: they are woken, again and
+    /// again, because there may be no room for it at times.
+    awaited: BTreeSet<SectorId>,
+    /// Ticks until then.
+    wake_in: u32,
 }
 
 impl ViewThread {
@@ -173,6 +199,7 @@ impl ViewThread {
                 let (tick, _) = self.parts.status.time();
                 self.fanout.handle_tick(tick, &self.parts.world.rules);
                 metrics::VIEW_PLACES.set(self.fanout.len() as f64);
+                self.wake_again();
             }
             self.flush();
         }
@@ -187,6 +214,11 @@ impl ViewThread {
             ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
             ToView::Started(sector) if self.fanout.follows(sector) => self.follow(sector, true),
             ToView::Started(_) => {}
+            ToView::Absent(sector) => {
+                if self.awaited.remove(&sector) {
+                    self.fanout.handle_absent(sector, rules);
+                }
+            }
             ToView::Batch(batch) => {
                 batches.fetch_sub(1, Ordering::Relaxed);
                 let began = Instant::now();
@@ -224,10 +256,34 @@ impl ViewThread {
         }
     }
 
-    /// One that does not run here is followed when it starts.
+    fn wake(&self, sector: SectorId) {
+        let entity = EntityKey::Sector(sector);
+        // One that is parked stays so.
+        if self.parts.registry.absence(entity) == Unavailable::NotHere {
+            self.parts.core.send(ToCore::Event(Event::Wake(entity)));
+        }
+    }
+
+    fn wake_again(&mut self) {
+        self.wake_in = self.wake_in.saturating_sub(1);
+        if self.wake_in == 0 {
+            self.wake_in = WAKE_TICKS;
+            self.awaited.iter().for_each(|sector| self.wake(*sector));
+        }
+    }
+
+    /// One that does not run here is woken if it has a record, and followed
+    /// when it starts.
     fn follow(&mut self, sector: SectorId, on: bool) {
         self.again.remove(&sector);
-        let Some(actor) = self.parts.registry.sector(EntityKey::Sector(sector)) else { return };
+        self.awaited.remove(&sector);
+        let Some(actor) = self.parts.registry.sector(EntityKey::Sector(sector)) else {
+            if on {
+                self.awaited.insert(sector);
+                self.wake(sector);
+            }
+            return;
+        };
         if let Err(SendError::Full(_)) = actor.try_send(Follow { on }) {
             self.again.insert(sector, on);
         }

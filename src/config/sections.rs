@@ -204,6 +204,7 @@ pub struct Sessions {
 pub struct Engine {
     pub arbiters: Bounded<1, 256>,
     pub loads_at_once: Bounded<1, 1_024>,
+    pub sector_quiet_s: Bounded<1, 86_400>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

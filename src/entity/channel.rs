@@ -3,7 +3,7 @@
 //! inputs and effects, and whatever carries them may lose, repeat and reorder.
 //!
 //! A channel is named by sender, receiver and the sender's sequence when it
-//! was opened. Its messages are numbered 1, 2, 3 without gaps; the receiver
+//! was opened, counted on from life to life ([`Head::opening`]). Its messages are numbered 1, 2, 3 without gaps; the receiver
 //! applies only the one after the last. An older one is acknowledged again, a
 //! newer one ignored, for it comes again. Acknowledgements are cumulative.
 //!
@@ -13,6 +13,8 @@
 //! ```
 //!
 //! Invariant: per channel the applied numbers are 1…m in order.
+//!
+//! [`Head::opening`]: super::context::Head::opening
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,7 +39,8 @@ pub const SENDER_FORGETS_MS: u64 = 20 * 60 * 1000;
 pub struct ChannelId {
     pub sender: EntityKey,
     pub receiver: EntityKey,
-    /// The sender's sequence when it opened the channel.
+    /// The sender's sequence when it opened the channel, as
+    /// [`Head::opening`](super::context::Head::opening) counts it.
     pub opened: u64,
 }
 
@@ -121,7 +124,7 @@ impl Outbox {
         &mut self,
         sender: EntityKey,
         receiver: EntityKey,
-        sequence: u64,
+        opening: u64,
         now: Millis,
         body: Body,
     ) -> Result<ChannelMessage, SendError> {
@@ -130,7 +133,7 @@ impl Outbox {
             return Err(SendError::Full(receiver));
         }
         let fresh = || Outgoing {
-            opened: sequence,
+            opened: opening,
             last_number: 0,
             waiting: VecDeque::new(),
             active: now,

@@ -146,6 +146,14 @@ impl CommandRows {
         self.rows.values_mut().for_each(|row| row.last_at = row.last_at.max(now));
     }
 
+    /// It woke after a sleep during which for so many ms nobody could have sent
+    /// it anything: those do not count.
+    pub fn note_woken(&mut self, away_ms: u64, now: Millis) {
+        for row in self.rows.values_mut() {
+            row.last_at = Millis(row.last_at.0.saturating_add(away_ms)).min(now).max(row.last_at);
+        }
+    }
+
     /// Drops rows whose last command is long past.
     pub fn expire(&mut self, now: Millis) {
         self.rows.retain(|_, row| now.since(row.last_at) < FORGET_MS);

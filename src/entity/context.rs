@@ -25,6 +25,13 @@ pub struct Head {
     /// The last record's; the entity's only clock.
     pub time: Millis,
     pub claim: Option<OpenClaim>,
+    /// The claim that its owner closed, while it hibernates: its tick goes on
+    /// by it when it wakes.
+    pub slept: Option<OpenClaim>,
+    /// What the names of its channels begin from: its tick at its first record,
+    /// times 2^24. An entity that was deleted begins its journal again, and must
+    /// not name a channel as it did before.
+    pub names_from: u64,
     pub outbox: Outbox,
     pub inbox: Inbox,
     pub commands: CommandRows,
@@ -49,6 +56,28 @@ impl Head {
     /// Whether ids were asked for and have not come.
     pub fn waits_for_ids(&self) -> bool {
         self.ids.asked
+    }
+
+    /// The name of a channel that is opened now, among all that it ever opened.
+    pub fn opening(&self) -> u64 {
+        self.names_from.saturating_add(self.sequence)
+    }
+
+    /// Whether it has nothing to say, awaits nothing and asked for nothing.
+    pub fn is_settled(&self) -> bool {
+        self.outbox.is_settled()
+            && self.backlog.is_empty()
+            && self.open_requests.is_empty()
+            && !self.ids.asked
+    }
+
+    /// Whether it has no channel and remembers no command. What is left of ids
+    /// counts for nothing.
+    pub fn is_blank(&self) -> bool {
+        self.is_settled()
+            && self.outbox == Outbox::default()
+            && self.inbox == Inbox::default()
+            && self.commands == CommandRows::default()
     }
 }
 
@@ -189,9 +218,9 @@ impl Context<'_> {
     /// Sends to one receiver, in order; keeps what still finds no room, so
     /// that nothing overtakes.
     fn send_waiting(&mut self, to: EntityKey, mut waiting: VecDeque<Body>) {
-        let (sequence, now) = (self.head.sequence, self.head.time);
+        let (opening, now) = (self.head.opening(), self.head.time);
         while let Some(body) = waiting.front() {
-            match self.head.outbox.send(self.key, to, sequence, now, body.clone()) {
+            match self.head.outbox.send(self.key, to, opening, now, body.clone()) {
                 Ok(message) => self.effects.push(Effect::Carry(message)),
                 // What comes here is short enough.
                 Err(_) => {

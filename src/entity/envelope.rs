@@ -17,6 +17,7 @@ pub enum Kind {
     RefreshFamily = 7,
     SigningKeys = 8,
     Galaxy = 10,
+    Summary = 11,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -19,6 +19,8 @@ pub const HEAD: &[u8] = b"head/";
 pub const ENDED: &[u8] = b"node/";
 /// All timers of hibernating entities.
 pub const DUE: &[u8] = b"due/";
+/// All [`summary`] keys.
+pub const SUMMARY: &[u8] = b"summary/";
 /// The keys that sign access tokens, encrypted with the cluster secret.
 pub const SIGNING: &[u8] = b"signing/keys";
 /// The first id no block holds yet, big endian; without it, 1.
@@ -94,6 +96,12 @@ pub fn due(at: Millis, entity: EntityKey) -> Vec<u8> {
     join(&[DUE, &at.0.to_be_bytes(), &entity.to_bytes()])
 }
 
+/// What hibernating `entity` counts for in what is rolled up: a
+/// [`Summary`](super::summary::Summary).
+pub fn summary(entity: EntityKey) -> Vec<u8> {
+    join(&[SUMMARY, &entity.to_bytes()])
+}
+
 /// Says that `entity` is kept but not run.
 pub fn parked(entity: EntityKey) -> Vec<u8> {
     join(&[b"parked/", &entity.to_bytes()])
@@ -132,6 +140,18 @@ pub fn parse_ended_incarnation(key: &[u8]) -> Option<(NodeId, Incarnation)> {
     Some((NodeId(u32::from_be_bytes(*node)), Incarnation(incarnation)))
 }
 
+/// When the entity whose timer this key of [`due`] names is due, by the
+/// entity's time.
+pub fn parse_due(key: &[u8]) -> Option<(Millis, EntityKey)> {
+    let (at, entity) = key.strip_prefix(DUE)?.split_first_chunk::<8>()?;
+    Some((Millis(u64::from_be_bytes(*at)), EntityKey::from_bytes(entity).ok()?))
+}
+
+/// The entity whose [`summary`] this key names.
+pub fn parse_summary(key: &[u8]) -> Option<EntityKey> {
+    EntityKey::from_bytes(key.strip_prefix(SUMMARY)?).ok()
+}
+
 /// The entity whose [`head`] this key names.
 pub fn parse_head(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(HEAD)?).ok()
@@ -157,6 +177,8 @@ mod tests {
         for entity in [EntityKey::Ledger(5), EntityKey::Sector(SectorId::tactical(1, 2)), battle] {
             assert_eq!(parse_head(&head(entity)), Some(entity));
             assert_eq!(parse_chunk(&chunk(entity, 1 << 40, 3)), Some((entity, 1 << 40, 3)));
+            assert_eq!(parse_due(&due(Millis(1 << 41), entity)), Some((Millis(1 << 41), entity)));
+            assert_eq!(parse_summary(&summary(entity)), Some(entity));
         }
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
         let ended = (NodeId(9), Incarnation(1 << 40));
@@ -168,6 +190,8 @@ mod tests {
         assert_eq!(parse_row(b"row/123"), None);
         assert_eq!(parse_ended_incarnation(b"node/1234"), None);
         assert_eq!(parse_head(b"head/"), None);
+        assert_eq!(parse_due(b"due/12345678"), None);
+        assert_eq!(parse_summary(b"summary/"), None);
         assert_eq!(parse_chunk(b"snapshot/short"), None);
         assert_eq!(parse_chunk(&head(EntityKey::Ledger(5))), None);
     }

@@ -16,6 +16,7 @@ use super::kinds::Kind;
 use super::message::Body;
 use super::record::{Record, RecordHeader};
 use super::world::World;
+use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis, StateHash, Tick};
 
 /// A durable entity.
@@ -24,6 +25,16 @@ pub struct Entity {
     key: EntityKey,
     head: Head,
     kind: Kind,
+}
+
+/// An entity never has so many records in one tick of 100 ms.
+const NAMES_PER_TICK: u64 = 1 << 24;
+
+/// From the record before to this one.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    ticks: u64,
+    ms: u64,
 }
 
 /// A record that is not this entity's next; nothing was applied.
@@ -72,6 +83,18 @@ impl Entity {
         self.kind.is_idle()
     }
 
+    /// Whether nothing will happen to it by itself but what a timer or its tick
+    /// can make up for when it wakes: it may hibernate.
+    pub fn may_hibernate(&self) -> bool {
+        self.is_idle() && self.head.is_settled() && matches!(self.kind, Kind::Sector(_))
+    }
+
+    /// Whether it is what the seed gives, but for its place in a journal, its
+    /// time and its tick: of an entity that hibernates so nothing is kept.
+    pub fn is_seed(&self) -> bool {
+        self.head.is_blank() && self.kind.is_seed()
+    }
+
     /// Applies a record: first the steps up to its tick, then its inputs.
     ///
     /// # Errors
@@ -90,14 +113,20 @@ impl Entity {
         if tick < self.head.tick {
             return Err(ApplyError::Past { at: self.head.tick, got: tick });
         }
+        let passed = Passed { ticks: tick.since(self.head.tick), ms: time.since(self.head.time) };
         self.run_to(tick, world, effects);
         self.head.sequence = sequence;
         self.head.time = self.head.time.max(time);
-        if !matches!(record.inputs.first(), Some(Input::Claim(_))) {
+        // A claim says first what the time before it counts for; a close
+        // leaves everything as it is.
+        if !matches!(record.inputs.first(), Some(Input::Claim(_) | Input::Close)) {
             self.expire(world, effects);
         }
         for input in &record.inputs {
-            self.apply_input(input, world, effects);
+            match input {
+                Input::Claim(claim) => self.claim(*claim, passed, world, effects),
+                input => self.apply_input(input, world, effects),
+            }
         }
         Ok(())
     }
@@ -173,8 +202,7 @@ impl Entity {
 
     fn apply_input(&mut self, input: &Input, world: &World, effects: &mut Vec<Effect>) {
         match input {
-            Input::Claim(claim) => self.claim(*claim, world, effects),
-            Input::Close => self.head.claim = None,
+            Input::Close => self.head.slept = self.head.claim.take(),
             Input::Command(command) => self.apply_command(command, world, effects),
             Input::Message(message) => match self.head.inbox.judge_message(message) {
                 Verdict::Apply => self.apply_message(message, world, effects),
@@ -196,16 +224,28 @@ impl Entity {
             Input::Left(left) => {
                 self.with_kind(world, effects, |kind, ctx| kind.left(ctx, left));
             }
-            // The hash is for replay, which looks at it; time has passed above.
-            Input::Hash { .. } | Input::Time => {}
+            // The hash is for replay, which looks at it; time has passed above,
+            // and claims were taken there.
+            Input::Hash { .. } | Input::Time | Input::Claim(_) => {}
         }
     }
 
     /// Downtime does not count: what is remembered for minutes is remembered
-    /// for as long from here on, so that a retry after it is still a retry.
-    fn claim(&mut self, claim: Claim, world: &World, effects: &mut Vec<Effect>) {
-        self.head.claim = Some(OpenClaim { claim, tick: self.head.tick });
-        self.head.commands.note_claimed(self.head.time);
+    /// for as long from here on, so that a retry after it is still a retry. A
+    /// sleep counts as far as there were ticks in it.
+    fn claim(&mut self, claim: Claim, passed: Passed, world: &World, effects: &mut Vec<Effect>) {
+        let (tick, now) = (self.head.tick, self.head.time);
+        if self.head.sequence == 1 {
+            self.head.names_from = tick.0.saturating_mul(NAMES_PER_TICK);
+        }
+        self.head.claim = Some(OpenClaim { claim, tick });
+        match self.head.slept.take() {
+            Some(_) => {
+                let away_ms = passed.ms.saturating_sub(passed.ticks.saturating_mul(TICK_MS));
+                self.head.commands.note_woken(away_ms, now);
+            }
+            None => self.head.commands.note_claimed(now),
+        }
         self.with_kind(world, effects, |kind, ctx| kind.claimed(ctx));
     }
 

@@ -18,6 +18,7 @@ pub mod message;
 pub mod read;
 pub mod record;
 pub mod replay;
+pub mod summary;
 pub mod world;
 
 pub use machine::Entity;

@@ -3,7 +3,7 @@
 //! threads, by `starmesh replay` and by the simulator.
 
 use super::{ReadError, Store};
-use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded, recover};
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
@@ -109,6 +109,40 @@ pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadErro
             entities.push(entity);
         }
     }
+}
+
+/// The first `limit` timers of hibernating entities behind the key `after`, in
+/// order.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn due(
+    store: &dyn Store,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Millis, EntityKey)>, ReadError> {
+    let page = store.scan(keys::DUE, after, limit)?;
+    let parsed = page.iter().map(|(key, _)| {
+        keys::parse_due(key).ok_or_else(|| ReadError::Damaged("the key of a timer".into()))
+    });
+    parsed.collect()
+}
+
+/// A page of the entities that hibernate, behind the key `after`, and after
+/// which key there may be more.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn asleep(
+    store: &dyn Store,
+    after: Option<&[u8]>,
+) -> Result<(Vec<EntityKey>, Option<Vec<u8>>), ReadError> {
+    let page = store.scan(keys::SUMMARY, after, PAGE)?;
+    let parsed = page.iter().map(|(key, _)| {
+        keys::parse_summary(key).ok_or_else(|| ReadError::Damaged("the key of a summary".into()))
+    });
+    let entities = parsed.collect::<Result<Vec<_>, _>>()?;
+    Ok((entities, page.into_iter().next_back().map(|(key, _)| key)))
 }
 
 /// The incarnations of `node` whose last tick is kept, ascending.

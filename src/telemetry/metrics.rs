@@ -173,6 +173,14 @@ metrics_list! {
         "Bytes of those records.";
     SNAPSHOTS: CounterMetric = "starmesh_entity_snapshots_total" []
         "Snapshots of entities that became durable.";
+    SECTORS_ACTIVE: GaugeMetric = "starmesh_sector_active_count" []
+        "Sectors that run on this node.";
+    SECTORS_HIBERNATED: GaugeMetric = "starmesh_sector_hibernated_count" []
+        "Sectors that are in the store only, because nothing happens in them; 0 until they have been counted, soon after the start.";
+    SECTORS_HIBERNATED_TOTAL: CounterMetric = "starmesh_sector_hibernations_total" []
+        "Times a sector went to hibernate.";
+    SECTORS_DELETED: CounterMetric = "starmesh_sector_deletions_total" []
+        "Of those, times it was as the galaxy was made and nothing was kept of it.";
     UNITS: GaugeMetric = "starmesh_sector_units_count" []
         "Units in the sectors of this node.";
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]

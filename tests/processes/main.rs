@@ -1,5 +1,6 @@
 //! Real processes: what only the binary itself can show.
 
+mod asleep;
 mod audit;
 mod clock;
 mod command_line;

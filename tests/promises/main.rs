@@ -1,5 +1,6 @@
 mod golden_sector;
 mod http;
+mod node_asleep;
 mod node_galaxy;
 mod node_parked;
 mod node_restart;

@@ -14,7 +14,7 @@ use super::node_support::{Player, move_order, start, watcher};
 const PLAYER: PlayerId = PlayerId(7);
 
 #[actix::test]
-async fn a_parked_sector_is_told_from_one_that_does_not_run() {
+async fn a_parked_sector_is_told_from_one_that_does_not_exist() {
     let store = Arc::new(Gated::default());
     let node = start(store.clone()).await;
     let player = Player::new(&node, PLAYER);
@@ -34,7 +34,7 @@ async fn a_parked_sector_is_told_from_one_that_does_not_run() {
     assert_eq!(seen, Err(Unavailable::Parked));
     let attached = node.entities.attach(entity, PLAYER, session).await;
     assert_eq!(attached, Err(Unavailable::Parked));
-    let nowhere = EntityKey::Sector(starmesh::base::SectorId::tactical(0, 0));
+    let nowhere = EntityKey::Sector(starmesh::base::SectorId::tactical(-1, 0));
     let seen = node.entities.observe(connection, nowhere, watcher(PLAYER));
     assert_eq!(seen, Err(Unavailable::NotHere));
 

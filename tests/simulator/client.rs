@@ -33,6 +33,8 @@ pub struct Client {
     /// Answered, newest last, and when.
     answered: VecDeque<(u64, u32, EntityKey, Command)>,
     sectors: BTreeSet<SectorId>,
+    /// Places it does not look at, and until when.
+    ignored: BTreeMap<EntityKey, u64>,
     /// Another device has taken over in the calm: this one stays away.
     retired: bool,
     /// From when until when it does nothing.
@@ -44,6 +46,9 @@ struct Connection {
     since: u64,
     open: bool,
     places: BTreeMap<EntityKey, Place>,
+    /// Places it looked away from: what was on its way then may still come, so
+    /// that a later keyframe need not fit what it has.
+    left: BTreeSet<EntityKey>,
 }
 
 #[derive(Default)]
@@ -70,6 +75,7 @@ impl Client {
             pending: BTreeMap::new(),
             answered: VecDeque::new(),
             sectors: BTreeSet::new(),
+            ignored: BTreeMap::new(),
             retired: false,
             quiet: (0, 0),
         }
@@ -118,8 +124,9 @@ impl Client {
     fn connect(&mut self, out: &mut Outside) {
         let number = out.connection();
         let resume = self.session.filter(|_| out.calm || out.random.chance(850));
-        let places = BTreeMap::new();
-        self.connection = Some(Connection { number, since: out.now, open: false, places });
+        let (since, open) = (out.now, false);
+        let (places, left) = (BTreeMap::new(), BTreeSet::new());
+        self.connection = Some(Connection { number, since, open, places, left });
         let (client, player) = (self.index, self.player);
         out.send_request(number, &Request::Connect { client, player, resume });
     }
@@ -139,6 +146,7 @@ impl Client {
         if !out.calm {
             let commands = out.random.below(4);
             (0..commands).for_each(|_| self.command(out));
+            self.look_away(out);
             self.repeat(out);
         }
     }
@@ -148,6 +156,9 @@ impl Client {
         let Some(connection) = &mut self.connection else { return };
         for sector in &self.sectors {
             let key = EntityKey::Sector(*sector);
+            if self.ignored.get(&key).is_some_and(|until| out.now < *until) {
+                continue;
+            }
             let is_new = !connection.places.contains_key(&key);
             let place = connection.places.entry(key).or_default();
             let waits = place.view.tick().is_none() && out.now > place.asked + 300;
@@ -155,6 +166,24 @@ impl Client {
                 place.asked = out.now;
                 out.send_request(connection.number, &Request::Observe(key));
             }
+        }
+    }
+
+    /// At times looks away from a place for a while, and at one where there is
+    /// nothing of its own.
+    fn look_away(&mut self, out: &mut Outside) {
+        let Some(connection) = &mut self.connection else { return };
+        let places: Vec<EntityKey> = connection.places.keys().copied().collect();
+        if let Some(place) = out.random.pick(&places).filter(|_| out.random.chance(60)) {
+            self.ignored.insert(*place, out.now + out.random.below(12_000));
+            connection.places.remove(place);
+            connection.left.insert(*place);
+            out.send_request(connection.number, &Request::Unobserve(*place));
+        }
+        let sectors: Vec<SectorId> = self.sectors.iter().copied().collect();
+        if let Some(sector) = out.random.pick(&sectors).copied().filter(|_| out.random.chance(20)) {
+            let place = EntityKey::Sector(near(sector, out));
+            out.send_request(connection.number, &Request::Observe(place));
         }
     }
 
@@ -241,15 +270,16 @@ impl Client {
                     self.session_ended(out);
                 }
             }
-            ToClient::Presence(presence) => self.present(&presence),
-            ToClient::Rejected { sequence } => {
+            ToClient::Presence(presence) => self.present(&presence, out),
+            ToClient::Rejected { sequence, never: true } => {
+                self.pending.remove(&sequence);
+            }
+            ToClient::Rejected { sequence, .. } => {
                 if let Some(pending) = self.pending.get_mut(&sequence) {
                     pending.patience = out.random.within(300..=1500);
                 }
             }
             ToClient::Attached(entity, last) => self.attached(entity, last.ok(), out),
-            // It is being brought back: ask until it is there.
-            ToClient::NotObserved(entity) => out.send_request(number, &Request::Observe(entity)),
             // One that was brought back and may not be claimed while clocks
             // differ is let go again; a keyframe comes when it is back.
             ToClient::Shown(Shown::Gone(sector)) => {
@@ -272,7 +302,7 @@ impl Client {
             self.pending.clear();
             self.answered.clear();
         }
-        connected.presence.iter().for_each(|presence| self.present(presence));
+        connected.presence.iter().for_each(|presence| self.present(presence, out));
         let entities: BTreeSet<EntityKey> = self.pending.values().map(|p| p.entity).collect();
         let Some(connection) = &self.connection else { return };
         for entity in entities {
@@ -280,9 +310,15 @@ impl Client {
         }
     }
 
-    fn present(&mut self, presence: &SectorPresence) {
+    fn present(&mut self, presence: &SectorPresence, out: &mut Outside) {
         if presence.counts.is_empty() {
             self.sectors.remove(&presence.sector);
+            let place = EntityKey::Sector(presence.sector);
+            if let Some(connection) = &mut self.connection {
+                connection.places.remove(&place);
+                connection.left.insert(place);
+                out.send_request(connection.number, &Request::Unobserve(place));
+            }
         } else {
             self.sectors.insert(presence.sector);
         }
@@ -337,6 +373,13 @@ impl Client {
         if told.full_tick.is_some() != packet.keyframe || header.handle != packet.handle {
             let what = format!("{header:?} {told:?} is not {packet:?}");
             return out.witness.note(&Fact::Never(what));
+        }
+        if !packet.keyframe && place.view.tick().is_none() {
+            // On its way since before the client looked away.
+            return;
+        }
+        if packet.keyframe && connection.left.contains(&entity) {
+            place.view = CellsView::default();
         }
         let applied = place.view.handle(header.tick, &told);
         let observer = Seen {

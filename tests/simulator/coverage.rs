@@ -11,14 +11,15 @@ use starmesh::entity::channel::WAITING_MAX;
 use starmesh::entity::commands::CommandResult;
 use starmesh::entity::commit::{Commit, Group};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::kinds::Kind;
-use starmesh::entity::record::{SnapshotHead, decode_record, encode_input};
+use starmesh::entity::record::{Record, SnapshotHead, decode_record, encode_input};
 
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 15] = [
+const RARE: [&str; 23] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -34,6 +35,14 @@ const RARE: [&str; 15] = [
     "session ended",
     "power on a board changed",
     "stepped down",
+    "hibernated",
+    "woken by a message",
+    "woken by a command",
+    "woken by an observer",
+    "woken by a timer",
+    "killed while falling asleep",
+    "observed without a record",
+    "deleted",
 ];
 
 /// How often each thing happened.
@@ -72,8 +81,10 @@ impl Coverage {
     pub fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) {
         match fact {
             Fact::Durable { commit, refused } => self.durable(commit, refused, scene),
-            Fact::Applied { after, .. } => {
+            Fact::Deleted(_) => self.note("deleted", 1),
+            Fact::Applied { before, after, record, .. } => {
                 self.board(after);
+                self.hibernation(before, record);
                 self.note("full channel", (after.head().outbox.fullest() >= WAITING_MAX).into());
                 self.note("backlog behind a channel", (!after.head().backlog.is_empty()).into());
             }
@@ -99,6 +110,17 @@ impl Coverage {
             let before = self.powers.insert(place.player, place.power);
             let changed = before.is_some_and(|before| before != place.power);
             self.note("power on a board changed", changed.into());
+        }
+    }
+
+    fn hibernation(&mut self, before: &Entity, record: &Record) {
+        self.note("hibernated", record.inputs.contains(&Input::Close).into());
+        let wakes = matches!(record.inputs.first(), Some(Input::Claim(_)));
+        if wakes && before.head().slept.is_some() {
+            let is_message = |input: &Input| matches!(input, Input::Message(_));
+            self.note("woken by a message", record.inputs.iter().any(is_message).into());
+            let is_due = before.next_due().is_some_and(|due| due <= record.header.time);
+            self.note("woken by a timer", is_due.into());
         }
     }
 

@@ -28,6 +28,7 @@ pub enum Request {
     },
     Attach(EntityKey),
     Observe(EntityKey),
+    Unobserve(EntityKey),
     /// The connection has ended, whoever ended it.
     Close,
 }
@@ -39,11 +40,13 @@ pub enum ToClient {
     Answered(CommandAnswer),
     SessionEnded(SessionId),
     Presence(SectorPresence),
+    /// A command was not taken, because nobody is there (`never`), or at this
+    /// moment.
     Rejected {
         sequence: u32,
+        never: bool,
     },
     Attached(EntityKey, Result<Option<u32>, Unavailable>),
-    NotObserved(EntityKey),
     Shown(Shown),
     /// The connection has ended.
     Closed,

@@ -111,7 +111,11 @@ impl Outside {
     /// overtake another. A connection itself begins once and ends once.
     pub fn send_request(&mut self, connection: u64, request: &Request) {
         let storm = !self.calm;
-        let frames = matches!(request, Request::Connect { .. } | Request::Close);
+        let begins = matches!(request, Request::Connect { .. } | Request::Close);
+        // What ends a view never comes behind what begins the next one.
+        let ends_view = matches!(request, Request::Unobserve(_));
+        let frames = begins || ends_view;
+        let in_order = frames || matches!(request, Request::Observe(_));
         let copies = match self.random.below(1000) {
             0..15 if storm && !frames => 0,
             15..45 if storm && !frames => 2,
@@ -125,7 +129,7 @@ impl Outside {
             };
             let request = request.clone();
             let happening = Happening::Request { connection, request };
-            if frames {
+            if in_order {
                 let way = Way::FromConnection(connection);
                 self.queue.push_behind(way, self.now + delay, happening);
             } else {

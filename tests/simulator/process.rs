@@ -2,6 +2,9 @@
 //! between them, in place of the actors and threads. Everything in it is gone
 //! when it is killed.
 
+mod asleep;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, SectorId};
@@ -53,6 +56,13 @@ pub struct Process {
     lost: usize,
     /// Whether each table was told that time stands still.
     closed: [bool; TABLES],
+    /// Why what was asked to be woken.
+    wakes: BTreeMap<EntityKey, &'static str>,
+    /// Sectors that the fan-out follows and that do not run.
+    awaited: BTreeSet<SectorId>,
+    /// Commands for what does not run: they are turned away for good when it
+    /// has no record.
+    turned_away: BTreeMap<EntityKey, BTreeSet<(u64, u32)>>,
     /// Answers to groups of rows that nobody took yet.
     pub rows_done: Vec<(u64, bool)>,
 }
@@ -91,6 +101,9 @@ impl Process {
             deposed: false,
             lost: 0,
             closed: [false; TABLES],
+            wakes: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            turned_away: BTreeMap::new(),
             rows_done: Vec::new(),
         };
         outside.witness.note(&Fact::Began);
@@ -103,6 +116,7 @@ impl Process {
     pub fn kill(self, outside: &mut Outside) {
         self.show_live(outside);
         outside.witness.coverage.note("proposal dropped while loading", self.core.counts().dropped);
+        outside.witness.coverage.note("killed while falling asleep", self.core.closing() as u64);
         if let Some((commit, false)) = self.under_way {
             outside.store.tear(&commit);
             outside.witness.note_durable(&commit);
@@ -132,22 +146,7 @@ impl Process {
                 self.core.handle_all(messages.into_iter().map(Event::FromTable), now);
                 self.run_effects(now, outside);
             }
-            InNode::ToTable(index, message) => {
-                if let ToTable::Away(away) = message {
-                    self.closed[index] = away;
-                }
-                let installed = match &message {
-                    ToTable::Install(installed) => Some(installed.entity.key()),
-                    _ => None,
-                };
-                self.tables[index].handle(message);
-                if let Some(EntityKey::Sector(sector)) = installed
-                    && self.fanout.follows(sector)
-                {
-                    self.follow(sector, true);
-                }
-                self.flush(index, outside);
-            }
+            InNode::ToTable(index, message) => self.handle_table(index, message, outside),
             InNode::CommitNow(commit) => self.commit(&commit, outside),
             InNode::ScanOwned => {
                 let found = recovery::owned(&outside.store, NODE)
@@ -163,6 +162,15 @@ impl Process {
                 Ok(next) => self.core_event(Event::NextId(next), outside),
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadNextId),
             },
+            InNode::ReadDue(after, limit) => {
+                // As the node's thread does: none are due then, and it is asked again.
+                let due = recovery::due(&outside.store, after.as_deref(), limit);
+                self.core_event(Event::Due(due.unwrap_or_default()), outside);
+            }
+            InNode::ReadAsleep(after) => match recovery::asleep(&outside.store, after.as_deref()) {
+                Ok((page, after)) => self.core_event(Event::Asleep { page, after }, outside),
+                Err(_) => outside.later_in_node(self.id, 50, InNode::ReadAsleep(after)),
+            },
             InNode::Load(entity, asker) => {
                 let loaded = recovery::load(&outside.store, entity, &outside.world, asker);
                 if let Ok(loaded) = &loaded {
@@ -177,6 +185,26 @@ impl Process {
             InNode::Wake(_) => {}
         }
         self.measure(outside);
+    }
+
+    fn handle_table(&mut self, index: usize, message: ToTable, outside: &mut Outside) {
+        if let ToTable::Awake(entity) = message {
+            self.awake(entity, outside);
+        }
+        if let ToTable::Away(away) = message {
+            self.closed[index] = away;
+        }
+        let installed = match &message {
+            ToTable::Install(installed) => Some(installed.entity.key()),
+            _ => None,
+        };
+        self.tables[index].handle(message);
+        if let Some(EntityKey::Sector(sector)) = installed
+            && self.fanout.follows(sector)
+        {
+            self.follow(sector, true, outside);
+        }
+        self.flush(index, outside);
     }
 
     /// Has the invariants look at how much waits while the store is away.
@@ -235,6 +263,7 @@ impl Process {
             NodeEffect::ToTables(message) => {
                 if let ToTable::Tick { tick, .. } = message {
                     outside.witness.note(&Fact::Ticked(tick));
+                    self.wake_again(tick, outside);
                 }
                 (0..TABLES).for_each(|index| self.tell_table(index, message.clone(), outside));
             }
@@ -242,6 +271,11 @@ impl Process {
             NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
             NodeEffect::Load(entity, asker) => self.read(InNode::Load(entity, asker), outside),
             NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
+            NodeEffect::ReadDue { after, limit } => {
+                self.read(InNode::ReadDue(after, limit), outside);
+            }
+            NodeEffect::ReadAsleep { after } => self.read(InNode::ReadAsleep(after), outside),
+            NodeEffect::Dormant(entity) => self.dormant(entity, outside),
             NodeEffect::RowsDone { id, version } => {
                 let accepted = version.is_some();
                 outside.witness.note(&Fact::RowsDone { id, accepted });
@@ -354,18 +388,7 @@ impl Process {
             }
         }
         for (sector, on) in self.fanout.drain_follow() {
-            self.follow(sector, on);
-        }
-    }
-
-    fn follow(&mut self, sector: SectorId, on: bool) {
-        let entity = EntityKey::Sector(sector);
-        let table = &mut self.tables[table_of(entity)];
-        if on {
-            // One that does not run here is followed when it is installed.
-            let _ = table.follow(entity);
-        } else {
-            table.unfollow(entity);
+            self.follow(sector, on, outside);
         }
     }
 
@@ -399,20 +422,7 @@ impl Process {
             Request::Command { entity, sequence, command } => {
                 let Some(session) = session else { return };
                 let command = PlayerCommand { player, session, sequence, command };
-                let index = table_of(entity);
-                let admitted = self.tables[index].admit(entity, command);
-                if let Err(Unavailable::Busy) = admitted {
-                    outside.witness.note(&Fact::Busy("command busy"));
-                }
-                if admitted.is_ok() && self.closed[index] {
-                    let what = format!("{entity} took a command while time stands still");
-                    outside.witness.note(&Fact::Never(what));
-                }
-                if admitted.is_err() {
-                    let message = ToClient::Rejected { sequence };
-                    outside.send_to_client(client, connection, message);
-                }
-                self.flush(index, outside);
+                self.command((client, connection), entity, command, outside);
             }
             Request::Attach(entity) => {
                 let Some(session) = session else { return };
@@ -424,6 +434,9 @@ impl Process {
                 ) {
                     Ok(()) => self.flush(index, outside),
                     Err(why) => {
+                        if why == Unavailable::NotHere {
+                            self.wake(entity, "woken by an attach", outside);
+                        }
                         let message = ToClient::Attached(entity, Err(why));
                         outside.send_to_client(client, connection, message);
                     }
@@ -431,10 +444,6 @@ impl Process {
             }
             Request::Observe(entity) => {
                 let EntityKey::Sector(sector) = entity else { return };
-                if self.tables[table_of(entity)].entity(entity).is_none() {
-                    let message = ToClient::NotObserved(entity);
-                    return outside.send_to_client(client, connection, message);
-                }
                 let watcher = Watcher { group: GroupId::of(player), codec: codec_of(client) };
                 self.fanout.observe(sector, connection, watcher, &outside.world.rules);
                 if let Some(known) = self.gateway.connections.get_mut(&connection) {
@@ -442,8 +451,44 @@ impl Process {
                 }
                 self.show(outside);
             }
+            Request::Unobserve(entity) => {
+                let EntityKey::Sector(sector) = entity else { return };
+                self.fanout.unobserve(sector, connection);
+                if let Some(known) = self.gateway.connections.get_mut(&connection) {
+                    known.places.remove(&sector);
+                }
+                self.show(outside);
+            }
             Request::Close => self.close(connection, outside),
         }
+    }
+
+    fn command(
+        &mut self,
+        (client, connection): (usize, u64),
+        entity: EntityKey,
+        command: PlayerCommand,
+        outside: &mut Outside,
+    ) {
+        let (index, sequence) = (table_of(entity), command.sequence);
+        let admitted = self.tables[index].admit(entity, command);
+        match admitted {
+            Ok(()) if self.closed[index] => {
+                let what = format!("{entity} took a command while time stands still");
+                outside.witness.note(&Fact::Never(what));
+            }
+            Err(Unavailable::Busy) => outside.witness.note(&Fact::Busy("command busy")),
+            Err(Unavailable::NotHere) => {
+                self.turned_away.entry(entity).or_default().insert((connection, sequence));
+                self.wake(entity, "woken by a command", outside);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        if admitted.is_err() {
+            let message = ToClient::Rejected { sequence, never: false };
+            outside.send_to_client(client, connection, message);
+        }
+        self.flush(index, outside);
     }
 
     fn close(&mut self, connection: u64, outside: &mut Outside) {

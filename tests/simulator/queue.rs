@@ -37,6 +37,8 @@ pub enum Happening {
     RegistrarActs,
     /// The wall clock is set.
     ClockJumps,
+    /// Whoever runs the node looks after it.
+    OperatorLooks,
     /// The store asks for a snapshot of some entities.
     StorePins,
     /// Faults end; from here on everything must come to its end.
@@ -56,6 +58,8 @@ pub enum InNode {
     ScanOwned,
     Load(EntityKey, Asker),
     ReadNextId,
+    ReadDue(Option<Vec<u8>>, usize),
+    ReadAsleep(Option<Vec<u8>>),
     /// The core asked to be woken; only its newest wish counts.
     Wake(u64),
 }

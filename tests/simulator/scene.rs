@@ -35,6 +35,8 @@ pub enum Fact<'a> {
     /// A commit is durable, whether anybody heard of it or not. The shadows
     /// do not have it yet.
     Durable { commit: &'a Commit, refused: &'a [u32] },
+    /// The store forgot an entity, which had been so.
+    Deleted(&'a Entity),
     /// A shadow applied a durable record.
     Applied { before: &'a Entity, after: &'a Entity, record: &'a Record, effects: &'a [Effect] },
     /// The node's tick moved.
@@ -86,6 +88,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether it shows a sector without a record, which has no tick.
+    pub fn is_seed(&self) -> bool {
+        self.keyframe && self.tick == Tick(0)
+    }
+
     /// Units there are in warp: only their own group sees them.
     pub fn is_above_scale_0(&self) -> bool {
         matches!(self.entity, EntityKey::Sector(sector) if sector.scale > 0)
@@ -198,9 +205,11 @@ impl Scene {
         ledger.is_some_and(|now| !now.is_idle() || !now.head().outbox.is_settled())
     }
 
-    /// The node's tick when the entity's is `tick`, by its open claim.
+    /// The node's tick when the entity's is `tick`, by its open claim, or the
+    /// one that was closed.
     pub fn node_tick(&self, entity: EntityKey, tick: Tick) -> Option<Tick> {
-        let claim = self.shadow(entity)?.head().claim?;
+        let head = self.shadow(entity)?.head();
+        let claim = head.claim.or(head.slept)?;
         Some(claim.claim.node_tick.after(tick.since(claim.tick)))
     }
 }

@@ -26,7 +26,7 @@ use crate::witness::{Failure, Witness};
 
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
-const QUIET_MS: u64 = 24 * 60 * 1000;
+const QUIET_MS: u64 = 45 * 60 * 1000;
 
 /// What came of a run.
 pub struct Outcome {
@@ -109,6 +109,7 @@ impl Simulation {
         let mut calm = storm;
         if out.scenario.quiet {
             let until = storm + QUIET_MS;
+            (0..3).for_each(|n| out.push_in(storm + n * 60_000, Happening::OperatorLooks));
             self.clients.iter_mut().for_each(|client| client.be_quiet(storm, until));
             calm = until + 5000;
         }
@@ -137,6 +138,11 @@ impl Simulation {
             Happening::InNode(id, message) => {
                 if let Some(process) = self.process.as_mut().filter(|process| process.id == id) {
                     process.handle(message, out);
+                    // What hibernates does so in a moment, which is to be hit.
+                    let is_closing = process.core.closing() > 0;
+                    if is_closing && !out.calm && out.random.chance(5) {
+                        self.crash();
+                    }
                 }
             }
             Happening::Request { connection, request } => {
@@ -150,6 +156,7 @@ impl Simulation {
             Happening::ClientActs(client) => self.clients[client].act(out),
             Happening::RegistrarActs => self.registrar.act(self.process.as_mut(), out),
             Happening::ClockJumps => out.jump(),
+            Happening::OperatorLooks => self.start_again_if_off(),
             Happening::StorePins => self.pin(),
             Happening::Calm => self.calm(),
             Happening::Settled => self.look_whether_settled(),
@@ -182,8 +189,9 @@ impl Simulation {
 
     fn pin(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let keys = process.tables.iter().flat_map(|table| table.keys().collect::<Vec<_>>());
-        let pinned = keys.filter(|_| self.outside.random.chance(500)).collect();
+        // Also of those that hibernate.
+        let keys: Vec<_> = self.outside.witness.scene.shadows.keys().copied().collect();
+        let pinned = keys.into_iter().filter(|_| self.outside.random.chance(300)).collect();
         let message = InNode::Core(Event::Pinned(pinned));
         self.outside.later_in_node(process.id, 0, message);
     }
@@ -195,12 +203,16 @@ impl Simulation {
         self.outside.push_in(2000, Happening::Settled);
     }
 
-    /// Everything sent has its outcome, everything asked its answer.
-    fn look_whether_settled(&mut self) {
-        // Whoever runs it reads that its clock is off, and starts it again.
+    /// Whoever runs it reads that its clock is off, and starts it again.
+    fn start_again_if_off(&mut self) {
         if self.process.as_ref().is_some_and(|process| !process.may_claim) {
             self.crash();
         }
+    }
+
+    /// Everything sent has its outcome, everything asked its answer.
+    fn look_whether_settled(&mut self) {
+        self.start_again_if_off();
         let Some(why) = self.unsettled() else {
             self.settled = true;
             return;
@@ -211,8 +223,8 @@ impl Simulation {
         self.outside.push_in(500, Happening::Settled);
     }
 
-    fn unsettled(&self) -> Option<String> {
-        let Some(process) = &self.process else { return Some("no process runs".into()) };
+    fn unsettled(&mut self) -> Option<String> {
+        let Some(process) = &mut self.process else { return Some("no process runs".into()) };
         if !process.ready {
             return Some("the node is not ready".into());
         }
@@ -220,6 +232,9 @@ impl Simulation {
             return Some(why);
         }
         if let Some(why) = self.registrar.unsettled() {
+            return Some(why);
+        }
+        if let Some(why) = process.due(&self.outside) {
             return Some(why);
         }
         self.outside.witness.scene.unsettled()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use starmesh::base::NodeId;
 use starmesh::cluster::core::limits::Limits;
-use starmesh::entity::commit::{Append, Commit, NodeRow};
+use starmesh::entity::commit::{Append, Commit, NodeRow, Put};
 use starmesh::entity::record::decode_record;
 use starmesh::entity::{Entity, World, keys};
 use starmesh::store::Store;
@@ -129,6 +129,17 @@ impl Witness {
         for (index, group) in (0_u32..).zip(&commit.groups) {
             if let Some(append) = group.append.as_ref().filter(|_| !refused.contains(&index)) {
                 self.apply(append);
+                self.forget(&group.puts);
+            }
+        }
+    }
+
+    /// Looks whether the store forgot an entity.
+    fn forget(&mut self, puts: &[Put]) {
+        for put in puts.iter().filter(|put| put.value.is_none()) {
+            let Some(key) = keys::parse_head(&put.key) else { continue };
+            if let Some(shadow) = self.scene.shadows.remove(&key) {
+                self.note(&Fact::Deleted(shadow.entity()));
             }
         }
     }
@@ -190,6 +201,7 @@ fn describe(fact: &Fact<'_>) -> String {
         Fact::Applied { after, record, .. } => {
             format!("{} applied {:?} {:?}", after.key(), record.header, record.inputs)
         }
+        Fact::Deleted(entity) => format!("{} is forgotten", entity.key()),
         Fact::Ticked(tick) => format!("tick {}", tick.0),
         Fact::Released(release) => format!("released {release:?}"),
         Fact::Loaded(loaded) => {

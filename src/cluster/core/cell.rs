@@ -43,6 +43,12 @@ pub struct Cell {
     snapshot_bytes: u64,
     snapshot: Snapshot,
     due: Option<Millis>,
+    /// When something last happened to it.
+    pub busy: Millis,
+    /// When its table looks whether it is quiet, if that is noted.
+    pub look: Option<Millis>,
+    /// It hibernates as soon as that is durable, and takes nothing more.
+    resting: bool,
 }
 
 /// What those who follow an entity were handed out.
@@ -117,6 +123,9 @@ impl Cell {
             snapshot_bytes,
             snapshot: Snapshot::None,
             due: None,
+            busy: Millis(0),
+            look: None,
+            resting: false,
         }
     }
 
@@ -152,6 +161,16 @@ impl Cell {
     /// Whether every tick must step it.
     pub fn is_active(&self) -> bool {
         self.claimed && !self.entity.is_idle()
+    }
+
+    /// Whether it takes nothing more, because it is about to hibernate.
+    pub fn is_resting(&self) -> bool {
+        self.resting
+    }
+
+    /// Takes nothing more from now on.
+    pub fn rest(&mut self) {
+        self.resting = true;
     }
 
     /// Takes a command in, or says why not. What is admitted is to be submitted.

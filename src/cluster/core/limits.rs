@@ -19,6 +19,12 @@ pub struct Limits {
     /// channel's name.
     pub input_bytes: usize,
 
+    // Hibernation.
+    /// Milliseconds for which nothing happens to a sector before it hibernates.
+    pub quiet_ms: u64,
+    /// Timers of hibernating entities that are read at a time.
+    pub due_page: usize,
+
     // What waits for a load.
     /// Entities loaded at a time.
     pub loads: usize,
@@ -64,6 +70,8 @@ impl Default for Limits {
             inputs_per_entity: 4096,
             inputs_per_table: 65_536,
             input_bytes: RECORD_BYTES_MAX / 4,
+            quiet_ms: 60_000,
+            due_page: 64,
             loads: 64,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,

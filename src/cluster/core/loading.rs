@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::limits::Limits;
 use super::message::ToTable;
-use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::Entity;
 use crate::entity::replay::{Mismatch, ReplayError, Replayed};
 
@@ -86,6 +86,12 @@ pub struct Loading {
     messages: usize,
     /// Asked for because a key says that this node owned them.
     found: BTreeSet<EntityKey>,
+    /// Asked for because somebody wants to see or command them.
+    seen: BTreeSet<EntityKey>,
+    /// Asked for because they hibernate and keep an overlong journal.
+    pinned: BTreeSet<EntityKey>,
+    /// Asked for because they hibernate and their timer is due.
+    due: BTreeMap<EntityKey, Millis>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
 }
@@ -110,9 +116,85 @@ impl Loading {
         self.found.insert(entity);
     }
 
+    /// Whether a key says that this node owned `entity`.
+    pub fn is_found(&self, entity: EntityKey) -> bool {
+        self.found.contains(&entity)
+    }
+
     /// Whether nothing but a key asks for `entity`.
     pub fn is_only_found(&self, entity: EntityKey) -> bool {
-        self.found.contains(&entity) && self.waiting.get(&entity).is_none_or(Vec::is_empty)
+        self.found.contains(&entity)
+            && !self.seen.contains(&entity)
+            && !self.due.contains_key(&entity)
+            && !self.pinned.contains(&entity)
+            && !self.has_messages(entity)
+    }
+
+    /// Whether a message waits for `entity`, which must be claimed for it.
+    pub fn has_messages(&self, entity: EntityKey) -> bool {
+        self.waiting.get(&entity).is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    /// Asks for `entity`, which somebody wants to see or command; `held` as for
+    /// [`keep`](Self::keep). Returns false when too many wait already.
+    pub fn want_seen(&mut self, entity: EntityKey, held: bool, limits: &Limits) -> bool {
+        if self.waiting.len() >= limits.waiting_for_loads || self.unloadable.contains(&entity) {
+            return false;
+        }
+        self.want_or_hold(entity, held);
+        self.seen.insert(entity);
+        true
+    }
+
+    /// Whether somebody wants to see or command `entity`.
+    pub fn is_to_be_seen(&self, entity: EntityKey) -> bool {
+        self.seen.contains(&entity)
+    }
+
+    /// Asks for `entity`, which hibernates with a timer that is due.
+    pub fn want_due(&mut self, entity: EntityKey, due: Millis) {
+        if !self.unloadable.contains(&entity) {
+            self.want(entity);
+            self.due.insert(entity, due);
+        }
+    }
+
+    /// Asks for `entity`, which hibernates and needs a new snapshot.
+    pub fn want_pinned(&mut self, entity: EntityKey) {
+        if !self.unloadable.contains(&entity) {
+            self.want(entity);
+            self.pinned.insert(entity);
+        }
+    }
+
+    /// Whether `entity` needs a new snapshot.
+    pub fn is_pinned(&self, entity: EntityKey) -> bool {
+        self.pinned.contains(&entity)
+    }
+
+    /// The timer for which `entity` is asked for.
+    pub fn due(&self, entity: EntityKey) -> Option<Millis> {
+        self.due.get(&entity).copied()
+    }
+
+    /// How many wait to be loaded, or for something else with what they have.
+    pub fn waits(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn want_or_hold(&mut self, entity: EntityKey, held: bool) {
+        if held {
+            self.waiting.entry(entity).or_default();
+        } else {
+            self.want(entity);
+        }
+    }
+
+    /// What was held for `entity` has it loaded now.
+    pub fn let_go(&mut self, entity: EntityKey) {
+        if self.waiting.contains_key(&entity) {
+            self.queue.push_back(entity);
+        }
     }
 
     /// Whether nothing was ever given up as unloadable.
@@ -128,13 +210,21 @@ impl Loading {
         }
     }
 
-    /// Keeps `message` for when `entity` runs. Returns false when it is
-    /// dropped: too much waits, or the entity cannot be loaded.
-    pub fn keep(&mut self, entity: EntityKey, message: ToTable, limits: &Limits) -> bool {
+    /// Keeps `message` for when `entity` runs. While it is `held`, because a
+    /// commit may hold a record of it, it is loaded only after
+    /// [`let_go`](Self::let_go). Returns false when it is dropped: too much
+    /// waits, or the entity cannot be loaded.
+    pub fn keep(
+        &mut self,
+        entity: EntityKey,
+        message: ToTable,
+        held: bool,
+        limits: &Limits,
+    ) -> bool {
         if self.messages >= limits.waiting_for_loads {
             return false;
         }
-        self.want(entity);
+        self.want_or_hold(entity, held);
         match self.waiting.get_mut(&entity) {
             Some(waiting) if waiting.len() < limits.waiting_per_load => {
                 waiting.push(message);
@@ -164,6 +254,9 @@ impl Loading {
     pub fn finish(&mut self, entity: EntityKey) -> Vec<ToTable> {
         self.under_way.remove(&entity);
         self.found.remove(&entity);
+        self.seen.remove(&entity);
+        self.due.remove(&entity);
+        self.pinned.remove(&entity);
         let waited = self.waiting.remove(&entity).unwrap_or_default();
         self.messages -= waited.len();
         waited
@@ -197,7 +290,8 @@ mod tests {
         let limits = Limits { waiting_per_load: 2, waiting_for_loads: 3, ..Limits::default() };
         let mut loading = Loading::default();
         let (one, two, three) = (EntityKey::Ledger(1), EntityKey::Ledger(2), EntityKey::Ledger(3));
-        let keep = |loading: &mut Loading, key| loading.keep(key, ToTable::Away(false), &limits);
+        let keep =
+            |loading: &mut Loading, key| loading.keep(key, ToTable::Away(false), false, &limits);
         assert_eq!([one, one, one].map(|key| keep(&mut loading, key)), [true, true, false]);
         assert_eq!([two, two, three].map(|key| keep(&mut loading, key)), [true, false, false]);
         assert_eq!(loading.begin_next(&limits), Some(one));

@@ -34,8 +34,12 @@ pub enum ToTable {
     SnapshotDone { entity: EntityKey, sequence: u64, bytes: u64 },
     /// A snapshot was not taken: there is one as new. Another may be made.
     SnapshotRefused { entity: EntityKey, sequence: u64 },
-    /// The entity is not this node's any more: forget it, publish nothing.
+    /// The entity is not this node's any more, or hibernates: forget it,
+    /// publish nothing.
     Drop(EntityKey),
+    /// To whoever asked for the entity to be woken, by way of its table: it is
+    /// installed. The table itself does nothing about it.
+    Awake(EntityKey),
 }
 
 /// An entity brought back, ready to run.
@@ -49,6 +53,17 @@ pub struct Installed {
     pub journal_bytes: u64,
 }
 
+/// What an entity leaves behind when it hibernates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// An enveloped [`Summary`](crate::entity::summary::Summary).
+    pub summary: Option<Vec<u8>>,
+    /// Its timer, by its own time.
+    pub due: Option<Millis>,
+    /// Nothing of it need be kept.
+    pub is_seed: bool,
+}
+
 /// One entity's record in a durable commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -58,6 +73,8 @@ pub struct Committed {
     pub header: RecordHeader,
     /// The claim that comes first in the record, if it holds one.
     pub claim: Option<Claim>,
+    /// Whether with that claim it comes from hibernation.
+    pub woke: bool,
     /// Milliseconds by which the entity's time is ahead of the node's.
     pub lead: u64,
     /// How many of the inputs submitted for the entity are in it, oldest first.
@@ -78,6 +95,9 @@ pub enum FromTable {
     Carry(ChannelMessage),
     /// Carry this to the channel's sender.
     Acknowledge(Acknowledgement),
+    /// The entity has been quiet for long enough to hibernate; the table takes
+    /// nothing more for it and waits for [`ToTable::Drop`].
+    Quiet { entity: EntityKey, generation: u64, rest: Box<Rest> },
     /// The entity used up its ids.
     NeedIds(EntityKey),
     /// There are outputs of this tick; they wait for the row to say it.

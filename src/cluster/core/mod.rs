@@ -4,6 +4,7 @@
 //! actors, and by the simulator.
 
 pub mod cell;
+pub mod census;
 pub mod clock;
 pub mod ids;
 pub mod limits;

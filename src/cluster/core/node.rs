@@ -11,6 +11,7 @@
 //! to T + 1 only; a commit whose outcome is unknown is followed by the same
 //! bytes or by nothing.
 
+mod asleep;
 mod commit;
 mod durable;
 mod entities;
@@ -19,10 +20,12 @@ mod event;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::asleep::DueScan;
+use super::census::Census;
 use super::ids::IdBlocks;
 use super::limits::Limits;
 use super::loading::Loading;
-use super::message::{FromTable, ToTable};
+use super::message::{FromTable, Rest, ToTable};
 use super::pipeline::Pipeline;
 use super::snapshots::Snapshots;
 use crate::base::time::TICK_MS;
@@ -30,6 +33,7 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::World;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::commit::{Group, NodeRow};
+use crate::entity::context::OpenClaim;
 use crate::entity::input::Input;
 pub use event::{Event, NodeCounts, NodeEffect};
 
@@ -49,6 +53,8 @@ struct Owned {
     anchor: Option<(Tick, Tick)>,
     /// The entity's tick as it was loaded.
     loaded: Tick,
+    /// The claim that was closed, if it comes from hibernation.
+    slept: Option<OpenClaim>,
 }
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
@@ -107,6 +113,13 @@ pub struct NodeCore {
     misfits: BTreeMap<EntityKey, u32>,
     /// Of `owned`: those whose claim is not durable yet.
     claiming: BTreeSet<EntityKey>,
+    /// Of `owned`: those that are about to hibernate; what comes for them
+    /// waits until that is durable.
+    closing: BTreeMap<EntityKey, Rest>,
+    /// Keys to be deleted with the claims of `claiming`.
+    with_claim: BTreeMap<EntityKey, Vec<Vec<u8>>>,
+    due_scan: DueScan,
+    census: Census,
     waiting: BTreeMap<EntityKey, Waiting>,
     /// Keys of `waiting`, in order of arrival.
     order: VecDeque<EntityKey>,
@@ -156,6 +169,10 @@ impl NodeCore {
             generations: 0,
             misfits: BTreeMap::new(),
             claiming: BTreeSet::new(),
+            closing: BTreeMap::new(),
+            with_claim: BTreeMap::new(),
+            due_scan: DueScan::default(),
+            census: Census::default(),
             waiting: BTreeMap::new(),
             order: VecDeque::new(),
             rows: VecDeque::new(),
@@ -186,13 +203,18 @@ impl NodeCore {
         self.rows.len()
     }
 
+    /// Entities that are about to hibernate.
+    pub fn closing(&self) -> usize {
+        self.closing.len()
+    }
+
     /// How much waits for the load for which most waits.
     pub fn waiting_for_a_load(&self) -> usize {
         self.loading.fullest()
     }
 
     pub fn counts(&self) -> NodeCounts {
-        NodeCounts { tick: self.tick.0, ..self.counts }
+        NodeCounts { tick: self.tick.0, asleep: self.census.count(), ..self.counts }
     }
 
     /// Takes an event that happened at `now`, which never goes back.
@@ -218,14 +240,15 @@ impl NodeCore {
             Event::FromTable(message) => self.handle_table(message),
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
+            Event::Due(timers) => self.handle_due(timers, now),
+            Event::Asleep { page, after } => self.handle_asleep(&page, after),
+            Event::Wake(entity) => self.handle_wake(entity),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
             Event::Propose(entity, input) => {
                 self.send_to(entity, ToTable::Propose { entity, input });
             }
             Event::Rows { id, group } => self.handle_rows(id, group),
-            Event::Pinned(entities) => {
-                entities.into_iter().for_each(|entity| self.want_snapshot(entity));
-            }
+            Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::DiskFull(full) => {
                 self.full = full;
                 self.note_closed();
@@ -262,6 +285,9 @@ impl NodeCore {
                 self.submit(entity, generation, bytes);
             }
             FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
+            FromTable::Quiet { entity, generation, rest } => {
+                self.handle_quiet(entity, generation, *rest);
+            }
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
             FromTable::NeedIds(entity) => {
@@ -306,9 +332,10 @@ impl NodeCore {
 
     /// To an entity that runs here, or is made to.
     fn send_to(&mut self, entity: EntityKey, message: ToTable) {
-        if self.owned.contains_key(&entity) {
+        let is_closing = self.closing.contains_key(&entity);
+        if self.owned.contains_key(&entity) && !is_closing {
             self.effects.push(NodeEffect::ToTable(entity, message));
-        } else if !self.loading.keep(entity, message, &self.limits) {
+        } else if !self.loading.keep(entity, message, is_closing, &self.limits) {
             self.counts.dropped += 1;
         }
     }
@@ -340,6 +367,7 @@ impl NodeCore {
         if self.pipeline.is_idle() && self.has_work() {
             self.commit(now);
         }
+        self.read_due(now);
         self.begin_loads();
         self.begin_snapshots();
         self.note_ready();
@@ -399,6 +427,7 @@ impl NodeCore {
             self.phase = Phase::Running;
             self.forget_ended();
             self.effects.push(NodeEffect::Ready);
+            self.effects.push(NodeEffect::ReadAsleep { after: None });
         }
     }
 }

@@ -25,6 +25,8 @@ const AGAIN_MS_MAX: u64 = 1000;
 pub enum Slot {
     /// A record of an entity.
     Record(Committed),
+    /// The record with which an entity hibernates, and whether it is kept.
+    Close { record: Committed, is_kept: bool },
     /// Rows that a gateway wants put.
     Rows(u64),
     /// A reservation of id blocks.

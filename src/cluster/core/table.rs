@@ -11,6 +11,7 @@
 mod door;
 mod followers;
 mod reads;
+mod rest;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -63,6 +64,8 @@ pub enum Unavailable {
 pub struct TableCounts {
     /// Entities running.
     pub entities: u64,
+    /// Of them, sectors.
+    pub sectors: u64,
     /// Entities that step at every tick.
     pub active: u64,
     /// Units in them.
@@ -93,6 +96,8 @@ pub struct Table {
     unhashed: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
     timers: BTreeSet<(Millis, EntityKey)>,
+    /// When to look whether an entity is quiet: one entry for each sector.
+    looks: BTreeSet<(Millis, EntityKey)>,
     /// Inputs submitted and not yet durable, of all entities.
     pending: usize,
     to_core: Vec<FromTable>,
@@ -116,6 +121,7 @@ impl Table {
             unhashed: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
+            looks: BTreeSet::new(),
             pending: 0,
             to_core: Vec::new(),
             held: VecDeque::new(),
@@ -147,6 +153,8 @@ impl Table {
         };
         TableCounts {
             entities: self.cells.len() as u64,
+            sectors: self.cells.keys().filter(|key| matches!(key, EntityKey::Sector(_))).count()
+                as u64,
             active: self.active.len() as u64,
             units: self.cells.values().map(units).sum(),
             ..self.counts
@@ -167,7 +175,9 @@ impl Table {
             ToTable::Acknowledge(ack) => self.acknowledge(ack),
             ToTable::Propose { entity, input } => self.take_proposed(entity, input),
             ToTable::Snapshot(entity) => {
-                match self.cells.get_mut(&entity).map(Cell::allow_snapshot) {
+                // One that rests is dropped soon, and then its turn is another's.
+                let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+                match cell.map(Cell::allow_snapshot) {
                     Some(true) => self.snapshot(entity),
                     // A bounded number, each at the core's word.
                     Some(false) => self.submit(entity, Input::Time),
@@ -181,6 +191,7 @@ impl Table {
                 self.end_snapshot(entity, sequence, None);
             }
             ToTable::Drop(entity) => self.drop_entity(entity),
+            ToTable::Awake(_) => {}
         }
     }
 
@@ -199,6 +210,7 @@ impl Table {
         let mut effects = Vec::new();
         installed.entity.unfinished(&mut effects);
         self.cells.insert(key, Cell::new(installed, self.tick));
+        self.note_busy(key);
         self.run_effects(key, effects);
     }
 
@@ -219,6 +231,9 @@ impl Table {
         }
         if let Some(due) = cell.due() {
             self.timers.remove(&(due, key));
+        }
+        if let Some(at) = cell.look {
+            self.looks.remove(&(at, key));
         }
         if cell.follower.is_some() {
             self.hold(Release::Gone { entity: key });
@@ -251,6 +266,7 @@ impl Table {
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
+            self.note_busy(key);
         }
         match snapshot {
             SnapshotStep::Nothing => {}

@@ -109,6 +109,8 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("owned", keys::owned(node, entity)),
         ("prefix-owned", keys::owned_by(node)),
         ("due", keys::due(Millis(0x0A0B), entity)),
+        ("prefix-summary", keys::SUMMARY.to_vec()),
+        ("summary", keys::summary(entity)),
         ("parked", keys::parked(entity)),
         ("head", keys::head(entity)),
         ("prefix-snapshot-of", keys::snapshot(entity, 0x0C0D)),
@@ -116,7 +118,7 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 8] {
+fn kinds() -> [(&'static str, Kind); 9] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -126,6 +128,7 @@ fn kinds() -> [(&'static str, Kind); 8] {
         ("node-row", Kind::NodeRow),
         ("refresh-family", Kind::RefreshFamily),
         ("signing-keys", Kind::SigningKeys),
+        ("summary", Kind::Summary),
     ]
 }
 

@@ -110,6 +110,18 @@ fn end(play: &mut Play<'_>) {
     let claim = Claim { node: NodeId(2), incarnation: Incarnation(1), node_tick: Tick(5) };
     play.record(6_150, 9_000 + 12 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
+    sleep(play, claim);
+}
+
+/// It hibernates for ten seconds of ticks and a minute of time, of which fifty
+/// seconds do not count, and remembers a command.
+fn sleep(play: &mut Play<'_>, claim: Claim) {
+    let hold = Command::new(units(&[1]), Instruction::Hold);
+    play.record(6_160, 10_000 + 12 * MINUTE, vec![of_player(2, 2, hold)]);
+    play.record(6_170, 11_000 + 12 * MINUTE, vec![Input::Close]);
+    let claim = Claim { node_tick: Tick(125), ..claim };
+    play.record(6_270, 11_000 + 13 * MINUTE, vec![Input::Claim(claim)]);
+    play.snapshot();
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

@@ -45,6 +45,15 @@ impl Kind {
         }
     }
 
+    /// Whether it is what the seed gives.
+    pub(super) fn is_seed(&self) -> bool {
+        match self {
+            Kind::Board(board) => *board == Board::default(),
+            Kind::Ledger(ledger) => *ledger == Ledger::default(),
+            Kind::Sector(sector) => sector.is_seed(),
+        }
+    }
+
     pub(super) fn claimed(&mut self, ctx: &mut Context<'_>) {
         if let Kind::Ledger(ledger) = self {
             ledger.claimed(ctx);

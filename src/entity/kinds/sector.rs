@@ -73,6 +73,11 @@ impl Sector {
         self.state.is_idle() && self.unshown.is_predictable() && self.book.presences.is_settled()
     }
 
+    /// Whether it is what the seed gives.
+    pub(super) fn is_seed(&self) -> bool {
+        self.state == SectorState::new(self.state.sector()) && self.book == Book::default()
+    }
+
     pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
         if !ctx.tick().0.is_multiple_of(TICKS_PER_STEP) {
             return;

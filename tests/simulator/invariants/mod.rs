@@ -3,6 +3,7 @@
 //! what it guards.
 
 mod accounts;
+mod asleep;
 mod attach;
 mod away;
 mod boards;
@@ -42,5 +43,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<away::Away>::default(),
         Box::<outside_view::OutsideView>::default(),
         Box::<order::Order>::default(),
+        Box::<asleep::Asleep>::default(),
     ]
 }

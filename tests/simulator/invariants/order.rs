@@ -44,6 +44,10 @@ impl Order {
         }
         let way = (seen.connection, seen.entity);
         let last = self.last.insert(way, seen.tick);
+        if seen.is_seed() {
+            // Deleted, if it was there before; it comes again at a later tick.
+            return Ok(());
+        }
         // A keyframe that was asked for comes behind what changed at its tick.
         let is_later =
             last.is_none_or(|tick| seen.tick > tick || (seen.tick == tick && seen.keyframe));

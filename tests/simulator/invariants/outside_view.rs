@@ -44,6 +44,12 @@ fn describe(seen: &Seen) -> String {
 /// In each cell that the view has, the units that are there; all cells that
 /// the player's own units in the sector reveal are among them.
 fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
+    if seen.is_seed() {
+        // Without a record, maybe because it was deleted: nobody is there.
+        return view.units().next().map_or(Ok(()), |unit| {
+            Err(format!("{}: {unit:?} in what the seed gives", describe(seen)))
+        });
+    }
     let shadow = scene.shadows.get(&seen.entity);
     let state = shadow.and_then(|shadow| shadow.at(seen.tick, &scene.world));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {

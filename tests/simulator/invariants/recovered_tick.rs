@@ -43,7 +43,10 @@ impl Invariant for RecoveredTick {
                 self.note(answer.entity, answer.tick);
                 Ok(())
             }
+            // Without a record it has no tick before its claim says one.
+            Fact::Loaded(loaded) if loaded.entity.head().sequence == 0 => Ok(()),
             Fact::Loaded(loaded) => self.judge(&loaded.entity),
+            Fact::Applied { after, record, .. } => self.is_later(after.key(), record.header.tick),
             _ => Ok(()),
         }
     }
@@ -55,12 +58,17 @@ impl RecoveredTick {
         *seen = tick.max(*seen);
     }
 
+    fn is_later(&self, key: EntityKey, at: Tick) -> Result<(), String> {
+        let seen = self.seen.get(&key).copied().unwrap_or_default();
+        if at >= seen {
+            return Ok(());
+        }
+        Err(format!("{key} goes on at {at:?}, but {seen:?} was seen outside"))
+    }
+
     fn judge(&self, entity: &Entity) -> Result<(), String> {
         let (key, at) = (entity.key(), entity.tick());
-        let seen = self.seen.get(&key).copied().unwrap_or_default();
-        if at < seen {
-            return Err(format!("{key} comes back at {at:?}, but {seen:?} was seen outside"));
-        }
+        self.is_later(key, at)?;
         let Some(claim) = entity.head().claim else { return Ok(()) };
         let last = self.last.get(&claim.claim.incarnation).copied().unwrap_or_default();
         let expected = claim.tick_at(last);

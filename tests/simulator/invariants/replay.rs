@@ -80,7 +80,8 @@ fn hashes(key: EntityKey, record: &Record, scene: &Scene) -> Result<(), String> 
 
 /// A snapshot that becomes the entity's is the state after its record.
 fn snapshot(put: &Put, scene: &Scene) -> Result<(), String> {
-    let Some(key) = keys::parse_head(&put.key) else { return Ok(()) };
+    let head = Some(&put.key).filter(|_| put.value.is_some());
+    let Some(key) = head.and_then(|key| keys::parse_head(key)) else { return Ok(()) };
     let image = recovery::image(&*scene.memory, key).map_err(|error| error.to_string())?;
     let bytes = image.chunks.concat();
     let restored = Entity::restore(key, &bytes).map_err(|error| error.to_string())?;

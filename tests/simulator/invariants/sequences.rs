@@ -34,6 +34,12 @@ impl Invariant for Sequences {
             let (last, tick, time) = (head.sequence, head.tick, head.time);
             self.journals.insert(entity.key(), Journal { last, tick, time, owner: None });
         }
+        if let Fact::Deleted(entity) = fact
+            && let Some(journal) = self.journals.get_mut(&entity.key())
+        {
+            // It may come again: with its first record and at a later tick.
+            (journal.last, journal.time, journal.owner) = (0, Millis(0), None);
+        }
         let Fact::Durable { commit, refused } = fact else { return Ok(()) };
         for (index, group) in (0_u32..).zip(&commit.groups) {
             let Some(append) = &group.append else { continue };
@@ -71,7 +77,14 @@ impl Journal {
             }
             self.owner = Some(writer);
         }
+        let closes = record.inputs.contains(&Input::Close);
+        if closes && record.inputs != [Input::Close] {
+            return Err(format!("a close among others: {:?}", record.inputs));
+        }
         if self.owner == Some(writer) {
+            if closes {
+                self.owner = None;
+            }
             return Ok(());
         }
         Err(format!("record {} by {writer:?}, but {:?} owns it", header.sequence, self.owner))

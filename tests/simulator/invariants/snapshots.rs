@@ -20,10 +20,13 @@ impl Invariant for Snapshots {
     }
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
+        if let Fact::Deleted(entity) = fact {
+            self.last.remove(&entity.key());
+        }
         let Fact::Durable { commit, refused } = fact else { return Ok(()) };
         for (index, group) in (0_u32..).zip(&commit.groups) {
-            let key = group.puts.last().and_then(|put| keys::parse_head(&put.key));
-            let Some(key) = key else { continue };
+            let head = group.puts.last().filter(|put| put.value.is_some());
+            let Some(key) = head.and_then(|put| keys::parse_head(&put.key)) else { continue };
             if refused.contains(&index) {
                 return Err(format!("a snapshot of {key} was refused"));
             }

@@ -45,6 +45,8 @@ struct Node {
     tamper: Option<Change<Committed>>,
     released: Vec<Release>,
     unloadable: Vec<(EntityKey, LoadError)>,
+    /// Woken and found to be without a record.
+    dormant: Vec<EntityKey>,
     commits: Vec<Arc<Commit>>,
     /// What was said of clocks.
     claiming: Vec<bool>,
@@ -84,6 +86,7 @@ impl Node {
             tamper: None,
             released: Vec::new(),
             unloadable: Vec::new(),
+            dormant: Vec::new(),
             commits: Vec::new(),
             claiming: Vec::new(),
             store_ahead_ms: 0,
@@ -278,6 +281,16 @@ impl Node {
                 let next = recovery::next_id(&*self.store).expect("the memory answers");
                 events.push_back(Event::NextId(next));
             }
+            NodeEffect::ReadDue { after, limit } => {
+                let due = recovery::due(&*self.store, after.as_deref(), limit);
+                events.push_back(Event::Due(due.expect("the memory answers")));
+            }
+            NodeEffect::ReadAsleep { after } => {
+                let page = recovery::asleep(&*self.store, after.as_deref());
+                let (page, after) = page.expect("the memory answers");
+                events.push_back(Event::Asleep { page, after });
+            }
+            NodeEffect::Dormant(entity) => self.dormant.push(entity),
             NodeEffect::Ready => self.ready = true,
             NodeEffect::Claiming { may_claim, .. } => self.claiming.push(may_claim),
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),

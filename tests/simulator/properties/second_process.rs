@@ -107,6 +107,9 @@ impl<'a> Node<'a> {
                     let next = recovery::next_id(self.store).expect("the store answers");
                     self.events.push_back(Event::NextId(next));
                 }
+                // Nothing hibernates in so short a run.
+                NodeEffect::ReadDue { .. } | NodeEffect::ReadAsleep { .. } => {}
+                NodeEffect::Dormant(_) => panic!("{effect:?}"),
                 NodeEffect::Ready => self.ready = true,
                 NodeEffect::StepDown(_) => self.deposed = true,
                 NodeEffect::RowsDone { .. } | NodeEffect::StoreAway(_) | NodeEffect::WakeAt(_) => {}

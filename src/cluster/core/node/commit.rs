@@ -2,7 +2,7 @@
 //! waiting, rows, ids, parts of snapshots, all up to a size. Never sends it.
 //! Invariant: an entity's records are numbered without gap, its claim first.
 
-use super::{NodeCore, NodeEffect, Phase, Waiting};
+use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::Committed;
 use crate::cluster::core::pipeline::Slot;
@@ -98,31 +98,17 @@ impl NodeCore {
         waiting: &mut Waiting,
         now: Millis,
     ) -> Option<(Group, Slot)> {
-        let owned = self.owned.get_mut(&entity)?;
-        let node_tick = self.tick;
-        let claim = owned.anchor.is_none().then_some(Claim {
-            node: self.node,
-            incarnation: self.incarnation,
-            node_tick,
-        });
-        if claim.is_some() {
-            owned.lead = owned.time.since(now);
-        }
-        let (tick, at) = *owned.anchor.get_or_insert((owned.loaded, node_tick));
-        owned.sequence += 1;
-        owned.time = owned.time.max(Millis(now.0.saturating_add(owned.lead)));
-        let header = RecordHeader {
-            sequence: owned.sequence,
-            tick: tick.after(node_tick.since(at)),
-            time: owned.time,
-        };
-        let (generation, lead) = (owned.generation, owned.lead);
-        let mut inputs = Vec::new();
-        let mut puts = Vec::new();
+        let (header, claim) = self.next_header(entity, now)?;
+        let Owned { generation, lead, slept, .. } = *self.owned.get(&entity)?;
+        let woke = claim.is_some() && slept.is_some();
+        let closing = self.closing.get(&entity).cloned();
+        let (mut inputs, mut puts) = (Vec::new(), Vec::new());
         if let Some(claim) = claim {
             encode_input(&Input::Claim(claim), &mut inputs);
-            let key = keys::owned(self.node, entity);
-            puts.push(Put { key, value: Some(Vec::new()) });
+            puts = self.claim_puts(entity, woke);
+        }
+        if closing.is_some() {
+            encode_input(&Input::Close, &mut inputs);
         }
         let mut taken = 0;
         while inputs.len() < self.limits.record_bytes
@@ -131,18 +117,63 @@ impl NodeCore {
             inputs.extend_from_slice(&input);
             taken += 1;
         }
-        let count = taken + u32::from(claim.is_some());
+        let count = taken + u32::from(claim.is_some()) + u32::from(closing.is_some());
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
-        let committed = Committed {
+        let record = Committed {
             entity,
             generation,
             header,
             claim,
+            woke,
             lead,
             inputs: taken,
             bytes: bytes.len() as u64,
         };
         let append = Some(Append { entity, sequence: header.sequence, bytes });
-        Some((Group { checks: Vec::new(), puts, append }, Slot::Record(committed)))
+        let slot = match closing {
+            None => Slot::Record(record),
+            Some(rest) => {
+                let is_kept = !rest.is_seed;
+                puts = self.close_puts(entity, rest);
+                Slot::Close { record, is_kept }
+            }
+        };
+        Some((Group { checks: Vec::new(), puts, append }, slot))
+    }
+
+    /// The header of the next record of `entity`, and the claim that comes
+    /// first in it, if it is the first here.
+    fn next_header(
+        &mut self,
+        entity: EntityKey,
+        now: Millis,
+    ) -> Option<(RecordHeader, Option<Claim>)> {
+        let mut owned = *self.owned.get(&entity)?;
+        let (node, incarnation, node_tick) = (self.node, self.incarnation, self.tick);
+        let is_first = owned.anchor.is_none();
+        if is_first {
+            owned.lead = owned.time.since(now);
+        }
+        let time = owned.time.max(Millis(now.0.saturating_add(owned.lead)));
+        let began = || (self.tick_at_claim(entity, &owned, time), node_tick);
+        let (tick, at) = owned.anchor.unwrap_or_else(began);
+        owned.anchor = Some((tick, at));
+        owned.sequence += 1;
+        owned.time = time;
+        self.owned.insert(entity, owned);
+        let (sequence, tick) = (owned.sequence, tick.after(node_tick.since(at)));
+        let claim = is_first.then_some(Claim { node, incarnation, node_tick });
+        Some((RecordHeader { sequence, tick, time }, claim))
+    }
+
+    /// The keys that change with the claim of `entity`.
+    fn claim_puts(&mut self, entity: EntityKey, woke: bool) -> Vec<Put> {
+        if woke {
+            self.census.note_sent(entity, true);
+        }
+        let owned = Put { key: keys::owned(self.node, entity), value: Some(Vec::new()) };
+        let deleted = self.with_claim.remove(&entity).unwrap_or_default();
+        let deleted = deleted.into_iter().map(|key| Put { key, value: None });
+        std::iter::once(owned).chain(deleted).collect()
     }
 }

@@ -61,7 +61,8 @@ impl NodeCore {
             let accepted = !answer.refused.contains(&(index as u32));
             match slot {
                 Slot::Record(record) if accepted => records.push(record),
-                Slot::Record(record) => {
+                Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
+                Slot::Record(record) | Slot::Close { record, .. } => {
                     // Another node has the entity, whatever was thought here.
                     self.counts.refused += 1;
                     if self.runs(record.entity, record.generation) {
@@ -96,6 +97,9 @@ impl NodeCore {
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
+            if record.woke {
+                self.census.note_durable(record.entity, false);
+            }
         }
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));

@@ -60,10 +60,14 @@ impl NodeCore {
         self.owned.remove(&entity);
         self.snapshots.forget(entity);
         self.claiming.remove(&entity);
+        self.with_claim.remove(&entity);
         if self.waiting.remove(&entity).is_some() {
             self.order.retain(|key| *key != entity);
         }
         self.effects.push(NodeEffect::ToTable(entity, ToTable::Drop(entity)));
+        if self.closing.remove(&entity).is_some() {
+            self.loading.let_go(entity);
+        }
     }
 
     pub(super) fn handle_loaded(
@@ -95,7 +99,11 @@ impl NodeCore {
             // Its claim was closed, or taken over: the key is all that is left.
             return self.give_up_found(entity);
         }
+        if head.sequence == 0 && !self.loading.has_messages(entity) {
+            return self.leave_dormant(entity);
+        }
         self.stale.remove(&keys::owned(self.node, entity));
+        self.note_slept(&loaded.entity);
         self.generations += 1;
         let generation = self.generations;
         let owned = Owned {
@@ -105,6 +113,7 @@ impl NodeCore {
             lead: 0,
             anchor: None,
             loaded: head.tick,
+            slept: head.slept,
         };
         self.owned.insert(entity, owned);
         self.claiming.insert(entity);
@@ -117,9 +126,28 @@ impl NodeCore {
         let installed = Installed { entity: state, generation, snapshot_bytes, journal_bytes };
         let install = ToTable::Install(Box::new(installed));
         self.effects.push(NodeEffect::ToTable(entity, install));
+        if self.loading.is_pinned(entity) {
+            self.want_snapshot(entity);
+        }
+        let is_asked = self.loading.is_to_be_seen(entity);
         for message in self.loading.finish(entity) {
             self.effects.push(NodeEffect::ToTable(entity, message));
         }
+        if is_asked {
+            self.effects.push(NodeEffect::ToTable(entity, ToTable::Awake(entity)));
+        }
+    }
+
+    /// An entity without a record, of which nobody has anything to say.
+    fn leave_dormant(&mut self, entity: EntityKey) {
+        self.stale.extend(self.loading.due(entity).map(|due| keys::due(due, entity)));
+        if self.loading.is_found(entity) {
+            self.stale.insert(keys::owned(self.node, entity));
+        }
+        if self.loading.is_to_be_seen(entity) {
+            self.effects.push(NodeEffect::Dormant(entity));
+        }
+        self.loading.finish(entity);
     }
 
     /// Only when commit 0 is durable: it is what ends the incarnation before,

@@ -28,10 +28,20 @@ pub enum Event {
     NextId(Option<(u64, u64)>),
     /// An input for an entity that may not run yet.
     Propose(EntityKey, Input),
+    /// Somebody wants to see or command an entity that does not run. Answered
+    /// by [`ToTable::Awake`] or [`NodeEffect::Dormant`], or not at all when too
+    /// much waits for loads.
+    Wake(EntityKey),
+    /// The answer to [`NodeEffect::ReadDue`]: the first timers there, in order.
+    Due(Vec<(Millis, EntityKey)>),
+    /// The answer to [`NodeEffect::ReadAsleep`]: sectors that hibernate, and
+    /// after which key there may be more.
+    Asleep { page: Vec<EntityKey>, after: Option<Vec<u8>> },
     /// The disk has too little room for commands (true), or enough again.
     DiskFull(bool),
-    /// Entities that keep the oldest part of an overlong journal alive: those
-    /// that run here get a new snapshot.
+    /// Entities that keep the oldest part of an overlong journal alive: they
+    /// get a new snapshot, for which those that hibernate are woken, some at a
+    /// time.
     Pinned(Vec<EntityKey>),
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
@@ -55,6 +65,13 @@ pub enum NodeEffect {
     Load(EntityKey, Asker),
     /// Read the next free id block and say it.
     ReadNextId,
+    /// Read the first `limit` timers of hibernating entities behind a key.
+    ReadDue { after: Option<Vec<u8>>, limit: usize },
+    /// Read a page of the keys of sectors that hibernate, behind a key.
+    ReadAsleep { after: Option<Vec<u8>> },
+    /// Nobody ever had a record of this entity, or it was deleted: it is what
+    /// the seed gives, and is not claimed to be seen.
+    Dormant(EntityKey),
     /// What became of a group of rows: the version, or `None` when refused.
     RowsDone { id: u64, version: Option<u64> },
     /// Every entity that this node owned runs: players may come.
@@ -87,6 +104,12 @@ pub struct NodeCounts {
     /// Groups refused that should not have been; stays 0 on one node.
     pub refused: u64,
     pub snapshots: u64,
+    /// Entities that hibernated.
+    pub closed: u64,
+    /// Of them, those of which nothing was kept.
+    pub deleted: u64,
+    /// Sectors that hibernate; `None` before they have been counted.
+    pub asleep: Option<u64>,
     /// Proposals and messages dropped because too many waited for a load.
     pub dropped: u64,
     /// Groups of rows that no store would take.

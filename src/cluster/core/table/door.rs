@@ -10,6 +10,7 @@
 //! | `Left` | one for each connection that a ledger gave a session |
 //! | ids | one block for each entity that waits for it |
 //! | hashes | put off then |
+//! | anything | not taken once the entity is about to hibernate: what is dropped comes again, and wakes it |
 //! | time | one at a time for a timer, one for each snapshot that the core allowed |
 
 use super::{FromTable, Release, Table, Unavailable};
@@ -35,7 +36,7 @@ impl Table {
         if self.away && !is_left {
             return Err(Unavailable::StoreAway);
         }
-        if !self.cells.contains_key(&entity) {
+        if !self.is_open(entity) {
             return Err(Unavailable::NotHere);
         }
         if self.is_full(entity) && !is_left {
@@ -62,7 +63,8 @@ impl Table {
             return Err(Unavailable::StoreAway);
         }
         let is_full = self.pending >= self.limits.inputs_per_table;
-        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let cell = cell.ok_or(Unavailable::NotHere)?;
         if is_full {
             return Err(Unavailable::Busy);
         }
@@ -91,7 +93,8 @@ impl Table {
 
     pub(super) fn deliver(&mut self, message: ChannelMessage) {
         let key = message.channel.receiver;
-        let Some(cell) = self.cells.get(&key) else { return };
+        let cell = self.cells.get(&key).filter(|cell| !cell.is_resting());
+        let Some(cell) = cell else { return };
         match cell.judge_message(&message) {
             Verdict::Apply if self.is_full(key) => self.counts.dropped += 1,
             Verdict::Apply => self.submit(key, Input::Message(message)),
@@ -111,6 +114,11 @@ impl Table {
             return;
         }
         self.submit(key, Input::Acknowledged(ack));
+    }
+
+    /// Whether an entity is here and not about to hibernate.
+    fn is_open(&self, entity: EntityKey) -> bool {
+        self.cells.get(&entity).is_some_and(|cell| !cell.is_resting())
     }
 
     /// Whether an entity takes no more from outside before a commit.
@@ -133,7 +141,8 @@ impl Table {
     }
 
     fn submit_encoded(&mut self, entity: EntityKey, input: Input, bytes: Vec<u8>) {
-        let Some(cell) = self.cells.get_mut(&entity) else { return };
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let Some(cell) = cell else { return };
         cell.push(input);
         self.pending += 1;
         let generation = cell.generation();

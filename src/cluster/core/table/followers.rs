@@ -19,9 +19,10 @@ impl Table {
     /// each step. Asked again, all of it again.
     ///
     /// # Errors
-    /// When the entity is not here.
+    /// When the entity is not here, or about to hibernate.
     pub fn follow(&mut self, entity: EntityKey) -> Result<(), Unavailable> {
-        let cell = self.cells.get_mut(&entity).ok_or(Unavailable::NotHere)?;
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let cell = cell.ok_or(Unavailable::NotHere)?;
         cell.follower = Some(Follower::default());
         self.followed.insert(entity);
         Ok(())
@@ -32,6 +33,7 @@ impl Table {
         if let Some(cell) = self.cells.get_mut(&entity) {
             cell.follower = None;
             self.followed.remove(&entity);
+            self.note_busy(entity);
         }
     }
 

@@ -27,6 +27,7 @@ impl Table {
         self.show_followed();
         self.fire_timers();
         self.carry_again();
+        self.rest_quiet();
     }
 
     fn step_entity(&mut self, key: EntityKey) {
@@ -35,6 +36,7 @@ impl Table {
         cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
         self.counts.steps += 1;
         self.unhashed.insert(key);
+        self.note_busy(key);
         self.run_effects(key, effects);
         self.note_state(key);
     }
