@@ -7,6 +7,7 @@
 //! each with a summary and a timer that is far away, and kills itself; this one
 //! starts on what is left.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command as Process;
 use std::sync::Arc;
@@ -15,18 +16,19 @@ use std::time::{Duration, Instant};
 
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::actors::node::Node;
+use starmesh::base::time::TICK_MS;
 use starmesh::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
 use starmesh::config::Config;
-use starmesh::entity::commit::{Append, Group, Put};
+use starmesh::entity::commit::{Append, CommitError, Group, Put};
 use starmesh::entity::envelope::Logic;
 use starmesh::entity::input::{Claim, Input};
 use starmesh::entity::keys;
 use starmesh::entity::record::{RecordHeader, encode_input, encode_record};
 use starmesh::entity::summary::Summary;
 use starmesh::sim::rules;
-use starmesh::store::conformance;
 use starmesh::store::memory::Memory;
 use starmesh::store::sled::{Options, Sled};
+use starmesh::store::{Store, conformance};
 
 /// Sectors of one row of the galaxy, and of one commit.
 const ROW: i64 = 4_000;
@@ -48,7 +50,7 @@ fn main() {
     let path = folder.path().to_str().unwrap().to_string();
     let mut child = Process::new(std::env::current_exe().unwrap());
     let status = child.args(["fill", &path, &first]).status().unwrap();
-    assert!(!status.success(), "the child kills itself");
+    assert_eq!(status.signal(), Some(9), "the child kills itself");
     println!("{first} hibernated sectors, each with summary and timer, SIGKILL");
     actix::System::new().block_on(measure(&path, first.parse().unwrap()));
 }
@@ -97,8 +99,15 @@ fn fill(folder: &str, sectors: i64) -> ! {
     process.tick = Tick(1);
     for first in (0..sectors).step_by(ROW as usize) {
         let here = first..sectors.min(first + ROW);
-        let groups = here.flat_map(|n| groups(n, world.logic())).collect();
-        assert!(process.must(&store, groups).refused.is_empty());
+        let commit = process.next(here.flat_map(|n| groups(n, world.logic())).collect());
+        let answer = loop {
+            match store.commit(&commit) {
+                // sled has not taken the keys of those before: the same again.
+                Err(CommitError::Unknown(_)) => {}
+                answer => break answer.unwrap(),
+            }
+        };
+        assert!(answer.refused.is_empty());
     }
     let me = rustix::process::getpid();
     let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
@@ -124,19 +133,26 @@ async fn measure(folder: &str, sectors: i64) {
     assert_eq!(node.summary().core.asleep, Some(sectors as u64));
     println!("resident            {:>10.1} MB", resident() / 1e6);
 
-    let (tick, cpu) = (node.summary().core.tick, cpu_time());
-    until(|| node.summary().core.tick >= tick + TICKS).await;
-    let spent = cpu_time().saturating_sub(cpu).as_secs_f64() / TICKS as f64;
-    println!("per tick            {:>10.1} us of CPU, all threads", spent * 1e6);
+    // After the start sled still takes keys that it lacked.
+    for what in ["at first", "then"] {
+        let (tick, cpu) = (node.summary().core.tick, cpu_time());
+        // Without a look at it, which would cost more than the ticks.
+        tokio::time::sleep(Duration::from_millis(TICK_MS * TICKS)).await;
+        let ticks = node.summary().core.tick - tick;
+        let spent = cpu_time().saturating_sub(cpu).as_secs_f64() / ticks as f64;
+        println!("per tick, {what:<10}{:>10.1} us of CPU, all threads", spent * 1e6);
+    }
 
     let (began, cpu) = (Instant::now(), cpu_time());
     let woken = WOKEN.min(sectors);
     let (player, session) = (PlayerId(1), SessionId(1));
     let wakes = (0..woken).map(|n| {
         let (entities, entity) = (node.entities.clone(), sector(n * (sectors / woken)));
-        actix::spawn(
-            async move { while entities.attach(entity, player, session).await.is_err() {} },
-        )
+        actix::spawn(async move {
+            while entities.attach(entity, player, session).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
     });
     for wake in wakes.collect::<Vec<_>>() {
         wake.await.unwrap();

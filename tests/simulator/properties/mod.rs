@@ -5,4 +5,5 @@ mod channel;
 mod commands;
 mod golden_journals;
 mod second_process;
+mod sleep;
 mod stored_bytes;
