@@ -13,7 +13,7 @@ use super::effect::{Effect, Event};
 use super::places::Places;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, SectorId, SessionId};
-use crate::protocol::client::{Area, ClientMessage, Empty, Subscribe};
+use crate::protocol::client::{Area, ClientMessage, Empty, Ping, Subscribe};
 use crate::protocol::command::{Addressee, BatchCommand};
 use crate::protocol::{Answer, ClientFrame, Place};
 use crate::view::CellsView;
@@ -176,6 +176,13 @@ impl ClientCore {
     pub fn ask_keyframe(&mut self, now: u64, place: EntityKey) {
         if let Some(handle) = self.places.ask_keyframe(now, place) {
             self.send(handle, ClientMessage::KeyframeRequest(Empty {}));
+        }
+    }
+
+    /// Measures a round trip, which an event tells; for those who show it.
+    pub fn ping(&mut self, now: u64) {
+        if self.status == Status::Open {
+            self.send(0, ClientMessage::Ping(Ping { time: now }));
         }
     }
 

@@ -1,21 +1,25 @@
-//! Owns the account calls over HTTP: register, log in, refresh, log out. Plain
-//! HTTP only. Each call blocks one thread of the blocking pool and ends within
-//! ten seconds. Called before a client connects.
+//! Owns the calls over HTTP: accounts, and maps of the galaxy. Plain HTTP only.
+//! Each call blocks one thread of the blocking pool and ends within ten
+//! seconds. Called before a client connects, and for what is public.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::Body;
+use ureq::http::Response;
 
+use crate::base::SectorId;
 use crate::protocol::http::{
-    LOGIN_PATH, LOGOUT_PATH, Login, Logout, Problem, REFRESH_PATH, REGISTER_PATH, Refresh,
-    Register, Tokens, WEBSOCKET_PATH,
+    LOGIN_PATH, LOGOUT_PATH, Login, Logout, MAP_PATH, Map, Problem, REFRESH_PATH, REGISTER_PATH,
+    Refresh, Register, Tokens, WEBSOCKET_PATH,
 };
 
 /// A call that took longer failed.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
-/// More of an answer is not read.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// More of an answer is not read; a map with 500 stars and their lanes is the
+/// largest.
+const ANSWER_BYTES_MAX: u64 = 512 * 1024;
 
 /// A server by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct Target {
 #[error("`{0}` is no target: expected http://HOST:PORT")]
 pub struct TargetError(String);
 
-/// Why an account call failed. Whether the server acted is known only with
+/// Why a call failed. Whether the server acted is known only with
 /// `Refused`: it did not.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -87,14 +91,23 @@ impl Target {
         self.call::<_, Option<()>>(LOGOUT_PATH, body).await.map(drop)
     }
 
+    /// What the galaxy has in a sector, with its first `limit` features.
+    ///
+    /// # Errors
+    /// When the server refuses, or does not answer in time.
+    pub async fn map(&self, sector: SectorId, limit: u16) -> Result<Map, CallError> {
+        let path = MAP_PATH.replace("{sector}", &sector.to_string());
+        let url = format!("http://{}{path}?limit={limit}", self.authority);
+        blocking(move || get(&url)).await
+    }
+
     async fn call<B, A>(&self, path: &str, body: B) -> Result<A, CallError>
     where
         B: Serialize + Send + 'static,
         A: DeserializeOwned + Send + 'static,
     {
         let url = format!("http://{}{path}", self.authority);
-        let called = tokio::task::spawn_blocking(move || post(&url, &body)).await;
-        called.unwrap_or_else(|error| Err(CallError::NoAnswer(error.to_string())))
+        blocking(move || post(&url, &body)).await
     }
 }
 
@@ -121,17 +134,42 @@ impl std::fmt::Display for Target {
     }
 }
 
+async fn blocking<A: Send + 'static>(
+    call: impl FnOnce() -> Result<A, CallError> + Send + 'static,
+) -> Result<A, CallError> {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.unwrap_or_else(|error| Err(no_answer(error)))
+}
+
+fn no_answer(error: impl std::fmt::Display) -> CallError {
+    CallError::NoAnswer(error.to_string())
+}
+
+fn get<A: DeserializeOwned>(url: &str) -> Result<A, CallError> {
+    let response = ureq::get(url)
+        .config()
+        .http_status_as_error(false)
+        .timeout_global(Some(CALL_WITHIN))
+        .build()
+        .call()
+        .map_err(no_answer)?;
+    read(response)
+}
+
 fn post<B: Serialize, A: DeserializeOwned>(url: &str, body: &B) -> Result<A, CallError> {
-    let no_answer = |error: &dyn std::fmt::Display| CallError::NoAnswer(error.to_string());
-    let body = serde_json::to_vec(body).map_err(|error| no_answer(&error))?;
-    let mut response = ureq::post(url)
+    let body = serde_json::to_vec(body).map_err(no_answer)?;
+    let response = ureq::post(url)
         .config()
         .http_status_as_error(false)
         .timeout_global(Some(CALL_WITHIN))
         .build()
         .content_type("application/json")
         .send(&body[..])
-        .map_err(|error| no_answer(&error))?;
+        .map_err(no_answer)?;
+    read(response)
+}
+
+fn read<A: DeserializeOwned>(mut response: Response<Body>) -> Result<A, CallError> {
     let status = response.status().as_u16();
     if status == 429 {
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
@@ -139,7 +177,7 @@ fn post<B: Serialize, A: DeserializeOwned>(url: &str, body: &B) -> Result<A, Cal
         return Err(CallError::Limited { after_seconds });
     }
     let bytes = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    read_answer(status, &bytes.map_err(|error| no_answer(&error))?)
+    read_answer(status, &bytes.map_err(no_answer)?)
 }
 
 fn read_answer<A: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<A, CallError> {

@@ -8,7 +8,7 @@ use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options,
 use starmesh::protocol::blocks::{Block, Content, Happened, Packet, Seen, Update};
 use starmesh::protocol::client::Empty;
 use starmesh::protocol::command::{Addressee, Order};
-use starmesh::protocol::server::{Ack, Connected, Error, Notice, Notification, Subscribed};
+use starmesh::protocol::server::{Ack, Connected, Error, Notice, Notification, Pong, Subscribed};
 use starmesh::protocol::{
     Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Header, Place, Point,
     Recipients, ServerFrame, ServerMessage, UnitRecord,
@@ -449,6 +449,29 @@ fn a_place_that_was_taken_back_or_not_given_is_asked_for_again() {
     script.subscribed(HANDLE);
     script.pass(4_000);
     assert_eq!(subscribes(&script), 2);
+}
+
+#[test]
+fn a_place_that_was_left_before_it_was_given_is_given_back() {
+    let mut script = Script::new(true);
+    script.core.subscribe(script.now, &[HERE]);
+    script.core.start(script.now);
+    script.connect(5, false);
+    script.core.unsubscribe(PLACE);
+    script.drain();
+    script.forget();
+    script.subscribed(HANDLE);
+    assert_eq!(script.sent, [(HANDLE, ClientMessage::Unsubscribe(Empty {}))]);
+}
+
+#[test]
+fn a_round_trip_is_measured_when_asked_for() {
+    let mut script = Script::watching(&[]);
+    let time = script.now;
+    script.core.ping(time);
+    script.pass(30);
+    script.receive(0, 0, ServerMessage::Pong(Pong { time, server_time: 0 }));
+    assert!(script.told.contains(&Event::RoundTrip { ms: 30 }), "{:?}", script.told);
 }
 
 #[test]

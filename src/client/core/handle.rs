@@ -60,6 +60,9 @@ impl ClientCore {
                 let place = subscribed.place.key();
                 if self.places.handle_subscribed(header.handle, place) {
                     self.tell(Event::Subscribed { place });
+                } else if matches!(place, EntityKey::Sector(_)) {
+                    // It left what is watched before the server's answer came.
+                    self.send(header.handle, ClientMessage::Unsubscribe(Empty {}));
                 }
             }
             ServerMessage::Unsubscribed(_) => {
