@@ -9,6 +9,7 @@ mod node;
 mod replay;
 mod settings;
 mod swarm;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ enum Command {
     Node(node::Args),
     Replay(replay::Args),
     Swarm(swarm::Args),
+    Watch(watch::Args),
 }
 
 /// The call or the configuration is at fault, not the run.
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Node(args) => node::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Swarm(args) => swarm::run(args),
+        Command::Watch(args) => watch::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

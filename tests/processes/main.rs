@@ -16,3 +16,4 @@ mod shutdown;
 mod socket;
 mod support;
 mod swarm;
+mod watch;
