@@ -146,3 +146,55 @@ fn size(text: &str) -> Result<(u16, u16), String> {
     let axis = |text: &str| text.parse::<u16>().ok().filter(|v| (10..=1000).contains(v));
     axis(columns).zip(axis(rows)).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const GALAXY: Extent = Extent { side: 10_000, scale: 14 };
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn view_of(more: &[&str]) -> Result<View, String> {
+        let call = ["watch", "--target", "http://127.0.0.1:7400"];
+        let call = Call::try_parse_from(call.iter().chain(more));
+        let args = call.map_err(|error| error.to_string())?.args;
+        view(&args, GALAXY).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn looks_where_it_is_told_to() {
+        let view = view_of(&["--at", "4096.5, 4101", "--scale", "3"]).unwrap();
+        let centre = Spot { x: 4096 * KM + KM / 2, y: 4101 * KM };
+        assert_eq!(view, View::new(Camera { centre, scale: 3 }, false));
+    }
+
+    #[test]
+    fn goes_home_from_the_whole_galaxy_unless_that_was_asked_for() {
+        assert_eq!(view_of(&[]), Ok(View::new(Camera::whole(GALAXY), true)));
+        assert_eq!(view_of(&["--scale", "14"]), Ok(View::new(Camera::whole(GALAXY), false)));
+    }
+
+    #[test]
+    fn refuses_what_is_no_place_scale_or_size() {
+        let wrong: [(&[&str], &str); 7] = [
+            (&["--at", "10000,5"], "expected X and Y from 0 to below 10000"),
+            (&["--at", "5,-0.1"], "expected X and Y from 0 to below 10000"),
+            (&["--at", "5"], "expected X,Y in sectors"),
+            (&["--at", "nan,5"], "expected X,Y in sectors"),
+            (&["--scale", "15"], "0..=14"),
+            (&["--once", "--size", "9x30"], "expected columns and rows"),
+            (&["--name", "ada"], "--password"),
+        ];
+        for (call, expected) in wrong {
+            let said = view_of(call).unwrap_err();
+            assert!(said.contains(expected), "{call:?}: {said}");
+        }
+    }
+}

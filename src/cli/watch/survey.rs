@@ -47,9 +47,13 @@ async fn map(target: &Target, sector: SectorId) -> anyhow::Result<Option<Map>> {
                 tokio::time::sleep(Duration::from_secs(after_seconds)).await;
             }
             Err(CallError::Refused(problem)) if problem.status == 404 => return Ok(None),
-            answer => return answer.map(Some).with_context(|| format!("asking {target}")),
+            answer => return answer.map(Some).with_context(|| asking(target)),
         }
     }
     let last = target.map(sector, 1).await;
-    last.map(Some).with_context(|| format!("asking {target}"))
+    last.map(Some).with_context(|| asking(target))
+}
+
+fn asking(target: &Target) -> String {
+    format!("asking {target} for its map, where a node was expected")
 }
