@@ -155,10 +155,12 @@ impl Node {
         for handle in &self.tables {
             let counts = handle.counts.lock().map(|counts| *counts).unwrap_or_default();
             tables.entities += counts.entities;
-            tables.active += counts.active;
+            tables.sectors += counts.sectors;
+            tables.active_sectors += counts.active_sectors;
             tables.units += counts.units;
             tables.steps += counts.steps;
             tables.inputs += counts.inputs;
+            tables.crossings += counts.crossings;
         }
         let core = self.status.counts.lock().map(|counts| *counts).unwrap_or_default();
         NodeSummary { core, tables, connections: self.entities.ports.count() }

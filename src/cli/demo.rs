@@ -26,9 +26,9 @@ use meter::{Meter, Reading};
 
 const SETTINGS_NAME: &str = "config/scenarios/demo.toml";
 const SETTINGS: &str = include_str!("../../config/scenarios/demo.toml");
-const SCENARIO: &str = "frontier";
+const SCENARIO: &str = "empires";
 /// Players come one after the other over this time.
-const RAMP: Duration = Duration::from_secs(3);
+const RAMP: Duration = Duration::from_secs(10);
 /// As good as for ever, and far from what a clock cannot add.
 const DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Players have so long to see what they were promised when the demo stops.
@@ -43,8 +43,8 @@ pub struct Args {
     /// Where HTTP and WebSocket listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
-    /// How many players.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How many empires the computer plays.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     players: u32,
 }
 
@@ -145,8 +145,12 @@ fn reading(server: &Server, stats: &Stats) -> Reading {
     Reading {
         players: summary.connections as u64,
         units: summary.tables.units,
+        active: summary.tables.active_sectors,
+        awake: summary.tables.sectors,
+        hibernated: summary.core.asleep.unwrap_or(0),
+        crossings: summary.tables.crossings,
+        bytes: counts.traffic.bytes_in,
         commits: summary.core.commits,
-        steps: summary.tables.steps,
         faults: counts.desyncs + counts.losses,
         latency: counts.latency.clone(),
     }

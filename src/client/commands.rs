@@ -14,6 +14,8 @@ use crate::protocol::{Answer, Place, Point, UNANSWERED_MAX};
 pub const ANSWER_WITHIN_MS: u64 = 3_000;
 /// How often a command is sent again before it is given up.
 pub const REPEATS_MAX: u32 = 3;
+/// A unit that moves on is followed so often.
+const CHASES_MAX: u8 = 4;
 /// After `busy`: so long, doubled each time.
 const BUSY_MS: u64 = 250;
 
@@ -34,6 +36,9 @@ pub struct Issued {
     /// The entity it belongs to for ever.
     pub place: EntityKey,
     pub command: Command,
+    /// How many commands before it said the same, each to a place that the
+    /// unit had just left.
+    pub chases: u8,
 }
 
 /// Why a command is given up. Whether it was carried out is not known, except
@@ -108,7 +113,7 @@ impl CommandBook {
         self.last = sequence;
         let to = Addressee::Place(place);
         let command = Command { sequence, time: now, to, predicted, recipients, queue, order };
-        let issued = Issued { place: place.key(), command };
+        let issued = Issued { place: place.key(), command, chases: 0 };
         let waiting = Waiting {
             issued: issued.clone(),
             first_sent: now,
@@ -116,6 +121,23 @@ impl CommandBook {
             repeats: 0,
         };
         self.waiting.insert(sequence, waiting);
+        Some(issued)
+    }
+
+    /// A new command like one that was answered `moved`, to where its only unit
+    /// is now; `None` when it named several, when that place has no room, or
+    /// when the unit was chased often enough.
+    pub fn chase(&mut self, now: u64, place: Place, moved: &Issued) -> Option<Issued> {
+        let Command { recipients, order, queue, .. } = moved.command.clone();
+        if recipients.units().len() != 1 || moved.chases >= CHASES_MAX {
+            return None;
+        }
+        let wanted = Wanted { recipients, order, queue, predicted: None };
+        let mut issued = self.issue(now, place, wanted)?;
+        issued.chases = moved.chases + 1;
+        if let Some(waiting) = self.waiting.get_mut(&issued.command.sequence) {
+            waiting.issued.chases = issued.chases;
+        }
         Some(issued)
     }
 

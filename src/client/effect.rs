@@ -47,6 +47,11 @@ pub enum Event {
         ack: Ack,
         waited_ms: u64,
     },
+    /// The command answered last was for a unit that has moved on: this new one
+    /// says the same where it is now.
+    Chased {
+        command: Issued,
+    },
     /// A command's outcome is not known, and nothing more is tried.
     GaveUp {
         command: Issued,
@@ -64,6 +69,12 @@ pub enum Event {
         place: EntityKey,
         tick: u64,
         keyframe: bool,
+    },
+    /// A packet has units of a cell that it does not say the player sees, or
+    /// that are not in the cell it says. A fault at the server.
+    Stray {
+        place: EntityKey,
+        cell: u8,
     },
     /// A message of the place is missing; a keyframe has been asked for.
     Gap {

@@ -12,7 +12,7 @@ use ureq::http::Response;
 use crate::base::SectorId;
 use crate::protocol::http::{
     LOGIN_PATH, LOGOUT_PATH, Login, Logout, MAP_PATH, Map, Problem, REFRESH_PATH, REGISTER_PATH,
-    Refresh, Register, Tokens, WEBSOCKET_PATH,
+    RULES_PATH, Refresh, Register, Rules, Tokens, WEBSOCKET_PATH,
 };
 
 /// A call that took longer failed.
@@ -98,6 +98,15 @@ impl Target {
     pub async fn map(&self, sector: SectorId, limit: u16) -> Result<Map, CallError> {
         let path = MAP_PATH.replace("{sector}", &sector.to_string());
         let url = format!("http://{}{path}?limit={limit}", self.authority);
+        blocking(move || get(&url)).await
+    }
+
+    /// The content of the game.
+    ///
+    /// # Errors
+    /// When the server refuses, or does not answer in time.
+    pub async fn rules(&self) -> Result<Rules, CallError> {
+        let url = format!("http://{}{RULES_PATH}", self.authority);
         blocking(move || get(&url)).await
     }
 

@@ -122,6 +122,14 @@ impl Places {
         Some((place, watched.view.handle(header.tick, packet)))
     }
 
+    /// A cell of which the packet has units though the player does not see it,
+    /// or has others' units in it.
+    pub fn stray(&self, header: Header, packet: &Packet) -> Option<(EntityKey, u8)> {
+        let place = *self.by_handle.get(&header.handle)?;
+        let cell = self.watched.get(&place)?.view.stray(packet)?;
+        Some((place, cell))
+    }
+
     fn named(&mut self, handle: u32) -> Option<(EntityKey, &mut Watched)> {
         let place = *self.by_handle.get(&handle)?;
         self.watched.get_mut(&place).map(|watched| (place, watched))

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use super::Shared;
 use super::accounts::tokens;
 use super::check::{Checker, Loss};
+use super::fog::{Fog, Unseen};
 use super::journal::Who;
-use super::orders::{Chance, Turn};
+use super::orders::{Chance, Places, Turn};
 use super::stats::Counts;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
@@ -32,12 +33,15 @@ struct Bot {
     who: Who,
     client: Client,
     checker: Checker,
+    fog: Fog,
     chance: Chance,
     /// Whether it was ever connected, and whether it is.
     connected: bool,
     open: bool,
     /// Own units by place, as last written to the journal.
     written: BTreeMap<EntityKey, Vec<UnitId>>,
+    /// The sector that it started in.
+    home: Option<SectorId>,
     counted: Traffic,
     next_order: Instant,
     next_keyframe: Instant,
@@ -77,10 +81,12 @@ impl Bot {
             shared,
             who: Who { client, player: PlayerId(0), session: SessionId(0) },
             checker: Checker::default(),
+            fog: Fog::default(),
             chance: Chance { seed, client, turn: 0 },
             connected: false,
             open: false,
             written: BTreeMap::new(),
+            home: None,
             counted: Traffic::default(),
             next_order: now,
             next_keyframe: now,
@@ -164,12 +170,28 @@ impl Bot {
             self.next_keyframe = now + Duration::from_millis(u64::from(interval));
             self.ask_keyframes();
             self.count_traffic();
+            self.look_for_missing();
         }
         if now >= self.next_order {
             let interval = self.chance.interval_ms(&self.shared.config.scenario.orders);
             self.next_order = now + Duration::from_millis(interval);
             self.order();
             self.chance.turn += 1;
+        }
+    }
+
+    /// Only a connected client can tell a unit that is gone.
+    fn look_for_missing(&mut self) {
+        let now = self.client.now();
+        if self.open {
+            let losses = self.checker.overdue(now);
+            losses.iter().for_each(|loss| self.note_loss(loss));
+            for Unseen { sector, cells } in self.fog.judge(&self.shared.sensors, now) {
+                self.note_fog(|| format!("{sector}: cells {:#018x} are shown, unseen", cells.0));
+            }
+        } else {
+            self.checker.handle_disconnected(now);
+            self.fog.clear();
         }
     }
 
@@ -180,11 +202,16 @@ impl Bot {
     }
 
     fn order(&mut self) {
-        let places: Vec<EntityKey> = self.written.keys().copied().collect();
+        let occupied = self.written.iter().filter(|(_, units)| !units.is_empty());
+        let places: Vec<EntityKey> = occupied.map(|(place, _)| *place).collect();
         let chosen = self.chance.below(100, places.len() as u64);
         let Some(EntityKey::Sector(sector)) = places.get(chosen as usize).copied() else { return };
+        let home = self.home.unwrap_or(sector);
+        let meeting = self.shared.meeting.get().copied().unwrap_or(home);
+        let here = if sector.scale == 0 { sector } else { home };
+        let places = Places { here, home, meeting };
         let own = self.own_units(EntityKey::Sector(sector));
-        let turn = self.chance.order(&self.shared.config.scenario.orders, sector, &own);
+        let turn = self.chance.order(&self.shared.config.scenario.orders, places, &own);
         let (wanted, single) = match turn {
             None => return,
             Some(Turn::One(wanted)) => (vec![wanted], true),
@@ -233,10 +260,17 @@ impl Bot {
                     }
                 });
             }
+            Event::Chased { command } => {
+                self.checker.note_sent(command.command.recipients.units());
+                self.counts(|counts| counts.commands += 1);
+            }
             Event::GaveUp { command, .. } => {
                 self.checker.note_gave_up(&command);
                 self.write(|journal, who| journal.note_gave_up(who, &command));
                 self.counts(|counts| counts.gave_up += 1);
+            }
+            Event::Stray { place, cell } => {
+                self.note_fog(|| format!("{place}: a packet has units of cell {cell}, unseen"));
             }
             Event::Desync { place, tick, differences } => {
                 let client = self.who.client;
@@ -276,27 +310,50 @@ impl Bot {
     }
 
     fn watch(&mut self, presence: &[PresenceEntry]) {
+        for entry in presence.iter().filter(|entry| entry.units.is_empty()) {
+            let place = EntityKey::Sector(entry.sector.into());
+            self.written.remove(&place);
+            self.client.core().unsubscribe(place);
+        }
         let occupied = presence.iter().filter(|entry| !entry.units.is_empty());
         let sectors: Vec<SectorId> = occupied.map(|entry| entry.sector.into()).collect();
+        if let Some(first) = sectors.iter().find(|sector| sector.scale == 0) {
+            self.home.get_or_insert(*first);
+            self.shared.meeting.get_or_init(|| *first);
+        }
         let now = self.client.now();
         self.client.core().subscribe(now, &sectors);
     }
 
     fn handle_updated(&mut self, place: EntityKey, keyframe: bool) {
         let Some(view) = self.client.view(place) else { return };
-        let losses = self.checker.check(place, view);
+        let losses = self.checker.check(place, view, self.client.now());
         losses.iter().for_each(|loss| self.note_loss(loss));
-        let seen = self.checker.drain_seen();
+        let (seen, crossings) = (self.checker.drain_seen(), self.checker.drain_crossings());
         self.counts(|counts| {
+            counts.crossings += crossings;
             counts.updates += 1;
             counts.keyframes += u64::from(keyframe);
             counts.effects_seen += seen;
         });
-        let ids: Vec<UnitId> = self.own_units(place).iter().map(|unit| unit.id).collect();
+        let own = self.own_units(place);
+        if let (EntityKey::Sector(sector), Some(view)) = (place, self.client.view(place)) {
+            self.fog.note(sector, view, &own, self.client.now());
+        }
+        let ids: Vec<UnitId> = own.iter().map(|unit| unit.id).collect();
         if keyframe || self.written.get(&place).is_none_or(|written| *written != ids) {
             self.written.insert(place, ids);
             self.write_units(place);
         }
+    }
+
+    /// The player was shown what it does not see.
+    fn note_fog(&self, what: impl FnOnce() -> String) {
+        let client = self.who.client;
+        self.counts(|counts| {
+            counts.unseen += 1;
+            counts.note_sample(|| format!("client {client}, {}", what()));
+        });
     }
 
     fn note_loss(&mut self, loss: &Loss) {

@@ -22,6 +22,10 @@ const NEAR_STEPS: u32 = 20 << 14;
 /// others.
 const PAUSE_TICKS: u64 = 20;
 
+/// A unit on its way from place to place is seen again within this time, also
+/// when the next place has to be loaded.
+const GONE_MS: u64 = 60_000;
+
 /// What an acknowledgement promised of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
@@ -53,6 +57,8 @@ struct Known {
     expected: Option<Expected>,
     /// Where it was last seen, at how many hops.
     seen: Option<(EntityKey, u32)>,
+    /// Since when it is seen nowhere, in the caller's milliseconds.
+    gone: Option<u64>,
     /// Its absence was told.
     missed: bool,
 }
@@ -73,6 +79,8 @@ pub struct Checker {
     units: BTreeMap<UnitId, Known>,
     /// Effects shown and not yet asked for.
     seen: u64,
+    /// Units that came to another place, not yet asked for.
+    crossings: u64,
 }
 
 impl Checker {
@@ -84,6 +92,31 @@ impl Checker {
     /// How many effects were shown since this was last asked.
     pub fn drain_seen(&mut self) -> u64 {
         std::mem::take(&mut self.seen)
+    }
+
+    /// How many units came to another place since this was last asked.
+    pub fn drain_crossings(&mut self) -> u64 {
+        std::mem::take(&mut self.crossings)
+    }
+
+    /// Own units that are seen nowhere for longer than any way takes. To be
+    /// asked while connected.
+    pub fn overdue(&mut self, now: u64) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        for (unit, known) in &mut self.units {
+            let (Some(gone), Some((place, hops))) = (known.gone, known.seen) else { continue };
+            if now.saturating_sub(gone) >= GONE_MS && !std::mem::replace(&mut known.missed, true) {
+                let what = format!("an own unit, last seen after {hops} hops, is gone");
+                losses.push(Loss { place, tick: 0, unit: *unit, what });
+            }
+        }
+        losses
+    }
+
+    /// The connection was lost: what nobody looked at is not missed.
+    pub fn handle_disconnected(&mut self, now: u64) {
+        let gone = self.units.values_mut().filter_map(|known| known.gone.as_mut());
+        gone.for_each(|gone| *gone = now);
     }
 
     /// Whether every effect promised so far was shown.
@@ -149,14 +182,14 @@ impl Checker {
         }
     }
 
-    /// The view of a place is at a new tick.
-    pub fn check(&mut self, place: EntityKey, view: &CellsView) -> Vec<Loss> {
+    /// The view of a place is at a new tick, at this moment.
+    pub fn check(&mut self, place: EntityKey, view: &CellsView, now: u64) -> Vec<Loss> {
         let Some(tick) = view.tick() else { return Vec::new() };
         for unit in view.units().filter(|unit| unit.owner == self.player) {
             let known = self.units.entry(unit.id).or_default();
             if known.seen.is_none_or(|(_, hops)| hops <= unit.hops) {
-                known.seen = Some((place, unit.hops));
-                known.missed = false;
+                self.crossings += u64::from(known.seen.is_some_and(|(_, hops)| hops < unit.hops));
+                known.arrive(place, unit.hops);
             }
         }
         let mut losses = Vec::new();
@@ -165,10 +198,7 @@ impl Checker {
                 continue;
             }
             let Some(unit) = view.unit(*id) else {
-                if !std::mem::replace(&mut known.missed, true) {
-                    let what = "an own unit is gone".to_owned();
-                    losses.push(Loss { place, tick, unit: *id, what });
-                }
+                known.leave(place, now);
                 continue;
             };
             if let Some(what) = known.check(tick, unit, &mut self.seen) {
@@ -180,6 +210,22 @@ impl Checker {
 }
 
 impl Known {
+    /// It is seen in `place`. What was promised elsewhere is not seen here.
+    fn arrive(&mut self, place: EntityKey, hops: u32) {
+        if self.seen.is_some_and(|(before, _)| before != place) {
+            self.expected = self.expected.filter(|expected| expected.place == place);
+        }
+        self.seen = Some((place, hops));
+        (self.gone, self.missed) = (None, false);
+    }
+
+    /// It is not where it was seen last: on its way to another place, or gone.
+    fn leave(&mut self, place: EntityKey, now: u64) {
+        self.gone.get_or_insert(now);
+        // What was promised there is not seen elsewhere.
+        self.expected = self.expected.filter(|expected| expected.place != place);
+    }
+
     /// What is wrong with the unit as it is shown at `tick`.
     fn check(&mut self, tick: u64, unit: &UnitRecord, seen: &mut u64) -> Option<String> {
         let expected = self.expected.as_mut().filter(|e| e.after < tick && !e.told)?;
@@ -219,6 +265,9 @@ impl Effect {
 
 /// What `ack` promises of the command's `n`-th unit.
 fn effect(issued: &Issued, ack: &Ack, n: usize) -> Option<Effect> {
+    if matches!(issued.command.order, Order::Patrol { .. } | Order::Warp { .. }) {
+        return None;
+    }
     if n == 0 {
         let arrival = ack.arrival?;
         return Some(Effect::Near(Position { x: arrival.x, y: arrival.y }));
@@ -234,5 +283,70 @@ fn effect(issued: &Issued, ack: &Ack, n: usize) -> Option<Effect> {
         Order::Stop {} | Order::Hold {} if !issued.command.queue => Some(Effect::Stands),
         // What waits shows later, the ways of others are not known beforehand.
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SectorId, Tick};
+    use crate::sim::rules::sample;
+    use crate::sim::{Unit, UnitTypeId};
+    use crate::view::stage::{GroupId, Scene};
+    use crate::view::{Stage, convert};
+
+    const ANNA: PlayerId = PlayerId(7);
+    const WEST: SectorId = SectorId::tactical(3, 4);
+    const EAST: SectorId = SectorId::tactical(4, 4);
+
+    /// What Anna sees of a sector with these of her units, by hops.
+    fn view(sector: SectorId, tick: u64, units: &[(u64, u32)]) -> CellsView {
+        let mover = |(id, hops): &(u64, u32)| {
+            let unit = Unit::new(UnitId(*id), UnitTypeId(1), ANNA, Position { x: 1, y: 1 });
+            let unit = Unit { hops: *hops, ..unit };
+            crate::view::motion::Mover::from(&convert::unit(&convert::record(&unit)))
+        };
+        let scene = Scene { tick: Tick(tick), units: units.iter().map(mover).collect() };
+        let mut stage = Stage::new(sector, &scene, &sample::rules().unwrap());
+        let codec = crate::protocol::CodecKind::Postcard;
+        let bytes = stage.keyframe(GroupId::of(ANNA), codec, 1);
+        let (header, packet) = codec.codec().decode_packet(&bytes).unwrap();
+        let mut view = CellsView::default();
+        view.handle(header.tick, &packet);
+        view
+    }
+
+    fn checker() -> Checker {
+        let mut checker = Checker::default();
+        checker.set_player(ANNA);
+        let here = EntityKey::Sector(WEST);
+        assert_eq!(checker.check(here, &view(WEST, 2, &[(1, 0), (2, 0)]), 0), []);
+        assert_eq!(checker.check(here, &view(WEST, 4, &[(2, 0)]), 1_000), []);
+        checker
+    }
+
+    #[test]
+    fn a_unit_that_is_seen_nowhere_for_a_minute_is_lost_and_told_once() {
+        let mut checker = checker();
+        assert_eq!(checker.overdue(1_000 + GONE_MS - 1), []);
+        let lost: Vec<UnitId> = checker.overdue(1_000 + GONE_MS).iter().map(|l| l.unit).collect();
+        assert_eq!(lost, [UnitId(1)]);
+        assert_eq!(checker.overdue(1_000 + 2 * GONE_MS), []);
+    }
+
+    #[test]
+    fn one_that_comes_to_another_place_is_not() {
+        let mut checker = checker();
+        let there = EntityKey::Sector(EAST);
+        assert_eq!(checker.check(there, &view(EAST, 90, &[(1, 1)]), 30_000), []);
+        assert_eq!((checker.drain_crossings(), checker.overdue(9 * GONE_MS)), (1, Vec::new()));
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_missed() {
+        let mut checker = checker();
+        checker.handle_disconnected(50_000);
+        assert_eq!(checker.overdue(50_000 + GONE_MS - 1), []);
+        assert_eq!(checker.overdue(50_000 + GONE_MS).len(), 1);
     }
 }

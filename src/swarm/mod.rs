@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod args;
 mod bot;
 pub mod check;
+mod fog;
 pub mod journal;
 pub mod orders;
 pub mod report;
@@ -14,7 +15,7 @@ pub mod scenario;
 pub mod stats;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ pub use report::Report;
 pub use scenario::Scenario;
 pub use stats::{Counts, Stats};
 
+use crate::base::SectorId;
 use crate::client::Target;
 use crate::protocol::CodecKind;
 use journal::Journal;
@@ -55,6 +57,8 @@ pub struct SwarmConfig {
 pub enum SwarmError {
     #[error("the journal {path}: {source}")]
     Journal { path: PathBuf, source: std::io::Error },
+    #[error("the rules of the game: {0}")]
+    Rules(crate::client::http::CallError),
 }
 
 /// What all clients share.
@@ -62,6 +66,10 @@ struct Shared {
     config: SwarmConfig,
     stats: Arc<Stats>,
     journal: Option<Journal>,
+    /// What units see, by the server's rules.
+    sensors: fog::Sensors,
+    /// Where the first player to connect started.
+    meeting: OnceLock<SectorId>,
     /// No orders are given any more from then on.
     end: Instant,
     stop: watch::Receiver<bool>,
@@ -86,7 +94,10 @@ pub async fn run(
         None => None,
     };
     let end = start + config.duration;
-    let shared = Arc::new(Shared { config, stats, journal, end, stop });
+    let rules = config.target.rules().await.map_err(SwarmError::Rules)?;
+    let sensors = rules.unit_types.iter().map(|kind| (kind.id, kind.sensor)).collect();
+    let shared =
+        Arc::new(Shared { config, stats, journal, sensors, meeting: OnceLock::new(), end, stop });
     let mut clients = JoinSet::new();
     for number in 0..shared.config.clients {
         clients.spawn(bot::play(shared.clone(), number, start));

@@ -26,6 +26,8 @@ pub struct Report {
     /// Units that were seen to do what an acknowledgement said. What another
     /// command replaced before the next update could not be seen.
     pub effects_seen: u64,
+    /// Units that were seen to come to another place.
+    pub crossings: u64,
     pub gave_up: u64,
     pub errors: BTreeMap<String, u64>,
     pub updates: u64,
@@ -33,6 +35,8 @@ pub struct Report {
     pub keyframes: u64,
     pub desyncs: u64,
     pub losses: u64,
+    /// Times a client was shown what its units do not see.
+    pub unseen: u64,
     pub latency_ms: Latency,
     pub bytes_in_per_client: u64,
     pub bytes_out_per_client: u64,
@@ -78,11 +82,13 @@ impl Report {
             commands: counts.commands,
             acknowledged: counts.acknowledged,
             effects_seen: counts.effects_seen,
+            crossings: counts.crossings,
             gave_up: counts.gave_up,
             updates: counts.updates,
             keyframes: counts.keyframes,
             desyncs: counts.desyncs,
             losses: counts.losses,
+            unseen: counts.unseen,
             latency_ms: Latency {
                 p50: at(0.5),
                 p90: at(0.9),
@@ -109,6 +115,9 @@ impl Report {
         if self.losses > 0 {
             faults.push(format!("{} losses", self.losses));
         }
+        if self.unseen > 0 {
+            faults.push(format!("{} times shown what is in the fog", self.unseen));
+        }
         if self.clients_connected < self.clients {
             let (connected, clients) = (self.clients_connected, self.clients);
             faults.push(format!("only {connected} of {clients} clients ever connected"));
@@ -129,10 +138,12 @@ impl fmt::Display for Report {
                 "acknowledgements",
                 format!("{}, seen on {} units", self.acknowledged, self.effects_seen),
             ),
+            ("crossings seen", self.crossings.to_string()),
             ("given up", self.gave_up.to_string()),
             ("updates", format!("{}, {} keyframes", self.updates, self.keyframes)),
             ("desyncs", self.desyncs.to_string()),
             ("losses", self.losses.to_string()),
+            ("seen in the fog", self.unseen.to_string()),
             ("latency ms", format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max}")),
             (
                 "bytes per client",

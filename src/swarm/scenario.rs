@@ -6,8 +6,12 @@ use std::path::Path;
 use serde::Deserialize;
 
 /// Scenarios that are part of the program, by name.
-const BUILT_IN: &[(&str, &str)] =
-    &[("frontier", include_str!("../../config/swarms/frontier.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("frontier", include_str!("../../config/swarms/frontier.toml")),
+    ("border-rush", include_str!("../../config/swarms/border-rush.toml")),
+    ("crush", include_str!("../../config/swarms/crush.toml")),
+    ("empires", include_str!("../../config/swarms/empires.toml")),
+];
 
 /// What a player does.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -26,12 +30,51 @@ pub struct Orders {
     pub interval_ms_max: u32,
     /// Most units that one order names: 1 to 256.
     pub units_max: u16,
-    /// What targets keep from the sector's border: up to 400.
+    /// What targets keep from their sector's border: up to 400.
     pub margin_m: u16,
+    /// The sectors that targets are in.
+    #[serde(default)]
+    pub targets: Targets,
+    /// How many sectors a warp leads at most, on each axis: 1 to 1000.
+    #[serde(default = "one")]
+    pub warp_sectors: u16,
     pub weight_move: u16,
     pub weight_stop: u16,
     pub weight_hold: u16,
     pub weight_batch: u16,
+    #[serde(default)]
+    pub weight_patrol: u16,
+    #[serde(default)]
+    pub weight_warp: u16,
+}
+
+/// Where a player sends its units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Targets {
+    /// About the sector that they are in.
+    #[default]
+    Here,
+    /// About the sector that the player started in and the eight around it.
+    Around,
+    /// All players into the sector that the first of them started in.
+    Together,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// A kind of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Move,
+    Stop,
+    Hold,
+    /// Moves of single units, in one message.
+    Batch,
+    Patrol,
+    Warp,
 }
 
 /// How often the server's state is compared.
@@ -91,7 +134,8 @@ impl Scenario {
     }
 
     fn out_of_range(&self) -> Option<(&'static str, &'static str)> {
-        let Orders { interval_ms_min, interval_ms_max, units_max, margin_m, .. } = self.orders;
+        let Orders { interval_ms_min, interval_ms_max, units_max, margin_m, warp_sectors, .. } =
+            self.orders;
         let checks = [
             (interval_ms_min >= 10, "orders.interval_ms_min", "at least 10"),
             (
@@ -101,6 +145,7 @@ impl Scenario {
             ),
             ((1..=256).contains(&units_max), "orders.units_max", "1 to 256"),
             (margin_m <= 400, "orders.margin_m", "at most 400"),
+            ((1..=1000).contains(&warp_sectors), "orders.warp_sectors", "1 to 1000"),
             (self.orders.weights() > 0, "orders", "a weight above 0"),
             (
                 self.checks.keyframe_interval_ms >= 500,
@@ -115,8 +160,19 @@ impl Scenario {
 impl Orders {
     /// The sum of the weights.
     pub fn weights(&self) -> u64 {
-        let Orders { weight_move, weight_stop, weight_hold, weight_batch, .. } = *self;
-        [weight_move, weight_stop, weight_hold, weight_batch].into_iter().map(u64::from).sum()
+        self.weighted().into_iter().map(|(_, weight)| u64::from(weight)).sum()
+    }
+
+    /// How often each kind of order is given, in proportion.
+    pub fn weighted(&self) -> [(Kind, u16); 6] {
+        [
+            (Kind::Move, self.weight_move),
+            (Kind::Stop, self.weight_stop),
+            (Kind::Hold, self.weight_hold),
+            (Kind::Batch, self.weight_batch),
+            (Kind::Patrol, self.weight_patrol),
+            (Kind::Warp, self.weight_warp),
+        ]
     }
 }
 

@@ -35,12 +35,16 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Units that were seen to do what an acknowledgement said.
     pub effects_seen: u64,
+    /// Units that were seen to come to another place.
+    pub crossings: u64,
     /// Of the commands, given up without a known outcome.
     pub gave_up: u64,
     pub keyframes: u64,
     pub updates: u64,
     pub desyncs: u64,
     pub losses: u64,
+    /// Times a client was shown what its units do not see.
+    pub unseen: u64,
     /// By kind: refusals, failed connections, whatever was not as asked.
     pub errors: BTreeMap<String, u64>,
     pub traffic: Traffic,
@@ -63,11 +67,13 @@ impl Stats {
                 commands: 0,
                 acknowledged: 0,
                 effects_seen: 0,
+                crossings: 0,
                 gave_up: 0,
                 keyframes: 0,
                 updates: 0,
                 desyncs: 0,
                 losses: 0,
+                unseen: 0,
                 errors: BTreeMap::new(),
                 traffic: Traffic::default(),
                 latency,

@@ -13,7 +13,7 @@ use super::fog::{Cell, Mask};
 use super::motion::{self, steps_between};
 use crate::base::UnitId;
 use crate::protocol::UnitRecord;
-use crate::protocol::blocks::{CELL_COUNT, Content, Packet, Seen};
+use crate::protocol::blocks::{Block, CELL_COUNT, Content, Packet, Seen};
 use crate::protocol::frame::unwrap_tick;
 
 /// A sector as a client sees it.
@@ -87,6 +87,19 @@ impl CellsView {
             Some(tick) => self.handle_keyframe(tick, packet),
             None => self.handle_delta(low, packet),
         }
+    }
+
+    /// A cell of which `packet`, the next one, has a block though it is not in
+    /// the mask, or whose block has a unit that is elsewhere. No server sends
+    /// one.
+    pub fn stray(&self, packet: &Packet) -> Option<u8> {
+        let mask = packet.mask.map_or(self.mask(), Mask);
+        let is_stray = |block: &&Block| {
+            let cloaked = matches!(block.content, Content::Cloaked(_));
+            let at_home = || block.records().all(|seen| cell_of(&seen.unit) == block.cell);
+            !cloaked && (!mask.has_index(block.cell.into()) || !at_home())
+        };
+        packet.blocks.iter().find(is_stray).map(|block| block.cell)
     }
 
     /// Begins anew; compares with what was rebuilt, where it was.

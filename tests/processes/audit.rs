@@ -8,15 +8,18 @@ use std::path::Path;
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::config::Config;
-use starmesh::entity::World;
+use starmesh::entity::channel::ChannelMessage;
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
 use starmesh::entity::effect::{Effect, PlayerEffect};
+use starmesh::entity::history::NodeTicks;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::Record;
 use starmesh::entity::replay::replay_with;
+use starmesh::entity::{Entity, World};
 use starmesh::sim::{Unit, UnitTypeId, rules};
-use starmesh::store::recovery::{image, owned};
+use starmesh::store::recovery::{image, node_ticks, owned};
 use starmesh::store::sled::{Options, SegmentReader, Sled};
 
 use crate::swarm::Answered;
@@ -35,6 +38,10 @@ pub struct Counts {
     /// Answers whose record a snapshot has trimmed.
     pub trimmed: u64,
     pub units: u64,
+    /// Of those, on their way from one sector to another.
+    pub travelling: u64,
+    /// Transfers that all units together have made.
+    pub hops: u64,
     pub players: u64,
 }
 
@@ -47,6 +54,10 @@ struct Audit {
     /// The first record that each entity still has.
     first: BTreeMap<EntityKey, u64>,
     units: BTreeMap<UnitId, (EntityKey, Unit)>,
+    /// As their owners left them.
+    entities: BTreeMap<EntityKey, Entity>,
+    /// The last durable tick of each incarnation.
+    ticks: NodeTicks,
     players: BTreeSet<PlayerId>,
 }
 
@@ -69,10 +80,13 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
         applied: BTreeMap::new(),
         first: BTreeMap::new(),
         units: BTreeMap::new(),
+        entities: BTreeMap::new(),
+        ticks: node_ticks(&store).expect("the store answers"),
         players: BTreeSet::new(),
     };
     entities.into_iter().for_each(|entity| audit.replay(&store, entity));
     told.iter().for_each(|answered| audit.expect_kept(answered));
+    audit.add_travellers();
     audit.check_units();
     audit.counts
 }
@@ -88,8 +102,16 @@ impl Audit {
         let mut seen = Seen { applied: &mut self.applied, last: BTreeMap::new() };
         let world = &self.world;
         let watch = |_: &_, record: &Record, effects: &[Effect]| seen.note(entity, record, effects);
-        let replayed = replay_with(entity, &image, world, watch)
+        let mut replayed = replay_with(entity, &image, world, watch)
             .unwrap_or_else(|error| panic!("{entity} cannot be replayed: {error}"));
+        // To where its owner left it: its last steps are in no record.
+        if let Some(open) = replayed.entity.head().claim {
+            let owner = (open.claim.node, open.claim.incarnation);
+            let ended = self.ticks.get(&owner).copied();
+            let ended =
+                ended.unwrap_or_else(|| panic!("{entity}: nobody knows when {owner:?} ended"));
+            replayed.entity.run_to(open.tick_at(ended), world, &mut Vec::new());
+        }
         assert!(replayed.mismatches.is_empty(), "{entity}: {:?}", replayed.mismatches);
         self.counts.entities += 1;
         self.counts.records += image.records.len() as u64;
@@ -99,10 +121,33 @@ impl Audit {
             Kind::Board(_) => {}
             Kind::Ledger(ledger) => self.players.extend(ledger.players()),
             Kind::Sector(sector) => {
-                for unit in sector.state().units() {
-                    let twice = self.units.insert(unit.id, (entity, *unit));
-                    assert_eq!(twice, None, "unit {} is in two places", unit.id);
-                }
+                sector.state().units().iter().for_each(|unit| self.add(entity, *unit));
+            }
+        }
+        self.entities.insert(entity, replayed.entity);
+    }
+
+    /// Invariant 13: a unit is in one place.
+    fn add(&mut self, place: EntityKey, unit: Unit) {
+        let twice = self.units.insert(unit.id, (place, unit));
+        assert_eq!(twice, None, "unit {} is in two places: {place}", unit.id);
+    }
+
+    /// Units in messages that their receivers have not applied.
+    fn add_travellers(&mut self) {
+        let outboxes = self.entities.iter().flat_map(|(key, it)| it.head().outbox.waiting(*key));
+        let messages: Vec<ChannelMessage> = outboxes.collect();
+        for message in messages {
+            let Body::Notice(Notice::Units { travellers }) = &message.body else { continue };
+            let receiver = self.entities.get(&message.channel.receiver);
+            let applied = receiver.and_then(|it| it.head().inbox.applied(message.channel.sender));
+            let channel = (message.channel.opened, message.number);
+            if applied.is_some_and(|(opened, last)| opened == channel.0 && last >= channel.1) {
+                continue;
+            }
+            for traveller in travellers {
+                self.counts.travelling += 1;
+                self.add(message.channel.receiver, traveller.unit);
             }
         }
     }
@@ -144,6 +189,7 @@ impl Audit {
             assert_eq!(*units, start, "what player {player} has, and what it started with");
         }
         self.counts.units = self.units.len() as u64;
+        self.counts.hops = self.units.values().map(|(_, unit)| u64::from(unit.hops)).sum();
         self.counts.players = players.len() as u64;
     }
 }

@@ -1,5 +1,6 @@
-//! SIGKILL at random instants under load, again and again: the clients see
-//! every acknowledged command's effect, and the journal agrees with them.
+//! SIGKILL at random instants under load, again and again, while units cross
+//! the borders of sectors: the clients see every acknowledged command's effect,
+//! and the journal agrees with them; each unit is in one place.
 //! `make crash` runs 20 rounds; STARMESH_CRASH_SEED repeats the instants and
 //! the orders, as far as real processes can be repeated.
 
@@ -59,5 +60,6 @@ fn a_node_killed_at_random_under_load_loses_nothing_acknowledged() {
     println!("crash: {rounds} rounds in {:?}", began.elapsed());
     assert_eq!(found.players, CLIENTS);
     assert!(found.hashes > 0, "no hash was compared");
+    assert!(found.hops > CLIENTS, "hardly a unit crossed a border: {found:?}");
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
 }

@@ -14,6 +14,7 @@ mod refused_data;
 mod sessions;
 mod shutdown;
 mod socket;
+mod stopped_reader;
 mod support;
 mod swarm;
 mod watch;

@@ -1,11 +1,13 @@
 //! Owns a plain WebSocket, JSON in and out, for tests that say what no client
 //! library would: the same sequence twice, one player on two connections.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use starmesh::client::Target;
 use starmesh::protocol::http::{Login, Register, Secret};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -42,9 +44,22 @@ pub struct Socket {
 
 impl Socket {
     pub async fn connect(target: &Target, token: &str, resume: Option<u64>) -> Socket {
+        let stream = TcpStream::connect(target.authority()).await.expect("a node that listens");
+        Socket::over(stream, target, token, resume).await
+    }
+
+    /// On a connection that takes only so many bytes while nothing is read.
+    pub async fn narrow(target: &Target, token: &str, bytes: u32) -> Socket {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a buffer may be small");
+        let address = target.authority().parse().expect("an address of this machine");
+        let stream = socket.connect(address).await.expect("a node that listens");
+        Socket::over(stream, target, token, None).await
+    }
+
+    async fn over(stream: TcpStream, target: &Target, token: &str, resume: Option<u64>) -> Socket {
         let uri = target.websocket().parse().expect("a target's address");
         let request = ClientRequestBuilder::new(uri).with_sub_protocol("starmesh.json.v1");
-        let stream = TcpStream::connect(target.authority()).await.expect("a node that listens");
         let (stream, _) = client_async(request, stream).await.expect("a WebSocket");
         let mut socket = Socket { stream, connected: Value::Null };
         socket.send(json!({ "type": "connect", "token": token, "resume": resume })).await;
@@ -63,6 +78,13 @@ impl Socket {
 
     pub async fn send(&mut self, message: Value) {
         self.stream.send(Message::text(message.to_string())).await.expect("an open socket");
+    }
+
+    /// Sends, whether anybody takes it or not; whether the socket is open.
+    pub async fn try_send(&mut self, message: Value) -> bool {
+        let sent = self.stream.send(Message::text(message.to_string()));
+        // What does not fit any more is not waited for.
+        timeout(Duration::from_millis(200), sent).await.is_ok_and(|sent| sent.is_ok())
     }
 
     /// The next message; `None` when the server closed the connection.

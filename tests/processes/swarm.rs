@@ -14,18 +14,23 @@ use starmesh::protocol::server::Ack;
 
 use crate::support::{Home, Process, starmesh, wait_for};
 
-/// Orders so fast that there is always one under way.
+/// Orders so fast that there is always one under way, and over borders, so that
+/// there is always a unit between two sectors.
 const SCENARIO: &str = r#"
 description = "orders without a pause, for crashes to fall into"
 [orders]
 interval_ms_min = 200
-interval_ms_max = 900
-units_max = 4
-margin_m = 50
-weight_move = 7
+interval_ms_max = 1200
+units_max = 1
+margin_m = 20
+targets = "around"
+warp_sectors = 3
+weight_move = 4
 weight_stop = 1
 weight_hold = 1
-weight_batch = 2
+weight_batch = 1
+weight_patrol = 1
+weight_warp = 6
 [checks]
 keyframe_interval_ms = 1500
 "#;

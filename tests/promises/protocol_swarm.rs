@@ -20,6 +20,7 @@ use starmesh::protocol::{
 use starmesh::sim::rules::{Rules, sample};
 use starmesh::sim::{Changes, Galaxy, SectorState, Surroundings, Unit};
 use starmesh::swarm::{Report, Scenario, Stats, SwarmConfig, run};
+use starmesh::view::fog::Mask;
 use starmesh::view::motion::Mover;
 use starmesh::view::stage::{GroupId, Scene, StepDelta, Thrown};
 use starmesh::view::{Stage, convert};
@@ -42,6 +43,8 @@ enum Lie {
     Shifts,
     /// Leaves each player's last unit out of keyframes after the first.
     Loses,
+    /// Shows the whole sector.
+    Widens,
 }
 
 /// One sector, one player per connection.
@@ -130,10 +133,19 @@ struct Step {
 }
 
 impl Step {
+    /// What the group sees from elsewhere.
+    fn thrown(&self, group: GroupId) -> Thrown {
+        let mut thrown = Thrown::default();
+        if self.lie == Lie::Widens {
+            thrown.add(group, Mask::ALL);
+        }
+        thrown
+    }
+
     /// The keyframe of this step, as it is or not.
     fn keyframe(&self, player: PlayerId, codec: CodecKind, stage: &mut Stage) -> Vec<u8> {
         let keyframe = stage.keyframe(GroupId::of(player), codec, HANDLE);
-        if matches!(self.lie, Lie::None | Lie::Forgets) {
+        if matches!(self.lie, Lie::None | Lie::Forgets | Lie::Widens) {
             return keyframe.to_vec();
         }
         let mut keyframe: Value = serde_json::from_slice(&keyframe).expect("lies are in JSON");
@@ -191,6 +203,11 @@ async fn connection(
     while stream.peek(&mut start).await.expect("open") < 4 {}
     if &start == b"POST" {
         return register(&mut stream).await;
+    }
+    let mut path = [0; 14];
+    while stream.peek(&mut path).await.expect("open") < path.len() {}
+    if &path == b"GET /api/rules" {
+        return rules(&mut stream).await;
     }
     let mut kind = CodecKind::default();
     // The library's callback has an error type of this size.
@@ -297,12 +314,13 @@ fn observe(session: &mut Session, step: &Step, codec: CodecKind) -> Vec<Vec<u8>>
         Shown::Begins => {
             let rules = sample::rules().expect("tested in sim");
             let mut stage = Stage::new(HERE, &step.scene, &rules);
+            stage.look(&step.thrown(group));
             let keyframe = stage.keyframe(group, codec, HANDLE).to_vec();
             *shown = Shown::Goes(Box::new(stage));
             vec![keyframe]
         }
         Shown::Goes(stage) => {
-            stage.step(&step.delta, &Thrown::default());
+            stage.step(&step.delta, &step.thrown(group));
             let packet = stage.packet(group, codec, HANDLE);
             let asks = std::mem::take(asks);
             let keyframe = asks.then(|| step.keyframe(*player, codec, stage));
@@ -311,9 +329,14 @@ fn observe(session: &mut Session, step: &Step, codec: CodecKind) -> Vec<Vec<u8>>
     }
 }
 
+/// The content of the game as a node serves it.
+async fn rules(stream: &mut TcpStream) {
+    let rules = sample::rules().expect("tested in sim");
+    let document = starmesh::gateway::http::rules::document(&rules);
+    respond(stream, "200 OK", &serde_json::to_string(&document).expect("JSON")).await;
+}
+
 async fn register(stream: &mut TcpStream) {
-    let mut request = vec![0; 16 * 1024];
-    let _ = stream.read(&mut request).await.expect("open");
     let secret = || Secret("token".into());
     let tokens = Tokens {
         player: PlayerId(1),
@@ -322,16 +345,22 @@ async fn register(stream: &mut TcpStream) {
         refresh_token: secret(),
     };
     let body = serde_json::to_string(&tokens).expect("JSON");
-    let head = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nConnection: close";
+    respond(stream, "201 Created", &body).await;
+}
+
+async fn respond(stream: &mut TcpStream, status: &str, body: &str) {
+    let mut request = vec![0; 16 * 1024];
+    let _ = stream.read(&mut request).await.expect("open");
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close");
     let response = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(response.as_bytes()).await.expect("open");
 }
 
 fn play(lie: Lie) -> Report {
-    play_with(lie, CodecKind::Json, None)
+    play_with(lie, CodecKind::Json, 3, None)
 }
 
-fn play_with(lie: Lie, codec: CodecKind, journal: Option<PathBuf>) -> Report {
+fn play_with(lie: Lie, codec: CodecKind, seconds: u64, journal: Option<PathBuf>) -> Report {
     let scenario = r#"
         description = "many orders, quickly"
         [orders]
@@ -353,7 +382,7 @@ fn play_with(lie: Lie, codec: CodecKind, journal: Option<PathBuf>) -> Report {
             target: format!("http://{address}").parse().expect("a target"),
             codec,
             clients: 3,
-            duration: Duration::from_secs(3),
+            duration: Duration::from_secs(seconds),
             ramp: Duration::from_millis(300),
             scenario_name: "test".into(),
             scenario: Scenario::read("test", scenario).expect("playable"),
@@ -371,7 +400,7 @@ fn play_with(lie: Lie, codec: CodecKind, journal: Option<PathBuf>) -> Report {
 fn finds_nothing_when_the_server_is_right() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = folder.path().join("journal.jsonl");
-    let report = play_with(Lie::None, CodecKind::Postcard, Some(journal.clone()));
+    let report = play_with(Lie::None, CodecKind::Postcard, 3, Some(journal.clone()));
     println!("{report}");
     assert_eq!(report.faults(), Vec::<String>::new());
     assert!(report.commands > 20 && report.acknowledged == report.commands, "{report}");
@@ -391,7 +420,7 @@ fn finds_nothing_when_the_server_is_right() {
 #[test]
 fn finds_nothing_in_the_other_codecs_either() {
     for codec in [CodecKind::MessagePack, CodecKind::Json] {
-        let report = play_with(Lie::None, codec, None);
+        let report = play_with(Lie::None, codec, 3, None);
         assert_eq!(report.faults(), Vec::<String>::new(), "{codec}");
         assert!(report.acknowledged > 20 && report.errors.is_empty(), "{codec}: {report}");
     }
@@ -409,7 +438,14 @@ fn finds_a_state_that_is_one_step_off() {
 }
 
 #[test]
+fn finds_a_mask_that_is_wider_than_what_units_see() {
+    // What is shown is judged some seconds later.
+    let report = play_with(Lie::Widens, CodecKind::Json, 10, None);
+    assert!(report.unseen > 0 && report.losses == 0, "{report}");
+}
+
+#[test]
 fn finds_a_unit_that_disappeared() {
     let report = play(Lie::Loses);
-    assert!(report.losses > 0, "{report}");
+    assert!(report.desyncs > 0, "{report}");
 }

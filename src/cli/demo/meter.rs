@@ -8,15 +8,23 @@ use hdrhistogram::Histogram;
 
 /// Rates and latencies are those of so many readings.
 const WINDOW: usize = 5;
+/// Sectors make so many.
+const STEPS_PER_SECOND: f64 = 5.0;
 
 /// What is counted at one moment.
 #[derive(Clone, Debug)]
 pub struct Reading {
     pub players: u64,
     pub units: u64,
+    /// Sectors that step, all that are awake, and those that hibernate.
+    pub active: u64,
+    pub awake: u64,
+    pub hibernated: u64,
     /// Since the start.
+    pub crossings: u64,
+    /// Sent to players.
+    pub bytes: u64,
     pub commits: u64,
-    pub steps: u64,
     pub faults: u64,
     /// Milliseconds from command to answer, since the start.
     pub latency: Histogram<u64>,
@@ -44,11 +52,16 @@ impl Meter {
         let seconds = at.duration_since(*since).as_secs_f64().max(0.001);
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         let line = format!(
-            "{} players  {} units  {:.0} commits/s  {:.0} steps/s  p99 {}  {} faults",
+            "{} players  {} units  {} of {} sectors active, {} hibernated  {:.0} crossings/s  {:.1} B/unit/step  \
+             {:.0} commits/s  p99 {}  {} faults",
             now.players,
             now.units,
+            now.active,
+            now.awake,
+            now.hibernated,
+            rate(now.crossings, before.crossings),
+            rate(now.bytes, before.bytes) / STEPS_PER_SECOND / now.units.max(1) as f64,
             rate(now.commits, before.commits),
-            rate(now.steps, before.steps),
             p99(&now.latency, &before.latency),
             now.faults,
         );
@@ -79,7 +92,18 @@ mod tests {
     fn reading(commits: u64, latencies_ms: &[u64]) -> Reading {
         let mut latency = Histogram::new_with_bounds(1, 600_000, 3).unwrap();
         latencies_ms.iter().for_each(|ms| latency.record(*ms).unwrap());
-        Reading { players: 20, units: 160, commits, steps: 5 * commits, faults: 0, latency }
+        Reading {
+            players: 20,
+            units: 160,
+            active: 30,
+            awake: 40,
+            hibernated: 9,
+            crossings: commits / 5,
+            bytes: 320 * commits,
+            commits,
+            faults: 0,
+            latency,
+        }
     }
 
     #[test]
@@ -90,7 +114,9 @@ mod tests {
             meter.line_at(start + Duration::from_secs(second), reading(1_000, &[900]));
         }
         let line = meter.line_at(start + Duration::from_secs(10), reading(1_050, &[900, 12]));
-        assert_eq!(line, "20 players  160 units  10 commits/s  50 steps/s  p99 12 ms  0 faults");
+        let expected = "20 players  160 units  30 of 40 sectors active, 9 hibernated  2 crossings/s  \
+                        4.0 B/unit/step  10 commits/s  p99 12 ms  0 faults";
+        assert_eq!(line, expected);
     }
 
     #[test]

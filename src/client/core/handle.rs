@@ -86,6 +86,9 @@ impl ClientCore {
     pub fn handle_packet(&mut self, now: u64, header: Header, packet: &Packet) {
         if self.status == Status::Open {
             (self.heard, self.pinged) = (now, None);
+            if let Some((place, cell)) = self.places.stray(header, packet) {
+                self.tell(Event::Stray { place, cell });
+            }
             let applied = self.places.handle_packet(header, packet);
             self.handle_applied(now, applied, packet.full_tick.is_some());
         }
@@ -171,7 +174,15 @@ impl ClientCore {
     fn handle_ack(&mut self, now: u64, ack: &Ack) {
         match self.commands.handle_ack(now, ack) {
             Settled::Answered { command, waited_ms } => {
+                let chased = match ack.error {
+                    Some(Answer::Moved { place }) => self.commands.chase(now, place, &command),
+                    _ => None,
+                };
                 self.tell(Event::Answered { command, ack: ack.clone(), waited_ms });
+                if let Some(command) = chased {
+                    self.send_command(&command);
+                    self.tell(Event::Chased { command });
+                }
             }
             Settled::GaveUp { command, why } => self.tell(Event::GaveUp { command, why }),
             Settled::Again(again) => again.iter().for_each(|issued| self.send_command(issued)),

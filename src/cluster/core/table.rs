@@ -21,9 +21,11 @@ use super::cell::{Cell, SnapshotStep};
 use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
 use crate::base::{EntityKey, Millis, Tick};
+use crate::entity::channel::ChannelMessage;
 use crate::entity::effect::{Effect, PlayerEffect};
 use crate::entity::input::Input;
 use crate::entity::kinds::Kind;
+use crate::entity::message::{Body, Notice};
 use crate::entity::read::Reading;
 use crate::entity::record::Record;
 use crate::entity::{Entity, World};
@@ -66,14 +68,16 @@ pub struct TableCounts {
     pub entities: u64,
     /// Of them, sectors.
     pub sectors: u64,
-    /// Entities that step at every tick.
-    pub active: u64,
+    /// Sectors that step at every tick.
+    pub active_sectors: u64,
     /// Units in them.
     pub units: u64,
     /// Entity steps since the start.
     pub steps: u64,
     /// Inputs applied since the start.
     pub inputs: u64,
+    /// Units taken in from other sectors since the start.
+    pub crossings: u64,
     /// Records that did not fit their entity; stays 0.
     pub misfits: u64,
     /// Messages and the like that were not taken because too much waited.
@@ -151,11 +155,11 @@ impl Table {
             Kind::Sector(sector) => sector.state().units().len() as u64,
             Kind::Board(_) | Kind::Ledger(_) => 0,
         };
+        let is_sector = |key: &&EntityKey| matches!(key, EntityKey::Sector(_));
         TableCounts {
             entities: self.cells.len() as u64,
-            sectors: self.cells.keys().filter(|key| matches!(key, EntityKey::Sector(_))).count()
-                as u64,
-            active: self.active.len() as u64,
+            sectors: self.cells.keys().filter(is_sector).count() as u64,
+            active_sectors: self.active.iter().filter(is_sector).count() as u64,
             units: self.cells.values().map(units).sum(),
             ..self.counts
         }
@@ -263,6 +267,7 @@ impl Table {
             cell.note_claimed(committed.lead);
         }
         self.counts.inputs += record.inputs.len() as u64;
+        self.counts.crossings += record.inputs.iter().map(crossings).sum::<u64>();
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
@@ -360,5 +365,15 @@ impl Table {
             }
             self.released.extend(releases);
         }
+    }
+}
+
+/// How many units come with an input.
+fn crossings(input: &Input) -> u64 {
+    match input {
+        Input::Message(ChannelMessage {
+            body: Body::Notice(Notice::Units { travellers }), ..
+        }) => travellers.len() as u64,
+        _ => 0,
     }
 }

@@ -14,7 +14,7 @@ mod players;
 mod problem;
 mod query;
 mod reads;
-mod rules;
+pub mod rules;
 mod search;
 mod tls;
 mod universe;

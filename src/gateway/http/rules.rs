@@ -52,7 +52,8 @@ pub async fn rules(state: Data<HttpState>, request: actix_web::HttpRequest) -> H
     response.insert_header((CONTENT_TYPE, "application/json")).body(json.clone())
 }
 
-fn document(rules: &Rules) -> http::Rules {
+/// The rules as a document.
+pub fn document(rules: &Rules) -> http::Rules {
     http::Rules {
         hash: format!("{:016x}", rules.hash()),
         unit_types: rules.types().iter().map(unit_type).collect(),

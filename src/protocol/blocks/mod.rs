@@ -211,15 +211,20 @@ impl Seen {
 impl Packet {
     /// Every whole record in it, with its block's cell.
     pub fn records(&self) -> impl Iterator<Item = (u8, &Seen)> {
-        self.blocks.iter().flat_map(|block| {
-            let records = match &block.content {
-                Content::Update(update) => &update.appeared,
-                Content::Keyframe(units)
-                | Content::Arrivals(_, units)
-                | Content::Cloaked(units) => units,
-            };
-            records.iter().map(move |seen| (block.cell, seen))
-        })
+        self.blocks.iter().flat_map(|block| block.records().map(|seen| (block.cell, seen)))
+    }
+}
+
+impl Block {
+    /// Every whole record in it.
+    pub fn records(&self) -> impl Iterator<Item = &Seen> {
+        let records = match &self.content {
+            Content::Update(update) => &update.appeared,
+            Content::Keyframe(units) | Content::Arrivals(_, units) | Content::Cloaked(units) => {
+                units
+            }
+        };
+        records.iter()
     }
 }
 
