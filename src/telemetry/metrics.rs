@@ -22,10 +22,17 @@ pub trait Metric: Sync {
     fn labels(&self) -> &'static [&'static str];
     fn help(&self) -> &'static str;
 
-    /// Tells the installed recorder what the metric means.
+    /// Tells the installed recorder what the metric means. A counter without
+    /// labels begins at 0 there: what never happened is shown as that, and the
+    /// first time it does is seen as a growth.
     fn describe(&self) {
         match self.kind() {
-            Kind::Counter => metrics::describe_counter!(self.name(), self.help()),
+            Kind::Counter => {
+                metrics::describe_counter!(self.name(), self.help());
+                if self.labels().is_empty() {
+                    metrics::counter!(self.name()).increment(0);
+                }
+            }
             Kind::Gauge => metrics::describe_gauge!(self.name(), self.help()),
             Kind::Histogram => metrics::describe_histogram!(self.name(), self.help()),
         }
@@ -290,5 +297,9 @@ mod tests {
         assert!(text.contains("starmesh_account_logins_total{outcome=\"accepted\"} 7"), "{text}");
         assert!(text.contains("starmesh_entity_running_count 2"), "{text}");
         assert!(text.contains("# HELP starmesh_store_commits_total Commits that became durable."));
+        assert!(
+            text.contains("starmesh_view_late_total 0"),
+            "what never happened is shown: {text}"
+        );
     }
 }
