@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
-use super::http::{self, HttpState, Readiness, Reads, RulesDocument, TlsError};
+use super::http::{self, HttpState, NodeOracle, Readiness, Reads, RulesDocument, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
@@ -207,7 +207,8 @@ async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Serve
     let health = Arc::new(health_of(node));
     let sessions = WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
     let rules = RulesDocument::new(&node.entities.world.rules);
-    let reads = Reads::new(Arc::new(node.entities.clone()), &config.http);
+    let oracle = NodeOracle { entities: node.entities.clone(), rows: node.rows.clone() };
+    let reads = Reads::new(Arc::new(oracle), &config.http);
     let state = HttpState::new(accounts, limits, health, recorder, rules, reads, &config.http);
     let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
     let handle = server.handle();

@@ -27,7 +27,7 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use health::{Health, Readiness};
 pub use problem::{Kind, ProblemResponse};
-pub use reads::{Oracle, Reads};
+pub use reads::{NodeOracle, Oracle, Reads};
 pub use rules::RulesDocument;
 pub use tls::{TlsError, server_config};
 

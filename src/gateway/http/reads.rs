@@ -17,17 +17,25 @@ use tokio::time::{Instant, timeout_at};
 
 use super::problem::{Kind, ProblemResponse};
 use crate::actors::entities::Entities;
+use crate::actors::rows::Rows;
 use crate::actors::ticker::Read;
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Millis, SectorId};
 use crate::cluster::core::table::Unavailable;
 use crate::config;
-use crate::entity::World;
 use crate::entity::read::{self, Query};
+use crate::entity::{World, keys};
 
 /// From one try to reach an entity that wakes to the next.
 const AGAIN: Duration = Duration::from_millis(50);
 
 type Answering<'a> = Pin<Box<dyn Future<Output = Result<Read, Unavailable>> + 'a>>;
+type Telling<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
+
+/// A node's entities, and its rows, which say what hibernates.
+pub struct NodeOracle {
+    pub entities: Entities,
+    pub rows: Rows,
+}
 
 /// What answers questions about entities: the node, or a test.
 pub trait Oracle: Send + Sync {
@@ -39,25 +47,34 @@ pub trait Oracle: Send + Sync {
     /// Has an entity run here that does not, soon.
     fn wake(&self, entity: EntityKey);
 
+    /// Whether a sector that does not run here may have something in it: it
+    /// hibernates, or that cannot be told now.
+    fn hibernates(&self, sector: SectorId) -> Telling<'_>;
+
     /// The node's clock.
     fn now(&self) -> Millis;
 }
 
-impl Oracle for Entities {
+impl Oracle for NodeOracle {
     fn world(&self) -> Arc<World> {
-        self.world.clone()
+        self.entities.world.clone()
     }
 
     fn ask(&self, entity: EntityKey, query: Query) -> Answering<'_> {
-        Box::pin(self.read(entity, query))
+        Box::pin(self.entities.read(entity, query))
     }
 
     fn wake(&self, entity: EntityKey) {
-        Entities::wake(self, entity);
+        self.entities.wake(entity);
+    }
+
+    fn hibernates(&self, sector: SectorId) -> Telling<'_> {
+        let key = keys::summary(EntityKey::Sector(sector));
+        Box::pin(async move { !matches!(self.rows.get(key).await, Ok(None)) })
     }
 
     fn now(&self) -> Millis {
-        self.time().1
+        self.entities.time().1
     }
 }
 
@@ -114,6 +131,11 @@ impl Reading {
         let answer = timeout_at(self.until, self.reads.oracle.ask(entity, query)).await;
         // While time stands still no answer may be seen.
         answer.unwrap_or(Err(Unavailable::StoreAway))
+    }
+
+    /// Whether a sector that does not run here may have something in it.
+    pub async fn hibernates(&self, sector: SectorId) -> bool {
+        timeout_at(self.until, self.reads.oracle.hibernates(sector)).await.unwrap_or(true)
     }
 
     /// Asks an entity of which there are few, and wakes it for that.

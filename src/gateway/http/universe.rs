@@ -164,10 +164,15 @@ async fn units(
     for (sector, seen) in asked.iter().zip(join_all(asked.iter().map(|at| of(*at))).await) {
         let Seen { units, more, at } = match seen {
             Ok(seen) => seen,
-            // Nobody was ever there.
-            Err(Unavailable::NotHere) if !there.contains(sector) => continue,
-            Err(_) => {
-                note(&mut universe.unavailable, *sector);
+            Err(why) => {
+                // Of most around nothing is seen, or nobody was ever there.
+                let is_seen = thrown.get(sector).is_some_and(|mask| *mask != Mask::NONE);
+                let may_have = why != Unavailable::NotHere
+                    || there.contains(sector)
+                    || is_seen && reading.hibernates(*sector).await;
+                if may_have {
+                    note(&mut universe.unavailable, *sector);
+                }
                 continue;
             }
         };

@@ -21,7 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use starmesh::actors::rows::Rows;
 use starmesh::actors::ticker::Read;
-use starmesh::base::{EntityKey, Millis};
+use starmesh::base::{EntityKey, Millis, SectorId};
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::config::Config;
 use starmesh::entity::World;
@@ -69,6 +69,10 @@ impl Oracle for Nobody {
     }
 
     fn wake(&self, _: EntityKey) {}
+
+    fn hibernates(&self, _: SectorId) -> LocalBoxFuture<'_, bool> {
+        Box::pin(async { false })
+    }
 
     fn now(&self) -> Millis {
         Millis(1_800_000_000_000)

@@ -5,12 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use starmesh::actors::node::Node;
 use starmesh::base::PlayerId;
+use starmesh::gateway::http::NodeOracle;
 use starmesh::sim::rules;
 use starmesh::store::memory::Memory;
 
 use super::{Answer, Gateway};
 use crate::node_support::{Player, start};
+
+fn oracle(node: &Node) -> Arc<NodeOracle> {
+    Arc::new(NodeOracle { entities: node.entities.clone(), rows: node.rows.clone() })
+}
 
 /// Registers `name`: its id and token.
 async fn registered(gateway: &Gateway, name: &str) -> (PlayerId, String) {
@@ -46,7 +52,7 @@ fn start_power() -> u64 {
 #[actix_web::test]
 async fn players_are_ranked_by_power_and_know_their_own_numbers_exactly() {
     let node = start(Arc::new(Memory::new())).await;
-    let gateway = Gateway::reading("", Arc::new(node.entities.clone())).await;
+    let gateway = Gateway::reading("", oracle(&node)).await;
     let (ada, token) = registered(&gateway, "ada").await;
     let (ben, _) = registered(&gateway, "ben").await;
     let path = |player: PlayerId| format!("/api/players/{player}/statistics");
@@ -99,7 +105,7 @@ async fn players_are_ranked_by_power_and_know_their_own_numbers_exactly() {
 #[actix_web::test]
 async fn refuses_boards_and_players_that_are_not_there() {
     let node = start(Arc::new(Memory::new())).await;
-    let gateway = Gateway::reading("", Arc::new(node.entities.clone())).await;
+    let gateway = Gateway::reading("", oracle(&node)).await;
     for (path, status, problem) in [
         ("/api/rankings/wealth", 404, "not-found"),
         ("/api/rankings/power?around=77", 404, "not-found"),

@@ -28,6 +28,8 @@ struct Sky {
     sectors: Mutex<BTreeMap<SectorId, SectorState>>,
     /// What the ledger says all the same.
     asleep: Mutex<BTreeSet<SectorId>>,
+    /// What the store says.
+    hibernating: Mutex<BTreeSet<SectorId>>,
 }
 
 impl Sky {
@@ -83,6 +85,11 @@ impl Oracle for Sky {
     }
 
     fn wake(&self, _: EntityKey) {}
+
+    fn hibernates(&self, sector: SectorId) -> LocalBoxFuture<'_, bool> {
+        let hibernates = self.hibernating.lock().unwrap().contains(&sector);
+        Box::pin(async move { hibernates })
+    }
 
     fn now(&self) -> Millis {
         Millis(1)
@@ -221,6 +228,27 @@ async fn a_sector_that_nobody_has_in_memory_is_named_and_the_others_are_told() {
     let unavailable: Vec<&Value> =
         pages.iter().flat_map(|page| page["unavailable"].as_array().unwrap()).collect();
     assert!(unavailable.contains(&&json!({ "x": 5_050, "y": 5_000, "scale": 0 })));
+}
+
+#[actix_web::test]
+async fn a_sector_that_is_seen_and_hibernates_is_named_and_one_in_the_fog_is_not() {
+    let (seen, fog, never) = (
+        SectorId::tactical(5_001, 5_000),
+        SectorId::tactical(4_999, 5_000),
+        SectorId::tactical(5_001, 5_001),
+    );
+    let sky = Arc::new(Sky::default());
+    let (gateway, me, token) = player(&sky).await;
+    sky.put(SectorId::tactical(5_000, 5_000), unit(1, me, (7, 6)));
+    sky.hibernating.lock().unwrap().extend([seen, fog]);
+    let (ids, pages) = walk(&gateway, &token, "").await;
+    assert_eq!(ids, [1]);
+    let unavailable: Vec<&Value> =
+        pages.iter().flat_map(|page| page["unavailable"].as_array().unwrap()).collect();
+    let names = |sector: SectorId| {
+        unavailable.contains(&&json!({ "x": sector.x, "y": sector.y, "scale": 0 }))
+    };
+    assert_eq!((names(seen), names(fog), names(never)), (true, false, false));
 }
 
 #[actix_web::test]
