@@ -240,15 +240,16 @@ impl ViewThread {
             self.follow(sector, on);
         }
         let mut by_observer: BTreeMap<u64, Vec<Shown>> = BTreeMap::new();
-        let mut bytes = 0;
+        let (mut packets, mut bytes) = (0, 0);
         for (observer, shown) in self.fanout.drain_shown() {
             if let Shown::Packet(packet) = &shown {
+                packets += 1;
                 bytes += packet.bytes.len() as u64;
-                metrics::VIEW_PACKETS.increment(1);
             }
             by_observer.entry(observer).or_default().push(shown);
         }
-        if bytes > 0 {
+        if packets > 0 {
+            metrics::VIEW_PACKETS.increment(packets);
             metrics::VIEW_BYTES.increment(bytes);
         }
         for (observer, shown) in by_observer {
