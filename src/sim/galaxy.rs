@@ -146,6 +146,20 @@ impl From<Galaxy> for Raw {
     }
 }
 
+/// A galaxy with as much in it as there may be.
+#[cfg(test)]
+pub fn crowded(seed: u64) -> Galaxy {
+    let all = |v| PerRegion { core: v, mid_rim: v, outer_rim: v, deep_space: v };
+    let parameters = Parameters {
+        systems: all(1_000),
+        planets_max: Parameters::PLANETS_MAX,
+        stations: 1_000,
+        asteroid_fields: all(1_000),
+        ..Parameters::default()
+    };
+    Galaxy::generated(seed, Galaxy::SIDE_MIN, parameters).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -204,20 +204,7 @@ mod tests {
     use super::*;
     use crate::base::fixed::length;
     use crate::base::geometry::strategies::sector;
-    use crate::sim::galaxy::{Parameters, PerRegion, Rectangle};
-
-    /// As much as there may be.
-    fn crowded(seed: u64) -> Galaxy {
-        let all = |v| PerRegion { core: v, mid_rim: v, outer_rim: v, deep_space: v };
-        let parameters = Parameters {
-            systems: all(1_000),
-            planets_max: Parameters::PLANETS_MAX,
-            stations: 1_000,
-            asteroid_fields: all(1_000),
-            ..Parameters::default()
-        };
-        Galaxy::generated(seed, Galaxy::SIDE_MIN, parameters).unwrap()
-    }
+    use crate::sim::galaxy::{Rectangle, crowded};
 
     fn sectors(from: i64, to: i64) -> impl Iterator<Item = SectorId> {
         (from..to).flat_map(move |x| (from..to).map(move |y| SectorId::tactical(x, y)))

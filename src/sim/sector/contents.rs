@@ -8,23 +8,14 @@ use super::scenes::{ANNA, place, units};
 use crate::base::fixed::length;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{GalaxyPosition, Position, SectorId, UnitId};
-use crate::sim::galaxy::{Parameters, PerRegion};
+use crate::sim::galaxy;
 use crate::sim::mesh::Mesh;
 use crate::sim::rules::sample::{self, FIGHTER, FREIGHTER};
 use crate::sim::{Changes, Command, Galaxy, Instruction, Order, Unit};
 
-/// Asteroids in every sector, and a system in every square.
+/// As much in the way as there may be.
 fn crowded() -> Mesh {
-    let all = |v| PerRegion { core: v, mid_rim: v, outer_rim: v, deep_space: v };
-    let parameters = Parameters {
-        systems: all(1_000),
-        planets_max: Parameters::PLANETS_MAX,
-        stations: 1_000,
-        asteroid_fields: all(1_000),
-        ..Parameters::default()
-    };
-    let galaxy = Galaxy::generated(7, Galaxy::SIDE_MIN, parameters).unwrap();
-    Mesh::new(galaxy, sample::rules().unwrap())
+    Mesh::new(galaxy::crowded(7), sample::rules().unwrap())
 }
 
 fn distance(a: GalaxyPosition, b: GalaxyPosition) -> u64 {
