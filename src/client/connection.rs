@@ -19,6 +19,7 @@ use super::effect::{Effect, Event};
 use super::http::Target;
 use super::incoming::Incoming;
 use crate::base::EntityKey;
+use crate::protocol::server::Aggregate;
 use crate::protocol::{ClientFrame, CodecKind, SERVER_MESSAGE_BYTES_MAX};
 use crate::view::CellsView;
 
@@ -107,6 +108,11 @@ impl Client {
     /// What is known of a watched place.
     pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.core.view(place)
+    }
+
+    /// How much goes on in a watched place that is told by sums.
+    pub fn aggregate(&self, place: EntityKey) -> Option<&Aggregate> {
+        self.core.aggregate(place)
     }
 
     /// The time its calls take.

@@ -15,6 +15,7 @@ use crate::base::draw::draw;
 use crate::base::{EntityKey, SectorId, SessionId};
 use crate::protocol::client::{Area, ClientMessage, Empty, Ping, Subscribe};
 use crate::protocol::command::{Addressee, BatchCommand};
+use crate::protocol::server::Aggregate;
 use crate::protocol::{Answer, ClientFrame, Place};
 use crate::view::CellsView;
 
@@ -124,6 +125,11 @@ impl ClientCore {
     /// What is known of a watched place.
     pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.places.view(place)
+    }
+
+    /// How much goes on in a watched place that is told by sums.
+    pub fn aggregate(&self, place: EntityKey) -> Option<&Aggregate> {
+        self.places.aggregate(place)
     }
 
     /// Commands that were neither answered nor given up.

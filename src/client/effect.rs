@@ -76,6 +76,10 @@ pub enum Event {
         place: EntityKey,
         cell: u8,
     },
+    /// What is known of a large sector has changed.
+    Aggregated {
+        place: EntityKey,
+    },
     /// A message of the place is missing; a keyframe has been asked for.
     Gap {
         place: EntityKey,

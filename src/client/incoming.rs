@@ -58,6 +58,7 @@ fn lane(received: &Received) -> usize {
         // In one lane with the packets that they begin and end.
         ServerMessage::Subscribed(_)
         | ServerMessage::Unsubscribed(_)
+        | ServerMessage::Aggregate(_)
         | ServerMessage::Presence(_) => 2,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{EntityKey, SectorId};
 use crate::protocol::blocks::Packet;
+use crate::protocol::server::Aggregate;
 use crate::protocol::{Header, SUBSCRIBED_SECTORS_MAX};
 use crate::view::{Applied, CellsView};
 
@@ -17,6 +18,8 @@ struct Watched {
     /// `None` until the server gave one on this connection.
     handle: Option<u32>,
     view: CellsView,
+    /// Of a sector that is not told by cells.
+    aggregate: Option<Aggregate>,
     /// A keyframe is asked for, and again then.
     keyframe_due: Option<u64>,
     /// The subscription is asked for, and again then.
@@ -73,6 +76,19 @@ impl Places {
     /// What is known of `place`.
     pub fn view(&self, place: EntityKey) -> Option<&CellsView> {
         self.watched.get(&place).map(|watched| &watched.view)
+    }
+
+    /// How much goes on in `place`, if it is told by sums.
+    pub fn aggregate(&self, place: EntityKey) -> Option<&Aggregate> {
+        self.watched.get(&place)?.aggregate.as_ref()
+    }
+
+    /// The place of this name, which is summed up anew.
+    pub fn handle_aggregate(&mut self, handle: u32, aggregate: &Aggregate) -> Option<EntityKey> {
+        let (place, watched) = self.named(handle)?;
+        watched.keyframe_due = None;
+        watched.aggregate = Some(aggregate.clone());
+        Some(place)
     }
 
     /// The name of `place` on this connection.

@@ -46,6 +46,7 @@ pub(super) fn write_server<W: BodyWriter>(message: &ServerMessage, to: W) {
         ServerMessage::Subscribed(body) => to.write(kind, body),
         ServerMessage::Unsubscribed(body) => to.write(kind, body),
         ServerMessage::Presence(body) => to.write(kind, body),
+        ServerMessage::Aggregate(body) => to.write(kind, body),
         ServerMessage::Error(body) => to.write(kind, body),
         ServerMessage::Notification(body) => to.write(kind, body),
     }
@@ -93,6 +94,7 @@ pub(super) fn read_server<R: BodyReader>(
         MessageType::Subscribed => ServerMessage::Subscribed(from.read()?),
         MessageType::Unsubscribed => ServerMessage::Unsubscribed(from.read()?),
         MessageType::Presence => ServerMessage::Presence(from.read()?),
+        MessageType::Aggregate => ServerMessage::Aggregate(from.read()?),
         MessageType::Error => ServerMessage::Error(from.read()?),
         MessageType::Notification => ServerMessage::Notification(from.read()?),
         _ => return Err(DecodeError::field("type", "a message that a server sends")),

@@ -45,6 +45,8 @@ message_types! {
     BatchCommand = 0x0F, "batchCommand";
     /// Server: what changed in a place since its previous message.
     StateDelta = 0x10, "stateDelta";
+    /// Server: how much goes on in a large sector.
+    Aggregate = 0x15, "aggregate";
     /// Client: asks for a [`Pong`](MessageType::Pong).
     Ping = 0x20, "ping";
     /// Server: answers a Ping.

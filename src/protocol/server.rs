@@ -19,6 +19,8 @@ pub enum ServerMessage {
     /// The header's handle has no meaning any more.
     Unsubscribed(Empty),
     Presence(Presence),
+    /// How much goes on in a sector that is not told by cells.
+    Aggregate(Aggregate),
     Error(Error),
     Notification(Notification),
 }
@@ -61,6 +63,35 @@ pub struct TypeCount {
     #[serde(rename = "type")]
     pub type_id: u16,
     pub count: u32,
+}
+
+/// How much goes on in the sector of the header's handle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aggregate {
+    /// Rounded down to one digit; units in warp are not counted.
+    pub unit_count: u32,
+    /// The mean of its scale-0 sectors, 0 to 1,000.
+    pub resource_density: u16,
+    /// Commands and combat events per second of the busiest scale-0 sector.
+    pub activity_level: u8,
+    /// When one of its scale-0 sectors last changed, and when all were summed
+    /// up, in milliseconds since the Unix epoch.
+    pub last_update: u64,
+    pub as_of: u64,
+    /// Those that have a part in the galaxy.
+    pub children: Vec<Sum>,
+}
+
+/// How much goes on in a child of the sector that the message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sum {
+    pub sector: Sector,
+    pub unit_count: u32,
+    pub resource_density: u16,
+    pub activity_level: u8,
+    pub last_update: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +184,7 @@ impl ServerMessage {
             ServerMessage::Subscribed(_) => MessageType::Subscribed,
             ServerMessage::Unsubscribed(_) => MessageType::Unsubscribed,
             ServerMessage::Presence(_) => MessageType::Presence,
+            ServerMessage::Aggregate(_) => MessageType::Aggregate,
             ServerMessage::Error(_) => MessageType::Error,
             ServerMessage::Notification(_) => MessageType::Notification,
         }

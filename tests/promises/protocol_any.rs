@@ -10,8 +10,8 @@ use starmesh::protocol::command::{
     BatchCommand, BatchItem, JoinFleet, Target, TargetCommand, UnitsCommand,
 };
 use starmesh::protocol::server::{
-    Ack, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry, Subscribed,
-    TypeCount,
+    Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry,
+    Subscribed, Sum, TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
@@ -258,6 +258,29 @@ fn notice() -> impl Strategy<Value = Notice> {
     ]
 }
 
+fn sum() -> impl Strategy<Value = Sum> {
+    (sector(), any::<(u32, u16, u8)>(), number(u64::MAX)).prop_map(
+        |(sector, (unit_count, resource_density, activity_level), last_update)| Sum {
+            sector,
+            unit_count,
+            resource_density,
+            activity_level,
+            last_update,
+        },
+    )
+}
+
+fn aggregate() -> impl Strategy<Value = Aggregate> {
+    (sum(), number(u64::MAX), vec(sum(), 0..5)).prop_map(|(sum, as_of, children)| Aggregate {
+        unit_count: sum.unit_count,
+        resource_density: sum.resource_density,
+        activity_level: sum.activity_level,
+        last_update: sum.last_update,
+        as_of,
+        children,
+    })
+}
+
 fn server_message() -> impl Strategy<Value = ServerMessage> {
     let error =
         (option::of(text()), answer()).prop_map(|(regarding, answer)| Error { regarding, answer });
@@ -269,6 +292,7 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         place().prop_map(|place| ServerMessage::Subscribed(Subscribed { place })),
         Just(ServerMessage::Unsubscribed(Empty {})),
         presence().prop_map(|changed| ServerMessage::Presence(Presence { changed })),
+        aggregate().prop_map(ServerMessage::Aggregate),
         error.prop_map(ServerMessage::Error),
         notice().prop_map(|notice| ServerMessage::Notification(Notification { notice })),
     ]

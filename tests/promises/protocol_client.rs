@@ -8,7 +8,9 @@ use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options,
 use starmesh::protocol::blocks::{Block, Content, Happened, Packet, Seen, Update};
 use starmesh::protocol::client::Empty;
 use starmesh::protocol::command::{Addressee, Order};
-use starmesh::protocol::server::{Ack, Connected, Error, Notice, Notification, Pong, Subscribed};
+use starmesh::protocol::server::{
+    Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Subscribed,
+};
 use starmesh::protocol::{
     Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Header, Place, Point,
     Recipients, ServerFrame, ServerMessage, UnitRecord,
@@ -485,4 +487,26 @@ fn messages_under_a_handle_of_an_earlier_connection_are_not_applied() {
     script.subscribed(HANDLE + 1);
     script.keyframe(HANDLE + 1, 14, &[flying(1)]);
     assert!(script.core.view(PLACE).is_some_and(|view| view.tick() == Some(14)));
+}
+
+#[test]
+fn what_goes_on_in_a_large_sector_is_kept_until_the_next_word() {
+    let mut script = Script::watching(&[]);
+    let about = |unit_count| Aggregate {
+        unit_count,
+        resource_density: 500,
+        activity_level: 1,
+        last_update: 7,
+        as_of: 8,
+        children: Vec::new(),
+    };
+    let told = vec![Event::Aggregated { place: PLACE }];
+    for unit_count in [300, 400] {
+        script.receive(HANDLE, 20, ServerMessage::Aggregate(about(unit_count)));
+        assert_eq!(std::mem::take(&mut script.told), told);
+        assert_eq!(script.core.aggregate(PLACE), Some(&about(unit_count)));
+    }
+    // A handle that was never given.
+    script.receive(HANDLE + 1, 20, ServerMessage::Aggregate(about(5)));
+    assert_eq!((script.told.len(), script.core.aggregate(PLACE)), (0, Some(&about(400))));
 }

@@ -12,8 +12,8 @@ use starmesh::protocol::command::{
 };
 use starmesh::protocol::ids::RESERVED;
 use starmesh::protocol::server::{
-    Ack, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry, Subscribed,
-    TypeCount,
+    Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry,
+    Subscribed, Sum, TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
@@ -140,6 +140,24 @@ fn client_examples() -> Vec<ClientFrame> {
     ]
 }
 
+fn aggregate() -> Aggregate {
+    let sum = |x, unit_count, resource_density, activity_level, last_update| Sum {
+        sector: SectorId { x, y: 156, scale: 4 }.into(),
+        unit_count,
+        resource_density,
+        activity_level,
+        last_update,
+    };
+    Aggregate {
+        unit_count: 2_000,
+        resource_density: 512,
+        activity_level: 3,
+        last_update: TIME,
+        as_of: TIME + 900,
+        children: vec![sum(312, 2_000, 498, 3, TIME), sum(313, 0, 526, 0, 0)],
+    }
+}
+
 fn record() -> UnitRecord {
     UnitRecord {
         id: UnitId(1_048_576),
@@ -214,6 +232,7 @@ fn server_examples() -> Vec<ServerFrame> {
         node(ServerMessage::Presence(Presence {
             changed: vec![presence(), PresenceEntry { units: Vec::new(), ..presence() }],
         })),
+        ServerFrame::new(4, 90_001, ServerMessage::Aggregate(aggregate())),
         node(ServerMessage::Pong(Pong { time: TIME, server_time: TIME + 3 })),
         node(ServerMessage::Error(Error {
             regarding: Some("subscribe".into()),

@@ -74,6 +74,11 @@ impl ClientCore {
             ServerMessage::Presence(presence) => {
                 self.tell(Event::Presence { changed: presence.changed.clone() });
             }
+            ServerMessage::Aggregate(aggregate) => {
+                if let Some(place) = self.places.handle_aggregate(header.handle, aggregate) {
+                    self.tell(Event::Aggregated { place });
+                }
+            }
             ServerMessage::Pong(pong) => {
                 self.tell(Event::RoundTrip { ms: now.saturating_sub(pong.time) });
             }
