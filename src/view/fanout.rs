@@ -26,10 +26,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::aggregates::{Aggregates, is_aggregate};
 use super::stage::{BEAT_TICKS, GroupId, Scene, Stage, StepDelta, Thrown};
 use crate::base::{SectorId, Tick};
 use crate::protocol::CodecKind;
 use crate::protocol::blocks::Direction;
+use crate::protocol::server::Aggregate;
 use crate::sim::Rules;
 
 /// How an observer sees.
@@ -104,6 +106,8 @@ struct Place {
 #[derive(Debug, Default)]
 pub struct Fanout {
     places: BTreeMap<SectorId, Place>,
+    /// Sectors that have no units of their own.
+    aggregates: Aggregates,
     last_handle: u32,
     follow: Vec<(SectorId, bool)>,
     shown: Vec<(u64, Shown)>,
@@ -112,12 +116,12 @@ pub struct Fanout {
 impl Fanout {
     /// How many places are observed, or needed by one that is.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.places.len() + self.aggregates.count()
     }
 
     /// Whether nobody observes anything.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len() == 0
     }
 
     /// Sectors that are to be followed from now on, or no more, in order.
@@ -139,6 +143,12 @@ impl Fanout {
     /// Again for the same observer: a keyframe with the next step, behind a
     /// packet of its tick, so that the two can be compared.
     pub fn observe(&mut self, sector: SectorId, observer: u64, watcher: Watcher, rules: &Rules) {
+        if is_aggregate(sector) {
+            if !self.aggregates.has(sector) {
+                self.last_handle = self.last_handle.wrapping_add(1).max(1);
+            }
+            return self.aggregates.observe(sector, observer, watcher.codec, self.last_handle);
+        }
         if self.places.get(&sector).is_none_or(|place| place.observers.is_empty()) {
             self.need(sector);
         }
@@ -163,11 +173,31 @@ impl Fanout {
 
     /// Ends what [`observe`](Self::observe) began.
     pub fn unobserve(&mut self, sector: SectorId, observer: u64) {
+        self.aggregates.unobserve(sector, observer);
         let Some(place) = self.places.get_mut(&sector) else { return };
         if place.dismiss(observer) && place.observers.is_empty() {
             place.handle = 0;
             self.release(sector);
         }
+    }
+
+    /// Large sectors that are observed: what goes on in them is to be told at
+    /// [`handle_aggregate`](Self::handle_aggregate) when one of them comes to
+    /// be observed, and once a second.
+    pub fn aggregates(&self) -> Vec<SectorId> {
+        self.aggregates.sectors()
+    }
+
+    /// What is known of a large sector at the node's tick; `is_due` once a
+    /// second.
+    pub fn handle_aggregate(
+        &mut self,
+        sector: SectorId,
+        known: &Aggregate,
+        tick: Tick,
+        is_due: bool,
+    ) {
+        self.aggregates.show(sector, known, tick, is_due, &mut self.shown);
     }
 
     /// The sector runs, and this is all of it.

@@ -12,6 +12,8 @@ use crate::base::SectorId;
 pub const COUNTED_SECTORS_MAX: u64 = 64 * 64;
 /// An area is looked at in so many places along a side.
 const SAMPLES: i64 = 64;
+/// The same, for its density alone.
+const DENSITY_SAMPLES: i64 = 16;
 
 /// What is in an area.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,22 @@ impl Galaxy {
         Some(sector.common(&self.whole())).filter(|area| area.sectors() > 0)
     }
 
+    /// The mean resource density of the area, of which only what lies in the
+    /// galaxy counts: of all its sectors up to scale 4, else of 256 places
+    /// spread over it.
+    pub fn made_density(&self, area: Rectangle) -> u16 {
+        let area = area.common(&self.whole());
+        let (mut sum, mut count) = (0, 0);
+        for row in 0..DENSITY_SAMPLES {
+            for column in 0..DENSITY_SAMPLES {
+                let Some(sector) = sample(&area, column, row, DENSITY_SAMPLES) else { continue };
+                sum += self.density(sector).map_or(0, u64::from);
+                count += 1;
+            }
+        }
+        mean(sum, count)
+    }
+
     /// What there is in the area, of which only what lies in the galaxy counts.
     pub fn survey(&self, area: Rectangle) -> Survey {
         let area = area.common(&self.whole());
@@ -176,11 +194,7 @@ impl Galaxy {
         let (mut density, mut systems, mut fields, mut homes) = (0_u64, 0_u64, 0_u64, 0_u64);
         let places = (0..SAMPLES).flat_map(|row| (0..SAMPLES).map(move |column| (column, row)));
         for (column, row) in places {
-            let along =
-                |from: i64, to: i64, at: i64| from + (to - from + 1) * (2 * at + 1) / (2 * SAMPLES);
-            let x = along(area.from.0, area.to.0, column);
-            let y = along(area.from.1, area.to.1, row);
-            let sector = SectorId::tactical(x, y);
+            let Some(sector) = sample(area, column, row, SAMPLES) else { continue };
             let Some(region) = self.region(sector) else { continue };
             regions.push(region);
             density += self.density(sector).map_or(0, u64::from);
@@ -206,6 +220,21 @@ impl Galaxy {
             exact: false,
         }
     }
+}
+
+/// The sector in the middle of a square of the area, which has `of` squares
+/// along a side. `None` for one that falls between sectors.
+fn sample(area: &Rectangle, column: i64, row: i64, of: i64) -> Option<SectorId> {
+    let along = |from: i64, to: i64, at: i64| {
+        let side = to - from + 1;
+        if side <= of {
+            (at < side).then_some(from + at)
+        } else {
+            Some(from + side * (2 * at + 1) / (2 * of))
+        }
+    };
+    let x = along(area.from.0, area.to.0, column)?;
+    Some(SectorId::tactical(x, along(area.from.1, area.to.1, row)?))
 }
 
 /// The cell of this column and row.
