@@ -18,12 +18,14 @@ use super::status::CoreStatus;
 use super::ticker::Read;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
 use crate::entity::read::{Query, Reading};
 use crate::entity::{Entity, World};
+use crate::view::SectorSnapshot;
+use crate::view::aggregates::is_aggregate;
 use crate::view::fanout::Watcher;
 
 /// An entity that is woken runs within this time, or whoever asked is told
@@ -137,7 +139,8 @@ impl Entities {
     /// Lets a connection see `entity`: a keyframe, then what changes, as
     /// [`ToSession::Shown`]. Again for the same connection: a new keyframe. One
     /// that hibernates is woken, one without a record is shown as the seed gives
-    /// it until something comes for it.
+    /// it until something comes for it. Sectors that have no units of their own
+    /// are told by sums.
     ///
     /// # Errors
     /// When there is no such sector, or it cannot be loaded.
@@ -148,6 +151,10 @@ impl Entities {
         watcher: Watcher,
     ) -> Result<(), Unavailable> {
         let EntityKey::Sector(sector) = entity else { return Err(Unavailable::NotHere) };
+        if is_aggregate(sector) && self.world.galaxy.area(sector).is_some() {
+            self.view.observe(sector, connection, watcher);
+            return Ok(());
+        }
         if self.registry.absence(entity) == Unavailable::Parked {
             return Err(Unavailable::Parked);
         }
@@ -198,6 +205,11 @@ impl Entities {
             // Too busy for that: whoever wants it comes again.
             let _ = self.propose(entity, Input::Time);
         }
+    }
+
+    /// How much goes on in a sector of any scale, and as of when.
+    pub fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        self.view.branches.get(sector)
     }
 
     /// Entities that cannot be loaded.

@@ -11,6 +11,7 @@ use actix::Arbiter;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
 use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
@@ -95,7 +96,7 @@ impl Node {
         let status = Arc::new(CoreStatus::default());
 
         let (ending, ended) = Ending::new();
-        let (view, view_queue) = view_thread::queue();
+        let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
         let arbiters: Vec<Arbiter> =
             (0..config.engine.arbiters.usize()).map(|_| Arbiter::new()).collect();
         let parts = TableParts {
@@ -113,7 +114,7 @@ impl Node {
         let store_threads = StoreThreads::start(
             store.clone(),
             ONLY_NODE,
-            world.clone(),
+            view.branches.clone(),
             core.clone(),
             &ending,
             config,

@@ -131,10 +131,11 @@ impl Ports {
     #[must_use]
     pub fn release(&self, release: Release) -> Option<Left> {
         match release {
-            // These go to the view's thread, that one to who asked.
+            // These go to the view, that one to who asked.
             Release::Scene { .. }
             | Release::Step { .. }
             | Release::Gone { .. }
+            | Release::Summaries(_)
             | Release::Read { .. } => {}
             Release::Player(PlayerEffect::Connected(connected)) => return self.give(connected),
             Release::Player(effect) => {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::branches::Branches;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
@@ -59,7 +60,7 @@ impl StoreThreads {
     pub fn start(
         store: Arc<dyn Store>,
         node: NodeId,
-        world: Arc<World>,
+        branches: Arc<Branches>,
         core: CoreHandle,
         ending: &Ending,
         settings: &Config,
@@ -79,7 +80,8 @@ impl StoreThreads {
             let reader = Reader {
                 store: store.clone(),
                 node,
-                world: world.clone(),
+                world: branches.world.clone(),
+                branches: branches.clone(),
                 core: core.clone(),
                 stopping: stopping.clone(),
             };
@@ -150,6 +152,7 @@ struct Reader {
     store: Arc<dyn Store>,
     node: NodeId,
     world: Arc<World>,
+    branches: Arc<Branches>,
     core: CoreHandle,
     stopping: Arc<AtomicBool>,
 }
@@ -188,6 +191,8 @@ impl Reader {
             }
             Read::Asleep { after } => {
                 let (page, after) = self.retried(|| asleep(store, after.as_deref()))?;
+                self.branches.note_asleep(&page, after.is_none());
+                let page = page.into_iter().map(|(entity, _)| entity).collect();
                 Event::Asleep { page, after }
             }
             Read::NextId => Event::NextId(self.retried(|| next_id(store))?),

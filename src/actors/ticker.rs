@@ -321,6 +321,10 @@ impl Desk {
                 shown.push(release);
                 continue;
             }
+            if let Release::Summaries(changed) = release {
+                self.view.branches.note(changed);
+                continue;
+            }
             if let Release::Read { ask, at, reading, .. } = release {
                 if let Some(asker) = self.asking.remove(&ask) {
                     // An asker that gave up meanwhile needs no answer.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::SendError;
 
+use super::branches::Branches;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
@@ -22,12 +23,13 @@ use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::Follow;
 use super::status::CoreStatus;
-use crate::base::{EntityKey, SectorId};
+use crate::base::{EntityKey, SectorId, Tick};
 use crate::cluster::core::node::Event;
 use crate::cluster::core::table::{Release, Unavailable};
 use crate::entity::World;
 use crate::telemetry::metrics;
 use crate::view::Fanout;
+use crate::view::aggregates::is_aggregate;
 use crate::view::fanout::{Shown, Watcher};
 
 /// Batches of tables that may wait: one for each table and tick of three
@@ -65,6 +67,7 @@ enum ToView {
 pub struct ViewHandle {
     sender: Sender<ToView>,
     batches: Arc<AtomicUsize>,
+    pub branches: Arc<Branches>,
 }
 
 /// The queue to a view's thread that will be started with [`start`].
@@ -75,10 +78,10 @@ pub struct ViewQueue {
 
 /// The queue, and the way to it.
 #[expect(clippy::disallowed_methods, reason = "the module's head says what bounds it")]
-pub fn queue() -> (ViewHandle, ViewQueue) {
+pub fn queue(branches: Arc<Branches>) -> (ViewHandle, ViewQueue) {
     let (sender, receiver) = channel();
     let batches = Arc::<AtomicUsize>::default();
-    (ViewHandle { sender, batches: batches.clone() }, ViewQueue { receiver, batches })
+    (ViewHandle { sender, batches: batches.clone(), branches }, ViewQueue { receiver, batches })
 }
 
 impl ViewHandle {
@@ -142,6 +145,7 @@ struct ViewParts {
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     status: Arc<CoreStatus>,
+    branches: Arc<Branches>,
     core: CoreHandle,
 }
 
@@ -160,6 +164,7 @@ pub fn start(
         ports: entities.ports.clone(),
         registry: entities.registry.clone(),
         status: entities.status.clone(),
+        branches: entities.view.branches.clone(),
         core,
     };
     let (again, awaited) = (BTreeMap::new(), BTreeSet::new());
@@ -196,7 +201,10 @@ impl ViewThread {
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                let (tick, _) = self.parts.status.time();
+                let (tick, now) = self.parts.status.time();
+                if self.parts.branches.advance(now) {
+                    self.show_aggregates(tick);
+                }
                 self.fanout.handle_tick(tick, &self.parts.world.rules);
                 metrics::VIEW_PLACES.set(self.fanout.len() as f64);
                 self.wake_again();
@@ -210,6 +218,9 @@ impl ViewThread {
         match message {
             ToView::Observe { sector, observer, watcher } => {
                 self.fanout.observe(sector, observer, watcher, rules);
+                if is_aggregate(sector) {
+                    self.show_aggregate(sector, self.parts.status.time().0, false);
+                }
             }
             ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
             ToView::Started(sector) if self.fanout.follows(sector) => self.follow(sector, true),
@@ -230,6 +241,19 @@ impl ViewThread {
             ToView::Gone(gone) => {
                 gone.into_iter().for_each(|sector| self.fanout.handle_gone(sector));
             }
+        }
+    }
+
+    fn show_aggregates(&mut self, tick: Tick) {
+        for sector in self.fanout.aggregates() {
+            self.show_aggregate(sector, tick, true);
+        }
+    }
+
+    /// Before anything was summed up, who asked is told in the next second.
+    fn show_aggregate(&mut self, sector: SectorId, tick: Tick, is_due: bool) {
+        if let Some(known) = self.parts.branches.aggregate(sector) {
+            self.fanout.handle_aggregate(sector, &known, tick, is_due);
         }
     }
 

@@ -24,8 +24,6 @@ pub enum Query {
     Ranking { around: Option<PlayerId>, limit: usize },
     /// A ledger: where a player has units, and how strong that makes it.
     Presence { player: PlayerId },
-    /// A sector: how many units are in it.
-    Census,
     /// A sector: the cells that a player's units in it reveal.
     Sight { player: PlayerId },
     /// A sector: the units that a player sees in it.
@@ -53,7 +51,6 @@ pub enum Reading {
     Ranking(Ranking),
     /// `None` when the player never connected.
     Presence(Option<Presence>),
-    Census(usize),
     Sight(Box<Sight>),
     /// As many as asked for, and whether there are more.
     Units {
@@ -104,9 +101,6 @@ impl Entity {
                     power: ledger.power(*player, &world.rules),
                     as_of: self.head().time,
                 })))
-            }
-            (Query::Census, Kind::Sector(sector)) => {
-                Some(Reading::Census(sector.state().units().len()))
             }
             (Query::Sight { player }, Kind::Sector(sector)) => {
                 Some(Reading::Sight(Box::new(Sight::of(sector.state(), &world.rules, *player))))

@@ -9,6 +9,7 @@ use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
 use crate::entity::replay::{Image, replay};
+use crate::entity::summary::Summary;
 use crate::entity::{World, keys};
 
 /// Keys read at a time.
@@ -128,6 +129,9 @@ pub fn due(
     parsed.collect()
 }
 
+/// A sector that hibernates, and what is known of it.
+pub type Asleep = (EntityKey, Summary);
+
 /// A page of the entities that hibernate, behind the key `after`, and after
 /// which key there may be more.
 ///
@@ -136,12 +140,15 @@ pub fn due(
 pub fn asleep(
     store: &dyn Store,
     after: Option<&[u8]>,
-) -> Result<(Vec<EntityKey>, Option<Vec<u8>>), ReadError> {
+) -> Result<(Vec<Asleep>, Option<Vec<u8>>), ReadError> {
     let page = store.scan(keys::SUMMARY, after, PAGE)?;
-    let parsed = page.iter().map(|(key, _)| {
-        keys::parse_summary(key).ok_or_else(|| ReadError::Damaged("the key of a summary".into()))
+    let parsed = page.iter().map(|(key, row)| {
+        let entity = keys::parse_summary(key);
+        let entity = entity.ok_or_else(|| ReadError::Damaged("the key of a summary".into()))?;
+        // What it had is known again when it wakes.
+        Ok((entity, Summary::from_bytes(&row.value).unwrap_or_default()))
     });
-    let entities = parsed.collect::<Result<Vec<_>, _>>()?;
+    let entities = parsed.collect::<Result<Vec<_>, ReadError>>()?;
     Ok((entities, page.into_iter().next_back().map(|(key, _)| key)))
 }
 

@@ -4,6 +4,7 @@ mod node_asleep;
 mod node_galaxy;
 mod node_parked;
 mod node_restart;
+mod node_rollup;
 mod node_sessions;
 mod node_stop;
 mod node_store;

@@ -98,8 +98,11 @@ impl Gateway {
     /// connection, message.
     pub fn route(&mut self, release: Release) -> Option<(usize, u64, ToClient)> {
         match release {
-            // These go by the fan-out.
-            Release::Scene { .. } | Release::Step { .. } | Release::Gone { .. } => None,
+            // These go by the fan-out and the roll-up.
+            Release::Scene { .. }
+            | Release::Step { .. }
+            | Release::Gone { .. }
+            | Release::Summaries(_) => None,
             Release::Read { ask, entity, reading, .. } => {
                 let Reading::Applied(last) = reading else { return None };
                 let connection = self.connections.get(&ask)?;

@@ -168,7 +168,10 @@ impl Process {
                 self.core_event(Event::Due(due.unwrap_or_default()), outside);
             }
             InNode::ReadAsleep(after) => match recovery::asleep(&outside.store, after.as_deref()) {
-                Ok((page, after)) => self.core_event(Event::Asleep { page, after }, outside),
+                Ok((page, after)) => {
+                    let page = page.into_iter().map(|(entity, _)| entity).collect();
+                    self.core_event(Event::Asleep { page, after }, outside);
+                }
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadAsleep(after)),
             },
             InNode::Load(entity, asker) => {

@@ -8,6 +8,7 @@
 //! Invariant: nothing of tick T is released before the row says at least T
 //! and the inputs that caused it are durable.
 
+mod activity;
 mod door;
 mod followers;
 mod reads;
@@ -17,10 +18,12 @@ mod step;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use activity::Activity;
+
 use super::cell::{Cell, SnapshotStep};
 use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
-use crate::base::{EntityKey, Millis, Tick};
+use crate::base::{EntityKey, Millis, SectorId, Tick};
 use crate::entity::channel::ChannelMessage;
 use crate::entity::effect::{Effect, PlayerEffect};
 use crate::entity::input::Input;
@@ -29,6 +32,7 @@ use crate::entity::message::{Body, Notice};
 use crate::entity::read::Reading;
 use crate::entity::record::Record;
 use crate::entity::{Entity, World};
+use crate::view::SectorSnapshot;
 use crate::view::stage::{Scene, StepDelta};
 
 /// What may leave the node now.
@@ -44,6 +48,9 @@ pub enum Release {
     Step { entity: EntityKey, delta: Arc<StepDelta> },
     /// To who follows the entity: it runs here no more.
     Gone { entity: EntityKey },
+    /// To the roll-up: scale-0 sectors that changed, `None` for one that runs
+    /// here no more.
+    Summaries(Vec<(SectorId, Option<SectorSnapshot>)>),
 }
 
 /// Why something for an entity was not taken. Nothing happened.
@@ -102,6 +109,7 @@ pub struct Table {
     timers: BTreeSet<(Millis, EntityKey)>,
     /// When to look whether an entity is quiet: one entry for each sector.
     looks: BTreeSet<(Millis, EntityKey)>,
+    activity: Activity,
     /// Inputs submitted and not yet durable, of all entities.
     pending: usize,
     to_core: Vec<FromTable>,
@@ -126,6 +134,7 @@ impl Table {
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
             looks: BTreeSet::new(),
+            activity: Activity::default(),
             pending: 0,
             to_core: Vec::new(),
             held: VecDeque::new(),
@@ -215,6 +224,7 @@ impl Table {
         installed.entity.unfinished(&mut effects);
         self.cells.insert(key, Cell::new(installed, self.tick));
         self.note_busy(key);
+        self.activity.touch(key);
         self.run_effects(key, effects);
     }
 
@@ -230,6 +240,7 @@ impl Table {
             releases.retain(|release| !is_shown(release));
         }
         self.pending -= cell.pending();
+        self.activity.note_stopped(key);
         for set in [&mut self.active, &mut self.followed, &mut self.unhashed, &mut self.unsettled] {
             set.remove(&key);
         }
@@ -268,6 +279,7 @@ impl Table {
         }
         self.counts.inputs += record.inputs.len() as u64;
         self.counts.crossings += record.inputs.iter().map(crossings).sum::<u64>();
+        self.activity.note(key, &record.inputs);
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
@@ -330,8 +342,8 @@ impl Table {
         let Some(cell) = self.cells.get_mut(&key) else { return };
         if cell.is_active() {
             self.active.insert(key);
-        } else {
-            self.active.remove(&key);
+        } else if self.active.remove(&key) {
+            self.activity.touch(key);
         }
         if cell.entity.head().outbox.is_settled() {
             self.unsettled.remove(&key);

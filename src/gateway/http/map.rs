@@ -8,11 +8,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::{Kind, ProblemResponse};
-use super::reads::{Reading, compute, public};
+use super::reads::{compute, public};
 use super::{HttpState, query};
 use crate::base::fixed::rounded;
-use crate::base::{CompressedPosition, EntityKey, SectorId};
-use crate::entity::read::{self, Query};
+use crate::base::{CompressedPosition, SectorId};
 use crate::protocol::http;
 use crate::sim::Galaxy;
 use crate::sim::galaxy::{COUNTED_SECTORS_MAX, Feature, FeatureKind, Rectangle, StarSystem};
@@ -62,7 +61,11 @@ pub async fn map(
     let galaxy = reading.world().galaxy;
     let area = galaxy.area(sector).ok_or_else(|| outside(&galaxy))?;
     let mut map = compute(move || made(&galaxy, sector, area, cursor, limit)).await?;
-    map.summary = summary(&reading, sector).await;
+    map.summary = reading.summary(sector).map(|(snapshot, as_of)| http::SectorSummary {
+        unit_count: rounded(u64::from(snapshot.unit_count)),
+        activity: snapshot.activity_level,
+        as_of: as_of.0,
+    });
     Ok(public(&request, GOOD_S, &map))
 }
 
@@ -70,18 +73,6 @@ fn outside(galaxy: &Galaxy) -> ProblemResponse {
     let detail = "the sector lies outside of the galaxy";
     let expected = format!("a sector that has a part in {}", galaxy.root());
     ProblemResponse::new(Kind::NotFound, detail).expected(expected)
-}
-
-/// How much goes on in a scale-0 sector, if it is in memory.
-async fn summary(reading: &Reading, sector: SectorId) -> Option<http::SectorSummary> {
-    // Units in warp, above scale 0, are nobody's business.
-    if sector.scale > 0 {
-        return None;
-    }
-    let read = reading.ask(EntityKey::Sector(sector), Query::Census).await.ok()?;
-    let read::Reading::Census(count) = read.reading else { return None };
-    let unit_count = rounded(count as u64);
-    Some(http::SectorSummary { unit_count, as_of: reading.now().0 })
 }
 
 fn made(

@@ -24,6 +24,7 @@ use crate::cluster::core::table::Unavailable;
 use crate::config;
 use crate::entity::read::{self, Query};
 use crate::entity::{World, keys};
+use crate::view::SectorSnapshot;
 
 /// From one try to reach an entity that wakes to the next.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -51,6 +52,9 @@ pub trait Oracle: Send + Sync {
     /// hibernates, or that cannot be told now.
     fn hibernates(&self, sector: SectorId) -> Telling<'_>;
 
+    /// How much goes on in a sector of any scale, and as of when.
+    fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)>;
+
     /// The node's clock.
     fn now(&self) -> Millis;
 }
@@ -71,6 +75,10 @@ impl Oracle for NodeOracle {
     fn hibernates(&self, sector: SectorId) -> Telling<'_> {
         let key = keys::summary(EntityKey::Sector(sector));
         Box::pin(async move { !matches!(self.rows.get(key).await, Ok(None)) })
+    }
+
+    fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        self.entities.summary(sector)
     }
 
     fn now(&self) -> Millis {
@@ -121,6 +129,11 @@ impl Reading {
 
     pub fn now(&self) -> Millis {
         self.reads.oracle.now()
+    }
+
+    /// How much goes on in a sector of any scale, and as of when.
+    pub fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        self.reads.oracle.summary(sector)
     }
 
     /// Asks an entity.

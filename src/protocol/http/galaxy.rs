@@ -32,8 +32,8 @@ pub struct Map {
     /// Absent when there are no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// What units are in it; absent when nobody has it in memory, and above
-    /// scale 0.
+    /// What goes on in it; absent for the first second of a node. Units in
+    /// warp are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<SectorSummary>,
 }
@@ -58,7 +58,10 @@ pub struct MapCounts {
 pub struct SectorSummary {
     /// Rounded down to one digit.
     pub unit_count: u64,
-    /// Milliseconds since the Unix epoch.
+    /// Commands and combat events per second of the busiest scale-0 sector, at
+    /// most 255.
+    pub activity: u8,
+    /// When it was summed up, in milliseconds since the Unix epoch.
     pub as_of: u64,
 }
 

@@ -149,3 +149,16 @@ async fn reads_beyond_the_bound_are_turned_away_and_told_when_to_come_again() {
     drop(one);
     assert_eq!(gateway.get("/api/map/5000,5000,0", "").await.status, 200);
 }
+
+#[actix_web::test]
+async fn every_scale_tells_how_much_goes_on_rounded_and_as_of_when() {
+    let gateway = Gateway::new("").await;
+    for place in ["5000,2512,0", "312,157,4", "0,0,13"] {
+        let answer = gateway.get(&format!("/api/map/{place}"), "").await;
+        let summary = json!({ "unitCount": 4_000, "activity": 9, "asOf": 1_234 });
+        assert_eq!(answer.body["summary"], summary, "{place}");
+    }
+    // Nothing was summed up there yet.
+    let answer = gateway.get("/api/map/0,0,14", "").await;
+    assert_eq!(answer.body.get("summary"), None);
+}

@@ -34,6 +34,7 @@ use starmesh::sim::rules::sample;
 use starmesh::store::Store;
 use starmesh::store::memory::Memory;
 use starmesh::telemetry::Recorder;
+use starmesh::view::SectorSnapshot;
 
 /// Hashing that costs next to nothing, and an address without limits.
 const TEST_SETTINGS: &str = "
@@ -62,6 +63,14 @@ impl Oracle for Nobody {
     fn world(&self) -> Arc<World> {
         let galaxy = Galaxy::new(2026, Galaxy::SIDE).unwrap();
         Arc::new(World { galaxy, ledger_shards: 4, rules: sample::rules().unwrap() })
+    }
+
+    fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        let (unit_count, last_update) = (4_567 + u32::from(sector.scale), Millis(5));
+        let resource_density = 1;
+        let snapshot =
+            SectorSnapshot { unit_count, resource_density, activity_level: 9, last_update };
+        (sector.scale < 14).then_some((snapshot, Millis(1_234)))
     }
 
     fn ask(&self, _: EntityKey, _: Query) -> LocalBoxFuture<'_, Result<Read, Unavailable>> {

@@ -15,6 +15,7 @@ use starmesh::entity::read::{self, Presence, Query, Reading, Sight};
 use starmesh::gateway::http::Oracle;
 use starmesh::sim::rules::sample::{FIGHTER, FREIGHTER};
 use starmesh::sim::{Changes, SectorState, Unit, UnitState};
+use starmesh::view::SectorSnapshot;
 
 use super::{Gateway, Nobody};
 
@@ -55,6 +56,10 @@ impl Oracle for Sky {
         Nobody.world()
     }
 
+    fn summary(&self, _: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        None
+    }
+
     fn ask(
         &self,
         entity: EntityKey,
@@ -76,7 +81,7 @@ impl Oracle for Sky {
                         let (units, more) = read::units(state, &rules, &query);
                         Reading::Units { units, more }
                     }
-                    _ => Reading::Census(state.units().len()),
+                    other => panic!("nobody asks that: {other:?}"),
                 })
             }
             _ => Err(Unavailable::NotHere),

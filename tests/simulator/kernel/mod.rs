@@ -288,6 +288,7 @@ impl Node {
             NodeEffect::ReadAsleep { after } => {
                 let page = recovery::asleep(&*self.store, after.as_deref());
                 let (page, after) = page.expect("the memory answers");
+                let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
             }
             NodeEffect::Dormant(entity) => self.dormant.push(entity),

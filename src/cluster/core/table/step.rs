@@ -28,6 +28,7 @@ impl Table {
         self.fire_timers();
         self.carry_again();
         self.rest_quiet();
+        self.tell_activity();
     }
 
     fn step_entity(&mut self, key: EntityKey) {

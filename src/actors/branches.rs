@@ -1,0 +1,113 @@
+//! Owns what this node knows of sectors without looking into them: what tables
+//! say of those that run, and what the store says of those that hibernate,
+//! summed up over all scales. Soft state, lost with the process. Never decides
+//! what a sum is (`view::rollup` does). Told by arbiters and store threads,
+//! driven by the view's thread, read by gateways. Invariants: an arbiter waits
+//! here for a few insertions at most; what waits to be summed up is one word
+//! for each sector.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::base::{EntityKey, Millis, SectorId};
+use crate::entity::World;
+use crate::entity::summary::Summary;
+use crate::protocol::server::Aggregate;
+use crate::view::{Rollup, SectorSnapshot, aggregates};
+
+/// The roll-up of a node.
+pub struct Branches {
+    pub world: Arc<World>,
+    waiting: Mutex<Waiting>,
+    rollup: Mutex<Rollup>,
+}
+
+/// What was said and is not summed up yet.
+struct Waiting {
+    words: BTreeMap<SectorId, Word>,
+    /// Sectors that ran while the store was read: what they said is newer.
+    /// `None` when it has been read.
+    heard: Option<BTreeSet<SectorId>>,
+}
+
+enum Word {
+    Is(SectorSnapshot),
+    Stopped,
+}
+
+impl Branches {
+    pub fn new(world: Arc<World>) -> Branches {
+        let waiting = Waiting { words: BTreeMap::new(), heard: Some(BTreeSet::new()) };
+        Branches { world, waiting: Mutex::new(waiting), rollup: Mutex::default() }
+    }
+
+    /// What changed in a table; `None` for a sector that runs no more.
+    pub fn note(&self, changed: Vec<(SectorId, Option<SectorSnapshot>)>) {
+        let mut waiting = lock(&self.waiting);
+        for (sector, snapshot) in changed {
+            if let Some(heard) = &mut waiting.heard {
+                heard.insert(sector);
+            }
+            let word = match (snapshot, waiting.words.get(&sector)) {
+                (Some(snapshot), _) => Word::Is(snapshot),
+                (None, Some(Word::Is(last))) => {
+                    Word::Is(SectorSnapshot { activity_level: 0, ..*last })
+                }
+                (None, _) => Word::Stopped,
+            };
+            waiting.words.insert(sector, word);
+        }
+    }
+
+    /// Sectors that hibernated when the node started, as the store has them;
+    /// `is_last` when there are no more.
+    pub fn note_asleep(&self, page: &[(EntityKey, Summary)], is_last: bool) {
+        let mut waiting = lock(&self.waiting);
+        for (entity, summary) in page {
+            let EntityKey::Sector(sector) = *entity else { continue };
+            if waiting.heard.as_ref().is_some_and(|heard| !heard.contains(&sector)) {
+                waiting.words.insert(sector, Word::Is(snapshot(summary)));
+            }
+        }
+        if is_last {
+            waiting.heard = None;
+        }
+    }
+
+    /// Sums up a bounded part of what is new. True when a round has ended.
+    pub fn advance(&self, now: Millis) -> bool {
+        let words = std::mem::take(&mut lock(&self.waiting).words);
+        let (galaxy, mut rollup) = (&self.world.galaxy, lock(&self.rollup));
+        for (sector, word) in words {
+            match word {
+                Word::Is(snapshot) => rollup.note(sector, &snapshot, galaxy),
+                Word::Stopped => rollup.note_stopped(sector),
+            }
+        }
+        rollup.advance(now, galaxy)
+    }
+
+    /// A sector of any scale, and as of when; `None` outside of the galaxy, and
+    /// before anything was summed up.
+    pub fn get(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {
+        lock(&self.rollup).get(sector, &self.world.galaxy)
+    }
+
+    /// A sector and its children, as observers are told.
+    pub fn aggregate(&self, sector: SectorId) -> Option<Aggregate> {
+        let (galaxy, rollup) = (&self.world.galaxy, lock(&self.rollup));
+        let children =
+            sector.children().filter_map(|child| Some((child, rollup.get(child, galaxy)?.0)));
+        Some(aggregates::aggregate(rollup.get(sector, galaxy)?, children))
+    }
+}
+
+fn snapshot(summary: &Summary) -> SectorSnapshot {
+    let Summary { unit_count, resource_density, activity_level, last_update } = *summary;
+    SectorSnapshot { unit_count, resource_density, activity_level, last_update }
+}
+
+/// Whoever panicked holding it ended the process.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|lock| lock.into_inner())
+}
