@@ -10,7 +10,7 @@
 //! entry, and of the scales above 0 only each third is stored: the others are
 //! the sum of at most 16 stored ones, which lie side by side in Morton order.
 //! A million leaves take about 45 bytes each when they lie together, and 80
-//! when each has a place of 10 × 10 sectors for itself (measured below).
+//! when each has a place of 10 × 10 sectors for itself, by the number of entries.
 //!
 //! Units in warp are not counted: only who owns them knows of them.
 
