@@ -216,6 +216,11 @@ impl Fanout {
     /// One step of a sector that runs. Of one whose scene is missing nothing
     /// can be shown.
     pub fn handle_step(&mut self, sector: SectorId, delta: &StepDelta) {
+        let runs = |place: &Place| matches!(place.source, Source::Running(_));
+        if !self.places.get(&sector).is_some_and(runs) {
+            // What is revealed of it is still news for the one that it becomes.
+            return;
+        }
         self.refresh(sector);
         let Some(place) = self.places.get_mut(&sector) else { return };
         let Source::Running(stage) = &mut place.source else { return };
