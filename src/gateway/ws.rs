@@ -233,6 +233,10 @@ impl StreamHandler<Result<Message, ProtocolError>> for SessionActor {
             }
             Ok(Message::Nop) => {}
             Err(ProtocolError::Overflow) => self.bad_frame(true, ctx),
+            Err(ProtocolError::Io(_)) => {
+                self.line.handle(|session, around| session.handle_lost(around.now));
+                ctx.stop();
+            }
             Err(_) => self.bad_frame(false, ctx),
         }
     }
