@@ -146,6 +146,11 @@ impl CommandBook {
         self.waiting.values().map(|waiting| &waiting.issued)
     }
 
+    /// When the first of what waits was sent.
+    pub fn waits_since(&self) -> Option<u64> {
+        self.waiting.values().map(|waiting| waiting.first_sent).min()
+    }
+
     /// How many more commands `place` may have unanswered.
     pub fn room_at(&self, place: EntityKey) -> usize {
         let waiting = self.unanswered().filter(|issued| issued.place == place).count();

@@ -137,6 +137,11 @@ impl ClientCore {
         self.commands.unanswered()
     }
 
+    /// When the first of them was sent, in the caller's milliseconds.
+    pub fn waits_since(&self) -> Option<u64> {
+        self.commands.waits_since()
+    }
+
     /// What is to be done, in order; empties the queue.
     pub fn drain_effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)

@@ -24,6 +24,9 @@ use crate::protocol::{Answer, FINGERPRINT, UnitRecord};
 /// After the last order: so long for answers and effects to come. More than
 /// the four attempts of a command take.
 const SETTLE: Duration = Duration::from_secs(15);
+/// With answers as late as that, what is shown cannot be told from what was:
+/// half of what the check of the fog waits for.
+const LATE_MS: u64 = 2_500;
 /// A player whose token ended logs in again after so long at the earliest.
 const LOG_IN_AFTER: Duration = Duration::from_millis(500);
 
@@ -184,6 +187,9 @@ impl Bot {
     fn look_for_missing(&mut self) {
         let now = self.client.now();
         if self.open {
+            if self.client.core().waits_since().is_some_and(|since| since + LATE_MS < now) {
+                self.fog.clear();
+            }
             let losses = self.checker.overdue(now);
             losses.iter().for_each(|loss| self.note_loss(loss));
             for Unseen { sector, cells } in self.fog.judge(&self.shared.sensors, now) {
@@ -251,6 +257,9 @@ impl Bot {
             Event::Updated { place, keyframe, .. } => self.handle_updated(place, keyframe),
             Event::Answered { command, ack, waited_ms } => {
                 self.checker.note_answered(&command, &ack);
+                if waited_ms > LATE_MS {
+                    self.fog.clear();
+                }
                 self.write(|journal, who| journal.note_answered(who, &command, &ack));
                 self.counts(|counts| {
                     counts.note_latency(waited_ms);

@@ -1,12 +1,12 @@
 //! Owns the check that a player is shown nothing but what its own units see:
 //! each cell of a mask is one that a sensor reaches, or did a moment ago. Never
 //! looks at packets (the client library tells strays). Called with every
-//! update of a client. Invariant: what it calls a fault is one, however late
-//! packets of different places come.
+//! update of a client. Invariant: what it calls a fault is one.
 //!
 //! Sight crosses borders, and packets of two sectors come in any order, so a
 //! mask is judged [`AFTER_MS`] later, by all that was seen of the own units
-//! from [`BEFORE_MS`] before it on.
+//! from [`BEFORE_MS`] before it on. On a line that is slower than that nothing
+//! is judged: the caller clears what waits.
 
 use std::collections::{BTreeMap, VecDeque};
 
