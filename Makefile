@@ -3,7 +3,7 @@
 .PHONY: help test demo sim golden crash bench wasm
 
 help:
-	@echo 'make demo              one node and 20 scripted players, kept in data/demo'
+	@echo 'make demo              one node and 200 computer-played empires, kept in data/demo'
 	@echo 'make test              everything that must hold before a change lands'
 	@echo 'make sim [SEED=n]      the simulator: many seeds (SEEDS=n says how many), or one again'
 	@echo 'make golden            new golden bytes, after a version was raised'

@@ -6,6 +6,7 @@
 use crate::base::SectorId;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::protocol::SUBSCRIBED_SECTORS_MAX;
+use crate::sim::travel::WARP_SCALE;
 
 /// Grid steps of a kilometre, the side of a scale-0 sector.
 pub const KM: i64 = SECTOR_STEPS as i64;
@@ -181,10 +182,14 @@ impl Window {
     }
 
     /// The sectors to watch: those on the screen, and of the ring around them
-    /// as many as may be; none where the screen has too many.
+    /// as many as may be. Where the screen has too many, the smallest larger
+    /// ones that are told by sums.
     pub fn watched(&self, extent: Extent) -> Vec<SectorId> {
         if !self.is_tactical(extent) {
-            return Vec::new();
+            let scales = (1..=extent.scale).filter(|scale| *scale != WARP_SCALE);
+            let mut all = scales.map(|scale| self.sectors(scale, extent));
+            let few = all.find(|sectors| sectors.count() <= SUBSCRIBED_SECTORS_MAX);
+            return few.map_or(Vec::new(), |few| few.by_distance(self.camera.centre));
         }
         let shown = self.sectors(0, extent);
         let mut watched = shown.by_distance(self.camera.centre);
@@ -237,17 +242,20 @@ mod tests {
 
         #[test]
         fn never_watches_too_many_and_always_all_that_is_shown(
-            x in 0..100_000_i64, y in 0..100_000_i64, scale in 0..=4_u8,
+            x in 0..100_000_i64, y in 0..100_000_i64, scale in 0..=SCALE_MAX,
             columns in 1..300_u16, rows in 1..100_u16,
         ) {
             let window = camera(x, y, scale).window(columns, rows);
             let watched = window.watched(GALAXY);
-            prop_assert!(watched.len() <= SUBSCRIBED_SECTORS_MAX);
-            let shown = window.sectors(0, GALAXY);
-            let all = shown.by_distance(window.camera.centre);
-            prop_assert!(!window.is_tactical(GALAXY) || all.iter().all(|s| watched.contains(s)));
-            prop_assert!(window.is_tactical(GALAXY) || watched.is_empty());
-            prop_assert!(watched.iter().all(|sector| GALAXY.has(Spot::middle_of(*sector))));
+            prop_assert!((1..=SUBSCRIBED_SECTORS_MAX).contains(&watched.len()));
+            let is_tactical = window.is_tactical(GALAXY);
+            prop_assert!(watched.iter().all(|sector| (sector.scale == 0) == is_tactical));
+            let mut all = window.sectors(watched[0].scale, GALAXY).by_distance(camera(x, y, 0).centre);
+            all.retain(|sector| !watched.contains(sector));
+            prop_assert_eq!(all, []);
+            if is_tactical {
+                prop_assert!(watched.iter().all(|sector| GALAXY.has(Spot::middle_of(*sector))));
+            }
         }
     }
 
@@ -258,8 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn watches_nothing_where_the_screen_has_too_many_sectors() {
-        assert_eq!(camera(50_005, 50_005, 3).window(80, 24).watched(GALAXY), []);
+    fn watches_larger_sectors_where_the_screen_has_too_many() {
+        let scale_of =
+            |scale| camera(50_005, 50_005, scale).window(80, 24).watched(GALAXY)[0].scale;
+        // At most 25, and never those that warp belongs to.
+        assert_eq!([3, 5, 6, 7, 14].map(scale_of), [2, 5, 5, 6, 11]);
     }
 
     #[test]

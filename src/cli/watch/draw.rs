@@ -6,6 +6,7 @@
 mod features;
 mod ground;
 mod status;
+mod sums;
 mod units;
 
 use ratatui::buffer::Buffer;
@@ -32,6 +33,7 @@ pub fn draw(scene: &Scene, buffer: &mut Buffer) {
         if scene.view.grid {
             ground::draw_labels(scene, &mut canvas);
         }
+        sums::draw(scene, &mut canvas);
         units::draw(scene, &mut canvas);
         canvas.mark_centre();
     }
@@ -113,6 +115,7 @@ fn draw_help(buffer: &mut Buffer, map: Rect) {
         ("·", "nobody of yours sees what is there"),
         ("✶ ◉ ⌂ ∴", "star, planet, station, field of asteroids"),
         ("◆3", "three own units, where sectors are small"),
+        ("40", "about so many units of anybody's; brighter where much goes on"),
     ];
     let lines = keys::HELP.iter().chain(&legend);
     let style = Style::new().add_modifier(Modifier::REVERSED);

@@ -177,6 +177,11 @@ impl Player {
             Some((*sector, sight(view, *self.heard.get(sector)?, now)))
         });
         self.world.sights = known.collect();
+        let summed = self.watched.iter().filter_map(|sector| {
+            let aggregate = self.client.aggregate(EntityKey::Sector(*sector))?;
+            Some((*sector, aggregate.children.clone()))
+        });
+        self.world.sums = summed.collect();
     }
 
     fn handle(&mut self, event: Event) {

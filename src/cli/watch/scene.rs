@@ -9,6 +9,7 @@ use super::camera::{Extent, Window};
 use super::keys::View;
 use crate::base::{PlayerId, SectorId};
 use crate::protocol::UnitRecord;
+use crate::protocol::server::Sum;
 use crate::view::fog::Mask;
 
 /// Rows of the screen below the map.
@@ -41,6 +42,8 @@ pub struct World {
     /// How many own units each sector has.
     pub presence: BTreeMap<SectorId, u32>,
     pub sights: BTreeMap<SectorId, Sight>,
+    /// What goes on in large sectors that are watched: of their children.
+    pub sums: BTreeMap<SectorId, Vec<Sum>>,
     /// The server said that in all other watched sectors nothing ever was.
     pub empty_told: bool,
     /// The newest tick of a packet.

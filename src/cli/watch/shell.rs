@@ -143,7 +143,8 @@ impl Shell {
         // Answers overtake keyframes, but the player knows where it is.
         let is_seen = |sector| {
             let is_empty = self.world.empty_told && !self.world.presence.contains_key(sector);
-            is_empty || self.world.sights.contains_key(sector)
+            let World { sights, sums, .. } = &self.world;
+            is_empty || sights.contains_key(sector) || sums.contains_key(sector)
         };
         self.world.link == Link::Open
             && watched.iter().all(is_seen)

@@ -9,6 +9,7 @@ use crate::cli::watch::keys::View;
 use crate::cli::watch::scene::samples::{GALAXY, PLAYER, feature, map, moving, unit};
 use crate::cli::watch::scene::{Link, Sight, World};
 use crate::protocol::http::Map;
+use crate::protocol::server::Sum;
 use crate::view::fog::Mask;
 
 const HERE: SectorId = SectorId::tactical(5000, 4000);
@@ -144,6 +145,26 @@ fn a_screen_of_many_sectors_has_systems_lanes_and_own_units_counted() {
     let shown = picture(&scene(&view, &atlas, &world), 40, 13);
     assert_eq!(shown[5], "             ✶────────────✶");
     assert!(shown[7].ends_with(" ◆12"), "{shown:?}");
+}
+
+#[test]
+fn a_screen_of_many_sectors_has_what_goes_on_in_them() {
+    let sum = |x: i64, unit_count, activity_level| Sum {
+        sector: SectorId { x, y: 2000, scale: 1 }.into(),
+        unit_count,
+        resource_density: 0,
+        activity_level,
+        last_update: 0,
+    };
+    let mut world = world(Vec::new(), Mask::NONE);
+    let parent = SectorId { x: 1250, y: 1000, scale: 2 };
+    world.sums.insert(parent, vec![sum(2500, 40, 0), sum(2501, 2_000, 30), sum(2502, 0, 0)]);
+    let view = at(HERE, 3);
+    let atlas = Atlas::default();
+    let rows = picture(&scene(&view, &atlas, &world), 40, 23);
+    let row = rows.iter().find(|row| row.contains("40")).expect("it is drawn");
+    assert!(row.contains("2k"), "{row}");
+    assert!(rows.iter().take(20).all(|row| !row.contains('0') || row.contains("40")), "{rows:?}");
 }
 
 #[test]
