@@ -310,6 +310,12 @@ impl Fanout {
             if place.needed == 0 {
                 self.places.remove(&near);
                 self.follow.push((near, false));
+                // What its units reveal around it is not known any more.
+                for (beside, _) in neighbours(near) {
+                    if let Some(place) = self.places.get_mut(&beside) {
+                        place.stale = true;
+                    }
+                }
             }
         }
     }
@@ -432,6 +438,7 @@ mod tests {
     use crate::sim::rules::sample;
     use crate::sim::{Unit, UnitTypeId};
     use crate::view::CellsView;
+    use crate::view::fog::Mask;
     use crate::view::motion::Mover;
 
     const WEST: SectorId = SectorId::tactical(5, 5);
@@ -586,6 +593,37 @@ mod tests {
         assert_eq!(theatre.told(1), []);
         theatre.scene(WEST, &scene(20, &[ship(1, ANNA, (3, 3))]));
         assert_eq!(kinds(&theatre.told(1)), [(20, true)]);
+    }
+
+    #[test]
+    fn what_a_sector_reveals_is_forgotten_with_it() {
+        let mut theatre = Theatre::new();
+        // Beyond the eastern sector, which is followed for it all the time.
+        theatre.observe(SectorId::tactical(7, 5), 2, BEN);
+        theatre.observe(WEST, 1, ANNA);
+        theatre.scene(WEST, &scene(10, &[ship(1, ANNA, (7, 3))]));
+        theatre.scene(EAST, &scene(10, &[ship(9, BEN, (0, 3))]));
+        theatre.fanout.unobserve(WEST, 1);
+        // The ship may be anywhere by now.
+        theatre.observe(EAST, 1, ANNA);
+        theatre.scene(WEST, &scene(90, &[]));
+        theatre.fanout.handle_step(EAST, &step(90, &[]));
+        let view = view(&theatre.told(1));
+        assert_eq!((view.tick(), view.mask(), view.units().count()), (Some(90), Mask::NONE, 0));
+    }
+
+    #[test]
+    fn one_that_is_gone_reveals_nothing_around_it() {
+        let mut theatre = Theatre::new();
+        theatre.observe(EAST, 1, ANNA);
+        theatre.scene(WEST, &scene(10, &[ship(1, ANNA, (7, 3))]));
+        theatre.scene(EAST, &scene(10, &[ship(9, BEN, (0, 3))]));
+        let mut told = theatre.told(1);
+        assert!(view(&told).mask().has_index(8 * 3));
+        theatre.fanout.handle_gone(WEST);
+        (6..20).for_each(|n| theatre.fanout.handle_step(EAST, &step(2 * n, &[])));
+        told.extend(theatre.told(1));
+        assert_eq!((view(&told).mask(), view(&told).units().count()), (Mask::NONE, 0));
     }
 
     #[test]
