@@ -7,11 +7,15 @@ use std::collections::BTreeSet;
 
 use starmesh::base::{EntityKey, Millis};
 use starmesh::entity::Entity;
+use starmesh::entity::channel::{Inbox, Outbox};
+use starmesh::entity::commands::CommandRows;
 use starmesh::entity::commit::{Append, Group};
 use starmesh::entity::input::{Claim, Input};
 use starmesh::entity::keys;
-use starmesh::entity::record::{Record, decode_record};
+use starmesh::entity::kinds::Kind;
+use starmesh::entity::record::{Record, RecordHeader, decode_record};
 use starmesh::entity::summary::Summary;
+use starmesh::sim::Unit;
 use starmesh::store::{Store, recovery};
 
 use crate::process::NODE;
@@ -44,7 +48,7 @@ impl Invariant for Asleep {
             },
             Fact::Deleted(entity) => {
                 self.deleted.insert(entity.key());
-                if entity.is_seed() && entity.head().slept.is_some() {
+                if is_blank(entity) && entity.head().slept.is_some() {
                     return Ok(());
                 }
                 Err(format!("{entity:?} was deleted"))
@@ -63,6 +67,12 @@ impl Invariant for Asleep {
         let summaries: BTreeSet<EntityKey> = expected.iter().map(|(key, _)| *key).collect();
         let timers = expected.iter().filter_map(|(key, due)| Some(((*due)?, *key)));
         equal("summaries", &summaries, &stored(scene, keys::SUMMARY, keys::parse_summary)?)?;
+        for (key, _) in &expected {
+            let row = scene.memory.get(&keys::summary(*key)).map_err(|error| error.to_string())?;
+            let entity = scene.shadow(*key).ok_or("a shadow of what sleeps")?;
+            let bytes = row.map(|row| row.value).unwrap_or_default();
+            sums_up(&bytes, entity, scene).map_err(|what| format!("{key}: {what}"))?;
+        }
         equal("timers", &timers.collect(), &stored(scene, keys::DUE, keys::parse_due)?)?;
         let open = scene.shadows.iter().filter(|(_, s)| s.entity().head().claim.is_some());
         let owned = recovery::owned(&*scene.memory, NODE).map_err(|error| error.to_string())?;
@@ -112,7 +122,17 @@ fn keys_change(group: &Group, scene: &Scene) -> Result<(), String> {
                 return what("it stays owned");
             }
             let summary = put(keys::summary(*entity)).and_then(Option::as_deref);
-            let is_kept = summary.is_some_and(|bytes| Summary::from_bytes(bytes).is_ok());
+            let is_kept = summary.is_some();
+            if let (Some(bytes), Some(before)) = (summary, scene.shadow(*entity)) {
+                let mut slept = before.clone();
+                slept.run_to(record.header.tick, &scene.world, &mut Vec::new());
+                // As the record would have it, without applying it.
+                let header = RecordHeader { sequence: before.head().sequence + 1, ..record.header };
+                let close = Record { header, inputs: vec![Input::Close] };
+                let applied = slept.apply(&close, &scene.world, &mut Vec::new());
+                applied.map_err(|error| error.to_string())?;
+                sums_up(bytes, &slept, scene).map_err(|what| format!("{entity}: {what}"))?;
+            }
             if is_kept == is_deleted(keys::head(*entity)) {
                 return what("it is both kept and deleted, or neither");
             }
@@ -130,11 +150,51 @@ fn keys_change(group: &Group, scene: &Scene) -> Result<(), String> {
     Ok(())
 }
 
+/// Nothing is on its way from it or awaited, nothing in it moves or is to, and
+/// every ledger knows what it has. Said here once more, not asked of the entity.
 fn closed(after: &Entity) -> Result<(), String> {
-    if after.may_hibernate() {
+    let head = after.head();
+    let is_silent = head.outbox.waiting(after.key()).next().is_none()
+        && head.backlog.is_empty()
+        && head.open_requests.is_empty()
+        && !head.waits_for_ids();
+    let stands =
+        units(after).iter().all(|unit| !unit.course.is_moving() && unit.order.target().is_none());
+    if is_silent && stands && after.may_hibernate() {
         return Ok(());
     }
     Err(format!("{} hibernates, but {after:?}", after.key()))
+}
+
+fn units(entity: &Entity) -> &[Unit] {
+    match entity.kind() {
+        Kind::Sector(sector) => sector.state().units(),
+        Kind::Board(_) | Kind::Ledger(_) => &[],
+    }
+}
+
+/// Nobody is in it, it has no channel, remembers no command and awaits nothing.
+fn is_blank(entity: &Entity) -> bool {
+    let head = entity.head();
+    let (outbox, inbox) = (Outbox::default(), Inbox::default());
+    units(entity).is_empty()
+        && head.outbox == outbox
+        && head.inbox == inbox
+        && head.commands == CommandRows::default()
+        && head.backlog.is_empty()
+        && head.open_requests.is_empty()
+}
+
+/// A summary is of the state that sleeps.
+fn sums_up(bytes: &[u8], entity: &Entity, scene: &Scene) -> Result<(), String> {
+    let found = Summary::from_bytes(bytes).map_err(|error| error.to_string())?;
+    let Kind::Sector(sector) = entity.kind() else { return Err("it is no sector".into()) };
+    let resource_density = scene.world.galaxy.density(sector.state().sector()).unwrap_or(0);
+    let count = (found.unit_count as usize, found.resource_density, found.activity_level);
+    // The record that lets it go is later than what the summary was made of.
+    let is_right = count == (units(entity).len(), resource_density, 0)
+        && found.last_update <= entity.head().time;
+    if is_right { Ok(()) } else { Err(format!("{found:?} of {entity:?}")) }
 }
 
 fn claimed(

@@ -1,14 +1,15 @@
 //! Invariant 19: what hibernates and wakes n ticks later is what was stepped n
 //! times, with and without units, from even and from odd ticks.
 
-use starmesh::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, Tick};
+use starmesh::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SessionId, Tick, UnitId};
 use starmesh::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
+use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::input::{Claim, Input};
-use starmesh::entity::message::{Body, Request};
+use starmesh::entity::message::{Body, Notice, Request};
 use starmesh::entity::record::{Record, RecordHeader};
 use starmesh::entity::{Entity, World};
-use starmesh::sim::Galaxy;
 use starmesh::sim::rules::sample::{self, FIGHTER, FREIGHTER};
+use starmesh::sim::{Command, Galaxy, Instruction, UnitIds};
 
 use crate::random::Random;
 
@@ -52,6 +53,30 @@ fn at_rest(units: u32, tick: u64, world: &World) -> Entity {
     entity.run_to(Tick(tick), world, &mut Vec::new());
     assert!(entity.may_hibernate(), "{entity:?}");
     entity
+}
+
+#[test]
+fn a_sector_is_what_the_seed_gives_until_it_has_a_channel_or_a_command_or_a_unit() {
+    let world = world();
+    let sector = world.galaxy.start_place(0);
+    let mut entity = Entity::genesis(EntityKey::Sector(sector), &world).expect("it exists");
+    apply(&mut entity, 0, vec![claim(0)], &world);
+    assert!(entity.may_hibernate() && entity.is_seed());
+    let channel = |sender| ChannelId { sender, receiver: entity.key(), opened: 1 };
+    let presence = Notice::Units { travellers: Vec::new() };
+    let body = Body::Notice(presence);
+    let message = ChannelMessage { channel: channel(EntityKey::Ledger(0)), number: 1, body };
+    let units = UnitIds::new(vec![UnitId(7)]).expect("one unit");
+    let (player, session, sequence) = (PlayerId(1), SessionId(1), 1);
+    let command = Command::new(units, Instruction::Stop);
+    let refused = Input::Command(PlayerCommand { player, session, sequence, command });
+    for input in [Input::Message(message), refused] {
+        let mut changed = entity.clone();
+        apply(&mut changed, 2, vec![input], &world);
+        assert!(changed.may_hibernate() && !changed.is_seed(), "{changed:?}");
+    }
+    let with_units = at_rest(1, REST_TICKS, &world);
+    assert!(with_units.may_hibernate() && !with_units.is_seed());
 }
 
 #[test]
