@@ -7,9 +7,11 @@ use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionI
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::effect::{Connected, SectorPresence};
 use starmesh::protocol::Received;
+use starmesh::protocol::blocks::{Block, Content};
 use starmesh::sim::{Command, Instruction, Target, UnitIds};
 use starmesh::view::CellsView;
 use starmesh::view::fanout::{Packet, Shown};
+use starmesh::view::fog::Mask;
 
 use crate::gateway::{Request, ToClient};
 use crate::outside::Outside;
@@ -19,6 +21,8 @@ use crate::scene::{Fact, Seen};
 
 /// Commands a client leaves unanswered at most.
 const UNANSWERED_MAX: usize = 32;
+/// Of 1,000 updates so many do not reach a client in a storm.
+const LOST: u64 = 4;
 /// An answered command is sent again at most this much later.
 const REPEAT_MS_MAX: u64 = 20_000;
 
@@ -55,6 +59,8 @@ struct Connection {
 struct Place {
     view: CellsView,
     asked: u64,
+    /// An update since the last keyframe did not come.
+    lost: bool,
 }
 
 struct Pending {
@@ -89,11 +95,33 @@ impl Client {
     /// Why it cannot be left alone yet.
     pub fn unsettled(&self) -> Option<String> {
         let open = self.connection.as_ref().is_some_and(|connection| connection.open);
-        if self.retired || (open && self.pending.is_empty() && !self.sectors.is_empty()) {
+        if self.retired
+            || (open
+                && self.pending.is_empty()
+                && !self.sectors.is_empty()
+                && self.blind().is_empty())
+        {
             return None;
         }
         let waiting: Vec<u32> = self.pending.keys().copied().collect();
-        Some(format!("client {} (open: {open}) waits for {waiting:?}", self.index))
+        let blind = self.blind();
+        Some(format!(
+            "client {} (open: {open}) waits for {waiting:?}, sees not {blind:?}",
+            self.index
+        ))
+    }
+
+    /// Places with units of its own of which it does not see everything that
+    /// it should: a keyframe that was asked for must have come.
+    fn blind(&self) -> Vec<SectorId> {
+        let places = self.connection.as_ref().map(|connection| &connection.places);
+        let is_whole = |sector: &SectorId| {
+            let place = places.and_then(|places| places.get(&EntityKey::Sector(*sector)));
+            place.is_some_and(|place| {
+                place.view.tick().is_some() && place.view.missing() == Mask::NONE
+            })
+        };
+        self.sectors.iter().copied().filter(|sector| !is_whole(sector)).collect()
     }
 
     /// Does what is to be done now, and comes again later.
@@ -161,7 +189,8 @@ impl Client {
             }
             let is_new = !connection.places.contains_key(&key);
             let place = connection.places.entry(key).or_default();
-            let waits = place.view.tick().is_none() && out.now > place.asked + 300;
+            let is_whole = place.view.tick().is_some() && place.view.missing() == Mask::NONE;
+            let waits = !is_whole && out.now > place.asked + 300;
             if is_new || waits || out.random.chance(15) {
                 place.asked = out.now;
                 out.send_request(connection.number, &Request::Observe(key));
@@ -231,15 +260,20 @@ impl Client {
         let mut ids = vec![first.unwrap_or(UnitId(1 + out.random.below(1 << 30)))];
         ids.extend(out.random.pick(&seen).copied().filter(|id| *id != ids[0]));
         let units = UnitIds::new(ids).ok()?;
-        Some(match out.random.below(10) {
+        let (x, y) = (out.random.number() as u32, out.random.number() as u32);
+        let position = CompressedPosition { x, y };
+        Some(match out.random.below(20) {
             0 => Command::new(units, Instruction::Stop),
             1 => Command::new(units, Instruction::Hold),
-            _ => {
-                let (x, y) = (out.random.number() as u32, out.random.number() as u32);
-                let target =
-                    Target { sector: near(sector, out), position: CompressedPosition { x, y } };
-                Command::go(units, target)
+            2..5 => {
+                let target = Target { sector: far(sector, out), position };
+                Command::new(units, Instruction::Warp { target })
             }
+            5 => {
+                let target = Target { sector: near(sector, out), position };
+                Command { queue: true, ..Command::go(units, target) }
+            }
+            _ => Command::go(units, Target { sector: near(sector, out), position }),
         })
     }
 
@@ -378,10 +412,19 @@ impl Client {
             // On its way since before the client looked away.
             return;
         }
-        if packet.keyframe && connection.left.contains(&entity) {
-            place.view = CellsView::default();
+        if !packet.keyframe && !out.calm && out.random.chance(LOST) {
+            place.lost = true;
+            return;
         }
+        // Nor need it fit where something is missing that was not noticed yet.
+        if packet.keyframe && (place.lost || connection.left.contains(&entity)) {
+            (place.view, place.lost) = (CellsView::default(), false);
+        }
+        let stray = place.view.stray(&told);
         let applied = place.view.handle(header.tick, &told);
+        let is_of_cell = |block: &&Block| !matches!(block.content, Content::Cloaked(_));
+        let cells = told.blocks.iter().filter(is_of_cell);
+        let cells = Mask(cells.fold(0, |cells, block| cells | 1 << (block.cell & 63)));
         let observer = Seen {
             connection: connection.number,
             player: self.player,
@@ -389,9 +432,24 @@ impl Client {
             tick: packet.tick,
             keyframe: packet.keyframe,
             told: told.records().map(|(_, seen)| seen.unit.id).collect(),
+            cells,
+            stray,
+            lost: place.lost,
         };
         out.witness.note(&Fact::Seen { observer: &observer, view: &place.view, applied: &applied });
     }
+}
+
+/// Where players start, so that they meet, or a place that is behind another
+/// sector of the warp scale.
+fn far(sector: SectorId, out: &mut Outside) -> SectorId {
+    if out.random.chance(600) {
+        return out.world.galaxy.start_place(out.random.below(4));
+    }
+    let home = out.world.galaxy.start_place(0);
+    let sector = if sector.scale == 0 { sector } else { home };
+    let mut away = |v: i64| v + out.random.below(61) as i64 - 30;
+    SectorId::tactical(away(sector.x), away(sector.y))
 }
 
 /// The sector, or at times one beside it, which may be outside the galaxy.

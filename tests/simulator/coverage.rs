@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use starmesh::base::{EntityKey, PlayerId};
+use starmesh::base::{EntityKey, GalaxyPosition, PlayerId, SectorId};
 use starmesh::cluster::core::table::Release;
 use starmesh::entity::Entity;
 use starmesh::entity::channel::WAITING_MAX;
@@ -14,12 +14,14 @@ use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::{Record, SnapshotHead, decode_record, encode_input};
+use starmesh::sim::{Refusal, Traveller, Unit};
 
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 23] = [
+const RARE: [&str; 43] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -43,6 +45,26 @@ const RARE: [&str; 23] = [
     "killed while falling asleep",
     "observed without a record",
     "deleted",
+    "woken by a unit",
+    "hibernated with units",
+    "command for a unit on its way",
+    "command for a unit that is not there",
+    "unit over a border",
+    "unit into warp",
+    "unit between warp sectors",
+    "unit out of warp",
+    "unit passed on",
+    "unit held at a full channel",
+    "another's unit seen",
+    "another's unit seen over a border",
+    "cell that nobody reveals any more stays",
+    "unit shown on both sides of a border",
+    "keyframe after a gap",
+    "cells missing after a gap",
+    "several units in one message",
+    "claimed again after a crash",
+    "ready after a restart without faults",
+    "claimed for a message in the calm",
 ];
 
 /// How often each thing happened.
@@ -84,6 +106,9 @@ impl Coverage {
             Fact::Deleted(_) => self.note("deleted", 1),
             Fact::Applied { before, after, record, .. } => {
                 self.board(after);
+                self.travel(after, record);
+                let is_again = before.head().claim.is_some() && is_claim(record);
+                self.note("claimed again after a crash", is_again.into());
                 self.hibernation(before, record);
                 self.note("full channel", (after.head().outbox.fullest() >= WAITING_MAX).into());
                 self.note("backlog behind a channel", (!after.head().backlog.is_empty()).into());
@@ -95,6 +120,10 @@ impl Coverage {
             Fact::Released(Release::Player(PlayerEffect::Answered(answer))) => {
                 match answer.result {
                     CommandResult::NotHere => self.note("command not here", 1),
+                    CommandResult::Moved { .. } => self.note("command for a unit on its way", 1),
+                    CommandResult::Refused(refused) if refused.rule == Refusal::UnknownUnit => {
+                        self.note("command for a unit that is not there", 1);
+                    }
                     CommandResult::SessionEnded => self.note("session ended", 1),
                     _ => {}
                 }
@@ -113,10 +142,46 @@ impl Coverage {
         }
     }
 
+    /// Units that came with a record, and those that cannot go.
+    fn travel(&mut self, after: &Entity, record: &Record) {
+        let Kind::Sector(sector) = after.kind() else { return };
+        let here = sector.state().sector();
+        for (from, travellers) in record.inputs.iter().filter_map(units_from) {
+            self.note("several units in one message", (travellers.len() > 1).into());
+            self.note("woken by a unit", is_claim(record).into());
+            let is_outside = |traveller: &&Traveller| {
+                GalaxyPosition::of(here, traveller.unit.position).sector(here.scale) != here
+            };
+            self.note("unit passed on", travellers.iter().filter(is_outside).count() as u64);
+            let what = match (from.scale, here.scale) {
+                (0, 0) => "unit over a border",
+                (0, _) => "unit into warp",
+                (_, 0) => "unit out of warp",
+                _ => "unit between warp sectors",
+            };
+            self.note(what, 1);
+        }
+        let is_held = |unit: &&Unit| {
+            let next = GalaxyPosition::of(here, unit.position).sector(here.scale);
+            let aims = unit.order.target().is_some_and(|to| to.sector(here.scale) != here);
+            let stands = aims && !unit.course.is_moving();
+            let beside = [(1, 0), (-1, 0), (0, 1), (0, -1)].map(|(x, y)| here.neighbour(x, y));
+            let is_full = |to| !after.head().outbox.has_room(EntityKey::Sector(to));
+            stands && (is_full(next) || beside.into_iter().flatten().any(is_full))
+        };
+        let held = sector.state().units().iter().filter(is_held).count();
+        self.note("unit held at a full channel", held as u64);
+    }
+
     fn hibernation(&mut self, before: &Entity, record: &Record) {
-        self.note("hibernated", record.inputs.contains(&Input::Close).into());
-        let wakes = matches!(record.inputs.first(), Some(Input::Claim(_)));
-        if wakes && before.head().slept.is_some() {
+        let sleeps = record.inputs.contains(&Input::Close);
+        self.note("hibernated", sleeps.into());
+        let has_units = |entity: &Entity| match entity.kind() {
+            Kind::Sector(sector) => !sector.state().units().is_empty(),
+            _ => false,
+        };
+        self.note("hibernated with units", (sleeps && has_units(before)).into());
+        if is_claim(record) && before.head().slept.is_some() {
             let is_message = |input: &Input| matches!(input, Input::Message(_));
             self.note("woken by a message", record.inputs.iter().any(is_message).into());
             let is_due = before.next_due().is_some_and(|due| due <= record.header.time);
@@ -166,4 +231,19 @@ impl Coverage {
             self.full.insert(append.entity, number + 1);
         }
     }
+}
+
+fn is_claim(record: &Record) -> bool {
+    matches!(record.inputs.first(), Some(Input::Claim(_)))
+}
+
+/// The sector that units come from with an input, and they.
+fn units_from(input: &Input) -> Option<(SectorId, &[Traveller])> {
+    let Input::Message(message) = input else { return None };
+    let (EntityKey::Sector(from), Body::Notice(Notice::Units { travellers })) =
+        (message.channel.sender, &message.body)
+    else {
+        return None;
+    };
+    Some((from, travellers))
 }

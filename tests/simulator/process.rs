@@ -266,6 +266,8 @@ impl Process {
             NodeEffect::ToTables(message) => {
                 if let ToTable::Tick { tick, .. } = message {
                     outside.witness.note(&Fact::Ticked(tick));
+                    self.fanout.handle_tick(tick, &outside.world.rules);
+                    self.show(outside);
                     self.wake_again(tick, outside);
                 }
                 (0..TABLES).for_each(|index| self.tell_table(index, message.clone(), outside));
@@ -284,9 +286,15 @@ impl Process {
                 outside.witness.note(&Fact::RowsDone { id, accepted });
                 self.rows_done.push((id, accepted));
             }
-            NodeEffect::Ready => self.ready = true,
+            NodeEffect::Ready => {
+                self.ready = true;
+                outside.witness.note(&Fact::Ready);
+            }
             NodeEffect::StoreAway(_) => {}
-            NodeEffect::Claiming { may_claim, .. } => self.may_claim = may_claim,
+            NodeEffect::Claiming { may_claim, .. } => {
+                self.may_claim = may_claim;
+                outside.witness.note(&Fact::Claiming(may_claim));
+            }
             NodeEffect::Unloadable(entity, error) => {
                 outside.witness.note(&Fact::Never(format!("{entity} is unloadable: {error}")));
             }
@@ -391,6 +399,7 @@ impl Process {
             }
         }
         for (sector, on) in self.fanout.drain_follow() {
+            outside.witness.note(&Fact::Followed { sector, on });
             self.follow(sector, on, outside);
         }
     }

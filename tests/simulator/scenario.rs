@@ -27,6 +27,9 @@ pub struct Scenario {
     /// Players that a ledger was about to start in one sector when the run
     /// begins: more than a channel takes, in some runs.
     pub settlers: u64,
+    /// When the run begins, many units of the first client's player are on
+    /// their way over a border, all that the channel takes, and more are at it.
+    pub caravan: bool,
     /// A commit's usual longest time.
     pub commit_ms_max: u64,
     pub stall_ms_max: u64,
@@ -62,7 +65,13 @@ impl Scenario {
             clients,
             fenced: random.below(3) * u64::from(scale > 0),
             limits,
-            settlers: if random.chance(60) { random.within(1..=100) } else { 0 },
+            settlers: match random.below(100) {
+                0..6 => random.within(1..=100),
+                // Somebody to be seen.
+                6..30 => random.within(1..=4),
+                _ => 0,
+            },
+            caravan: random.chance(60),
             ledger_shards: random.within(1..=3),
             storm_ms: random.within(8_000..=25_000),
             rates,

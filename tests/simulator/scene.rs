@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, PlayerId, SessionId, Tick, UnitId};
+use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, Tick, UnitId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Loaded;
 use starmesh::cluster::core::table::Release;
@@ -15,6 +15,7 @@ use starmesh::entity::effect::Effect;
 use starmesh::entity::record::Record;
 use starmesh::entity::{Entity, World};
 use starmesh::store::memory::Memory;
+use starmesh::view::fog::Mask;
 use starmesh::view::{Applied, CellsView};
 
 /// States kept per entity, for what is judged a little later.
@@ -28,6 +29,12 @@ pub enum Fact<'a> {
     Began,
     /// The process was killed or has ended.
     Ended,
+    /// The process says that everything it owned before runs again.
+    Ready,
+    /// Whether its clock and the store's agree, so that it may claim.
+    Claiming(bool),
+    /// Faults end.
+    Calm,
     /// The core hands a commit to the store.
     Sent(&'a Commit),
     /// The store's answer reaches the core.
@@ -51,6 +58,8 @@ pub enum Fact<'a> {
     Commanded { entity: EntityKey, command: &'a PlayerCommand },
     /// A client heard what became of a command.
     Heard(&'a CommandAnswer),
+    /// From now on, or no more, the fan-out follows a sector.
+    Followed { sector: SectorId, on: bool },
     /// A client applied an update of a place.
     Seen { observer: &'a Seen, view: &'a CellsView, applied: &'a Applied },
     /// Too much waits for this to be taken.
@@ -85,6 +94,13 @@ pub struct Seen {
     pub keyframe: bool,
     /// Units the update told of.
     pub told: Vec<UnitId>,
+    /// The cells of its blocks, but for what only the player's group sees.
+    pub cells: Mask,
+    /// A cell of its blocks that is not in the mask it gives, or not its
+    /// units'.
+    pub stray: Option<u8>,
+    /// Since the last keyframe of the place an update did not reach the client.
+    pub lost: bool,
 }
 
 impl Seen {
@@ -116,6 +132,11 @@ pub trait Invariant {
     /// What is wrong.
     fn end(&mut self, _scene: &Scene) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Which rare things it judged, and how often: they must happen.
+    fn judged(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 }
 

@@ -66,6 +66,10 @@ pub fn run(seed: u64, loud: bool) -> Outcome {
         let (player, now) = (PlayerId(scenario.clients[0]), Millis(EPOCH_MS));
         witness.import(&past::import(&memory, &world, player, scenario.settlers, now));
     }
+    if scenario.caravan {
+        let (player, now) = (PlayerId(scenario.clients[0]), Millis(EPOCH_MS));
+        witness.import(&past::caravan(&memory, &world, player, now));
+    }
     let clients = scenario.clients.iter().enumerate();
     let clients = clients.map(|(index, player)| Client::new(index, *player)).collect();
     let registrar = Registrar::new(scenario.registrations);
@@ -199,8 +203,11 @@ impl Simulation {
     fn calm(&mut self) {
         self.outside.calm = true;
         self.outside.store.heal();
+        self.outside.witness.note(&Fact::Calm);
         self.calm_since = self.outside.now;
-        self.outside.push_in(2000, Happening::Settled);
+        // At times long enough for units to cross another border.
+        let look_in = if self.outside.random.chance(250) { 12_000 } else { 2000 };
+        self.outside.push_in(look_in, Happening::Settled);
     }
 
     /// Whoever runs it reads that its clock is off, and starts it again.

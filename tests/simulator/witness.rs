@@ -97,6 +97,8 @@ impl Witness {
     /// Has every invariant judge the end.
     pub fn end(&mut self) {
         for invariant in &mut self.invariants {
+            let judged = invariant.judged();
+            judged.into_iter().for_each(|(what, times)| self.coverage.note(what, times));
             if let Err(what) = invariant.end(&self.scene) {
                 let name = invariant.name();
                 return self.fail(name, what);
@@ -187,6 +189,9 @@ fn describe(fact: &Fact<'_>) -> String {
         Fact::Waiting(waiting) => format!("the store is away, {waiting:?}"),
         Fact::Began => "the process begins".into(),
         Fact::Ended => "the process ends".into(),
+        Fact::Ready => "the process is ready".into(),
+        Fact::Claiming(may_claim) => format!("the process may claim: {may_claim}"),
+        Fact::Calm => "faults end".into(),
         Fact::Sent(commit) => format!(
             "commit {}.{} tick {} with {} groups",
             commit.incarnation,
@@ -214,6 +219,7 @@ fn describe(fact: &Fact<'_>) -> String {
         Fact::Seen { observer, .. } => {
             format!("{} seen at {:?} by {}", observer.entity, observer.tick, observer.connection)
         }
+        Fact::Followed { sector, on } => format!("{sector} is followed: {on}"),
         Fact::RowsDone { id, accepted } => format!("rows {id} accepted: {accepted}"),
         Fact::Never(what) => what.clone(),
     }

@@ -10,7 +10,7 @@ use starmesh::entity::channel::WAITING_MAX;
 use starmesh::entity::commit::{Append, Commit};
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
-use starmesh::entity::message::Body;
+use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::{Record, decode_record, encode_input};
 
 use crate::process::table_of;
@@ -59,6 +59,11 @@ impl Bounds {
         };
         let bound = self.backlog.entry(after.key()).or_default();
         *bound += record.inputs.iter().map(asks_for).sum::<usize>();
+        let is_unit = |body: &&Body| matches!(body, Body::Notice(Notice::Units { .. }));
+        let held = after.head().backlog.values().flatten().filter(is_unit).count();
+        // Whom a full channel does not take is held at the border. (No run has
+        // so many units that one step makes two messages of them.)
+        at_most("messages of units behind a full channel", held, 0)?;
         at_most("messages in a channel", after.head().outbox.fullest(), WAITING_MAX)?;
         at_most("messages behind channels", waits_behind(after), *bound)
     }

@@ -9,9 +9,13 @@ mod away;
 mod boards;
 mod bounds;
 mod channels;
+mod claimed;
 mod commands;
+mod fog;
+mod hops;
 mod order;
 mod outside_view;
+mod presence;
 mod publish_barrier;
 mod recovered_tick;
 mod replay;
@@ -42,6 +46,10 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<accounts::Accounts>::default(),
         Box::<away::Away>::default(),
         Box::<outside_view::OutsideView>::default(),
+        Box::<claimed::Claimed>::default(),
+        Box::<fog::Fog>::default(),
+        Box::<hops::Hops>::default(),
+        Box::<presence::Presence>::default(),
         Box::<order::Order>::default(),
         Box::<asleep::Asleep>::default(),
     ]

@@ -1,10 +1,10 @@
 //! Invariant 29: within a place ticks come in order, and an acknowledgement's
 //! tick is before the first update that shows its effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::geometry::SECTOR_STEPS;
-use starmesh::base::{EntityKey, Tick, UnitId};
+use starmesh::base::{EntityKey, PlayerId, SessionId, Tick, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
 use starmesh::view::{CellsView, convert};
 
@@ -17,6 +17,8 @@ pub struct Order {
     /// First tick at which an update told that a unit will stand there. Drawn
     /// targets never meet; the ways out of a sector are few and do.
     told: BTreeMap<(EntityKey, UnitId, (i32, i32)), Tick>,
+    /// Commands that wait behind others.
+    queued: BTreeSet<(PlayerId, SessionId, u32)>,
 }
 
 impl Invariant for Order {
@@ -27,6 +29,16 @@ impl Invariant for Order {
     fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
         match fact {
             Fact::Seen { observer, view, .. } => self.seen(observer, view),
+            Fact::Commanded { command, .. } if command.command.queue => {
+                self.queued.insert((command.player, command.session, command.sequence));
+                Ok(())
+            }
+            Fact::Heard(answer)
+                if self.queued.contains(&(answer.player, answer.session, answer.sequence)) =>
+            {
+                // It is answered with the course that the unit has already.
+                Ok(())
+            }
             Fact::Heard(answer) => self.heard(answer),
             _ => Ok(()),
         }

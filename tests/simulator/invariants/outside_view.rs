@@ -1,5 +1,8 @@
 //! Invariant 27: what a client rebuilds from updates is, at their tick, the
-//! sector's state as its player sees it; a keyframe comes first.
+//! sector's state as its player sees it; a keyframe comes first. Where an
+//! update did not come, the cells that a later one has blocks of are right all
+//! the same, or missing until a keyframe. (How much of the sector the view has
+//! to show, `fog` judges.)
 
 use std::collections::BTreeSet;
 
@@ -17,6 +20,10 @@ use crate::scene::{Fact, Invariant, Scene, Seen};
 pub struct OutsideView {
     /// Places that had a keyframe, per connection.
     begun: BTreeSet<(u64, EntityKey)>,
+    /// Those that noticed that an update did not come.
+    gaps: BTreeSet<(u64, EntityKey)>,
+    healed: u64,
+    missing: u64,
 }
 
 impl Invariant for OutsideView {
@@ -26,14 +33,27 @@ impl Invariant for OutsideView {
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
         let Fact::Seen { observer, view, applied } = fact else { return Ok(()) };
-        let is_first = self.begun.insert((observer.connection, observer.entity));
+        let way = (observer.connection, observer.entity);
+        let is_first = self.begun.insert(way);
         if is_first && !observer.keyframe {
             return Err(format!("{} begins without a keyframe", describe(observer)));
         }
         match applied {
-            Applied::At(_) => compare(observer, view, scene),
+            Applied::At(_) => {
+                self.healed += u64::from(!observer.lost && self.gaps.remove(&way));
+                compare(observer, view, scene)
+            }
+            Applied::Gap if observer.lost => {
+                self.gaps.insert(way);
+                self.missing += u64::from(view.tick().is_some());
+                compare(observer, view, scene)
+            }
             other => Err(format!("{} gave {other:?}", describe(observer))),
         }
+    }
+
+    fn judged(&self) -> Vec<(&'static str, u64)> {
+        vec![("keyframe after a gap", self.healed), ("cells missing after a gap", self.missing)]
     }
 }
 
@@ -50,12 +70,21 @@ fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
             Err(format!("{}: {unit:?} in what the seed gives", describe(seen)))
         });
     }
+    if view.tick().is_none() {
+        // After a gap in the masks it knows nothing, and shows nothing.
+        return view.units().next().map_or(Ok(()), |unit| {
+            Err(format!("{}: {unit:?} in what is not known", describe(seen)))
+        });
+    }
     let shadow = scene.shadows.get(&seen.entity);
     let state = shadow.and_then(|shadow| shadow.at(seen.tick, &scene.world));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {
         return Err(format!("{} is not known", describe(seen)));
     };
     let (mask, mut revealed) = (view.mask(), Mask::NONE);
+    // Where an update was lost, a cell is known to be right by its next block.
+    let told = if seen.lost { seen.cells } else { Mask::ALL };
+    let held = Mask(mask.0 & !view.missing().0 & told.0);
     let mut expected = Vec::new();
     for unit in sector.state().units() {
         let cell = Cell::of(unit.position);
@@ -64,11 +93,15 @@ fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
             revealed = revealed.with(Sight::new(sensor).from(cell));
         }
         let hidden = unit.state.has(UnitState::CLOAKED) || seen.is_above_scale_0();
-        if if hidden { unit.owner == seen.player } else { mask.has(cell) } {
+        let shows = if hidden { unit.owner == seen.player && !seen.lost } else { held.has(cell) };
+        if shows {
             expected.push(convert::record(unit));
         }
     }
-    let mut found: Vec<UnitRecord> = view.units().copied().collect();
+    let is_known = |unit: &&UnitRecord| !seen.lost || held.has(Cell::of(unit.position.into()));
+    let is_hidden = |unit: &&UnitRecord| UnitState(unit.state).has(UnitState::CLOAKED);
+    let known = view.units().filter(is_known).filter(|unit| !(seen.lost && is_hidden(unit)));
+    let mut found: Vec<UnitRecord> = known.copied().collect();
     found.sort_unstable_by_key(|unit| unit.id);
     if expected != found {
         let seen = describe(seen);

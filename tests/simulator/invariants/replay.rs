@@ -1,6 +1,8 @@
 //! Invariant 4: snapshot and replay give the state that was live, the hash
 //! that was journalled and the snapshot that was written, to the bit.
 
+use std::collections::BTreeMap;
+
 use starmesh::base::EntityKey;
 use starmesh::entity::Entity;
 use starmesh::entity::commit::Put;
@@ -13,7 +15,11 @@ use starmesh::store::recovery;
 use crate::scene::{Fact, Invariant, Scene};
 
 #[derive(Default)]
-pub struct Replay;
+pub struct Replay {
+    /// The last record of those that the store forgot. Until its table hears of
+    /// it, a node still has what was before it.
+    deleted: BTreeMap<EntityKey, u64>,
+}
 
 impl Invariant for Replay {
     fn name(&self) -> &'static str {
@@ -22,6 +28,11 @@ impl Invariant for Replay {
 
     fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
         match fact {
+            Fact::Deleted(entity) => {
+                self.deleted.insert(entity.key(), entity.head().sequence);
+                Ok(())
+            }
+            Fact::Live(entity) if self.is_deleted(entity, scene) => Ok(()),
             Fact::Live(entity) => equals_shadow(entity, scene),
             Fact::Loaded(loaded) => match loaded.mismatches.first() {
                 Some(mismatch) => Err(format!("{}: {mismatch:?}", loaded.entity.key())),
@@ -37,6 +48,14 @@ impl Invariant for Replay {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Replay {
+    fn is_deleted(&self, entity: &Entity, scene: &Scene) -> bool {
+        let last = self.deleted.get(&entity.key()).copied();
+        let is_gone = scene.shadow(entity.key()).is_none();
+        is_gone && last == Some(entity.head().sequence + 1)
     }
 }
 

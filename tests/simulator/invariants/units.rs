@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use starmesh::base::{EntityKey, UnitId};
 use starmesh::entity::Entity;
 use starmesh::entity::channel::ChannelId;
+use starmesh::entity::commands::CommandResult;
+use starmesh::entity::effect::{Effect, PlayerEffect};
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::message::{Body, Notice, Request};
@@ -31,8 +33,15 @@ impl Invariant for Units {
         "13 each unit in one place, none lost or made up"
     }
 
-    fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
-        let Fact::Applied { after, record, .. } = fact else { return Ok(()) };
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
+        if let Fact::Imported(entity) = fact {
+            self.expected += (units(entity).len() + sent(entity).count()) as u64;
+            return self.look(entity);
+        }
+        let Fact::Applied { before, after, record, effects } = fact else { return Ok(()) };
+        let mut stepped = (*before).clone();
+        stepped.run_to(record.header.tick, &scene.world, &mut Vec::new());
+        effects.iter().try_for_each(|effect| is_where_it_says(effect, &stepped, record))?;
         self.found(record);
         self.look(after)?;
         if self.seen.len() as u64 > self.expected {
@@ -100,6 +109,21 @@ impl Units {
         }
         Ok(())
     }
+}
+
+/// A unit of which `record` says that it has moved was on its way to that place
+/// and to no other before.
+fn is_where_it_says(effect: &Effect, before: &Entity, record: &Record) -> Result<(), String> {
+    let Effect::Player(PlayerEffect::Answered(answer)) = effect else { return Ok(()) };
+    let CommandResult::Moved { unit, place } = answer.result else { return Ok(()) };
+    let is_sent = |(sent, message): (Unit, Option<(ChannelId, u64)>)| {
+        sent.id == unit && message.is_none_or(|(channel, _)| channel.receiver == place)
+    };
+    // One that was applied earlier is answered as it was.
+    if answer.record < record.header.sequence || sent(before).any(is_sent) {
+        return Ok(());
+    }
+    Err(format!("{answer:?}, but it is not on its way there"))
 }
 
 fn units(entity: &Entity) -> &[Unit] {
