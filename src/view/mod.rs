@@ -6,15 +6,18 @@
 pub mod aggregates;
 mod applied;
 pub mod cells;
+pub mod charts;
 pub mod convert;
 pub mod fanout;
 pub mod fog;
 pub mod motion;
+pub mod predict;
 pub mod rollup;
 pub mod stage;
 
 pub use applied::{Applied, Difference};
 pub use cells::CellsView;
+pub use charts::Charts;
 pub use fanout::Fanout;
 pub use rollup::{Rollup, SectorSnapshot};
 pub use stage::Stage;

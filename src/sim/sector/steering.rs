@@ -77,9 +77,9 @@ impl SectorState {
         self.derived.as_ref().map_or(&[], |derived| &derived.obstacles)
     }
 
-    /// Gives the sector other obstacles than the galaxy's.
-    #[cfg(test)]
-    pub(super) fn set_obstacles(&mut self, obstacles: &[Circle]) {
+    /// Gives the sector other obstacles than the galaxy's: clients know a sector
+    /// by its map, not by the seed.
+    pub fn set_obstacles(&mut self, obstacles: &[Circle]) {
         let obstacles = obstacles.to_vec();
         self.derived = Some(Box::new(Derived { space: Space::default(), obstacles }));
     }
