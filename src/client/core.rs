@@ -5,12 +5,14 @@
 //! caused is in the queue when it returns; nothing happens between calls.
 
 mod handle;
+mod predicted;
 
 use std::collections::VecDeque;
 
 use super::commands::{CommandBook, GiveUp, Issued, Wanted};
 use super::effect::{Effect, Event};
 use super::places::Places;
+use super::predict::Predictor;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, SectorId, SessionId};
 use crate::protocol::client::{Area, ClientMessage, Empty, Ping, Subscribe};
@@ -86,6 +88,7 @@ pub struct ClientCore {
     last_error: Option<String>,
     commands: CommandBook,
     places: Places,
+    predictor: Predictor,
     effects: VecDeque<Effect>,
 }
 
@@ -104,6 +107,7 @@ impl ClientCore {
             last_error: None,
             commands: CommandBook::default(),
             places: Places::default(),
+            predictor: Predictor::default(),
             effects: VecDeque::new(),
         }
     }
@@ -178,6 +182,7 @@ impl ClientCore {
 
     /// Watches the place no longer.
     pub fn unsubscribe(&mut self, place: EntityKey) {
+        self.predictor.handle_unwatched(place);
         if let Some(handle) = self.places.remove(place) {
             self.send(handle, ClientMessage::Unsubscribe(Empty {}));
         }
@@ -242,7 +247,14 @@ impl ClientCore {
             return Err(CommandError::NotConnected);
         }
         let place = Place::of(place).ok_or(CommandError::NoPlace)?;
-        self.commands.issue(now, place, wanted).ok_or(CommandError::Full)
+        let issued = self.commands.issue(now, place, wanted).ok_or(CommandError::Full)?;
+        self.predict_issued(now, &issued);
+        Ok(issued)
+    }
+
+    fn predict_issued(&mut self, now: u64, issued: &Issued) {
+        let given = self.places.tick(now, issued.place).unwrap_or(0);
+        self.predictor.note_issued(issued, given, self.places.view(issued.place));
     }
 
     fn open(&mut self, now: u64) {
@@ -258,6 +270,7 @@ impl ClientCore {
     /// There is no connection any more; the next attempt comes in `ms`.
     fn wait(&mut self, now: u64, reason: &str, ms: u64) {
         self.places.handle_closed();
+        self.predictor.handle_closed();
         if !self.options.reconnect {
             return self.end(reason.to_owned(), None);
         }
@@ -269,6 +282,7 @@ impl ClientCore {
 
     fn end(&mut self, reason: String, answer: Option<Answer>) {
         self.places.handle_closed();
+        self.predictor.handle_session_lost();
         self.last_error = Some(reason.clone());
         self.status = Status::Ended;
         self.effects.push_back(Effect::Close);
@@ -314,9 +328,14 @@ impl ClientCore {
         }
     }
 
-    fn give_up(&mut self, commands: Vec<Issued>, why: &GiveUp) {
+    fn give_up(&mut self, now: u64, commands: Vec<Issued>, why: &GiveUp) {
         for command in commands {
+            let place = command.place;
+            let tick = self.places.tick(now, place).unwrap_or(0);
+            let view = self.places.view(place);
+            let corrections = self.predictor.note_given_up(&command, tick, view);
             self.tell(Event::GaveUp { command, why: why.clone() });
+            self.tell_corrections(place, tick, corrections);
         }
     }
 

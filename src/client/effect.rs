@@ -2,6 +2,7 @@
 //! two closed lists. Never does anything itself.
 
 use super::commands::{GiveUp, Issued};
+use super::predict::Correction;
 use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::protocol::server::{Ack, Error, Notice, PresenceEntry};
 use crate::protocol::{Answer, ClientFrame};
@@ -69,6 +70,15 @@ pub enum Event {
         place: EntityKey,
         tick: u64,
         keyframe: bool,
+    },
+    /// Units of the player's orders were predicted elsewhere, or just where they
+    /// are; both places are at this tick. Told right behind the answer or the
+    /// update that is the cause. Whoever draws predicted units may lead them
+    /// from the one place to the other.
+    Corrected {
+        place: EntityKey,
+        tick: u64,
+        corrections: Vec<Correction>,
     },
     /// A packet has units of a cell that it does not say the player sees, or
     /// that are not in the cell it says. A fault at the server.

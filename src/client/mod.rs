@@ -14,6 +14,8 @@ pub mod effect;
 pub mod incoming;
 #[deny(clippy::disallowed_types, clippy::float_arithmetic)]
 pub mod places;
+#[deny(clippy::disallowed_types, clippy::float_arithmetic)]
+pub mod predict;
 
 #[cfg(feature = "server")]
 pub mod connection;
@@ -23,6 +25,7 @@ pub mod http;
 pub use self::core::{ClientCore, CommandError, Options, Status};
 pub use commands::{GiveUp, Issued, Wanted};
 pub use effect::{Effect, Event};
+pub use predict::{Cause, Correction};
 
 #[cfg(feature = "server")]
 pub use connection::{Client, Traffic};

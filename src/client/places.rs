@@ -10,6 +10,10 @@ use crate::protocol::server::Aggregate;
 use crate::protocol::{Header, SUBSCRIBED_SECTORS_MAX};
 use crate::view::{Applied, CellsView};
 
+/// So many ticks beyond its last packet a place is taken to be: a server says
+/// something at least once a second.
+const TICKS_AHEAD_MAX: u64 = 10;
+const TICK_MS: u64 = 100;
 /// A keyframe or subscription asked for is asked for again after so long.
 pub const ASK_AGAIN_MS: u64 = 3_000;
 
@@ -18,6 +22,8 @@ struct Watched {
     /// `None` until the server gave one on this connection.
     handle: Option<u32>,
     view: CellsView,
+    /// When the view got its tick.
+    told_at: u64,
     /// Of a sector that is not told by cells.
     aggregate: Option<Aggregate>,
     /// A keyframe is asked for, and again then.
@@ -78,6 +84,13 @@ impl Places {
         self.watched.get(&place).map(|watched| &watched.view)
     }
 
+    /// The tick that `place` has now, as near as its last packet tells.
+    pub fn tick(&self, now: u64, place: EntityKey) -> Option<u64> {
+        let watched = self.watched.get(&place)?;
+        let since = now.saturating_sub(watched.told_at) / TICK_MS;
+        watched.view.tick().map(|tick| tick.saturating_add(since.min(TICKS_AHEAD_MAX)))
+    }
+
     /// How much goes on in `place`, if it is told by sums.
     pub fn aggregate(&self, place: EntityKey) -> Option<&Aggregate> {
         self.watched.get(&place)?.aggregate.as_ref()
@@ -128,6 +141,7 @@ impl Places {
     /// The place of this name, and what became of the packet.
     pub fn handle_packet(
         &mut self,
+        now: u64,
         header: Header,
         packet: &Packet,
     ) -> Option<(EntityKey, Applied)> {
@@ -135,7 +149,12 @@ impl Places {
         if packet.full_tick.is_some() {
             watched.keyframe_due = None;
         }
-        Some((place, watched.view.handle(header.tick, packet)))
+        let before = watched.view.tick();
+        let applied = watched.view.handle(header.tick, packet);
+        if watched.view.tick() != before {
+            watched.told_at = now;
+        }
+        Some((place, applied))
     }
 
     /// A cell of which the packet has units though the player does not see it,

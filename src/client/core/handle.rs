@@ -6,6 +6,7 @@ use crate::base::EntityKey;
 use crate::client::commands::{Due, GiveUp, Settled};
 use crate::client::effect::{Effect, Event};
 use crate::client::places::AskAgain;
+use crate::client::predict::Correction;
 use crate::protocol::blocks::Packet;
 use crate::protocol::client::{ClientMessage, Connect, Empty, Ping};
 use crate::protocol::server::{Ack, Connected, Error, Notice};
@@ -59,6 +60,7 @@ impl ClientCore {
             ServerMessage::Subscribed(subscribed) => {
                 let place = subscribed.place.key();
                 if self.places.handle_subscribed(header.handle, place) {
+                    self.predict_anew(place);
                     self.tell(Event::Subscribed { place });
                 } else if matches!(place, EntityKey::Sector(_)) {
                     // It left what is watched before the server's answer came.
@@ -67,6 +69,7 @@ impl ClientCore {
             }
             ServerMessage::Unsubscribed(_) => {
                 if let Some(place) = self.places.handle_unsubscribed(now, header.handle) {
+                    self.predict_anew(place);
                     self.tell(Event::Unsubscribed { place });
                 }
             }
@@ -94,7 +97,7 @@ impl ClientCore {
             if let Some((place, cell)) = self.places.stray(header, packet) {
                 self.tell(Event::Stray { place, cell });
             }
-            let applied = self.places.handle_packet(header, packet);
+            let applied = self.places.handle_packet(now, header, packet);
             self.handle_applied(now, applied, packet.full_tick.is_some());
         }
     }
@@ -140,6 +143,7 @@ impl ClientCore {
         self.standstill = false;
         let resumed = connected.resumed && self.session == Some(connected.session);
         self.session = Some(connected.session);
+        self.predictor.set_player(connected.player);
         self.tell(Event::Connected {
             session: connected.session,
             player: connected.player,
@@ -153,13 +157,15 @@ impl ClientCore {
             let again = self.commands.handle_resumed(now);
             again.iter().for_each(|issued| self.send_command(issued));
         } else {
+            self.predictor.handle_session_lost();
             let lost = self.commands.handle_session_lost();
-            self.give_up(lost, &GiveUp::SessionLost);
+            self.give_up(now, lost, &GiveUp::SessionLost);
         }
     }
 
     fn handle_applied(&mut self, now: u64, applied: Option<(EntityKey, Applied)>, keyframe: bool) {
         let Some((place, applied)) = applied else { return };
+        let corrections = self.predict_anew(place);
         match applied {
             Applied::At(tick) => self.tell(Event::Updated { place, tick, keyframe }),
             Applied::Stale => {}
@@ -174,6 +180,15 @@ impl ClientCore {
                 self.tell(Event::Updated { place, tick, keyframe });
             }
         }
+        if let Some(tick) = self.places.view(place).and_then(|view| view.tick()) {
+            self.tell_corrections(place, tick, corrections);
+        }
+    }
+
+    /// What is known of `place` has changed.
+    fn predict_anew(&mut self, place: EntityKey) -> Vec<Correction> {
+        let view = self.places.view(place);
+        view.map_or(Vec::new(), |view| self.predictor.handle_view(place, view))
     }
 
     fn handle_ack(&mut self, now: u64, ack: &Ack) {
@@ -183,13 +198,18 @@ impl ClientCore {
                     Some(Answer::Moved { place }) => self.commands.chase(now, place, &command),
                     _ => None,
                 };
+                let (place, view) = (command.place, self.places.view(command.place));
+                let tick = self.places.tick(now, place).unwrap_or(0);
+                let corrections = self.predictor.note_answered(&command, ack, tick, view);
                 self.tell(Event::Answered { command, ack: ack.clone(), waited_ms });
+                self.tell_corrections(place, tick, corrections);
                 if let Some(command) = chased {
+                    self.predict_issued(now, &command);
                     self.send_command(&command);
                     self.tell(Event::Chased { command });
                 }
             }
-            Settled::GaveUp { command, why } => self.tell(Event::GaveUp { command, why }),
+            Settled::GaveUp { command, why } => self.give_up(now, vec![command], &why),
             Settled::Again(again) => again.iter().for_each(|issued| self.send_command(issued)),
             Settled::Later | Settled::Unknown => {}
         }
@@ -244,7 +264,7 @@ impl ClientCore {
         }
         let Due { again, given_up } = self.commands.handle_time(now);
         again.iter().for_each(|issued| self.send_command(issued));
-        self.give_up(given_up, &GiveUp::NoAnswer);
+        self.give_up(now, given_up, &GiveUp::NoAnswer);
         let AskAgain { keyframes, subscriptions } = self.places.handle_time(now);
         for handle in keyframes {
             self.send(handle, ClientMessage::KeyframeRequest(Empty {}));

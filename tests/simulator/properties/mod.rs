@@ -4,6 +4,7 @@ mod cells;
 mod channel;
 mod commands;
 mod golden_journals;
+mod prediction;
 mod second_process;
 mod sleep;
 mod stored_bytes;
