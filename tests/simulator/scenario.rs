@@ -103,7 +103,8 @@ fn draw_limits(random: &mut Random) -> Limits {
         // With room for one alone, resent messages of a busy ledger would keep
         // every Connect out.
         inputs_per_table: 15 + below(32),
-        quiet_ms: below(3000) as u64,
+        // Less than a client waits before it asks again would starve it.
+        quiet_ms: 200 + below(2800) as u64,
         due_page: below(3),
         input_bytes: Limits::default().input_bytes,
         loads: below(3),

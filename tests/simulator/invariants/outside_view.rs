@@ -98,10 +98,14 @@ fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
             expected.push(convert::record(unit));
         }
     }
-    let is_known = |unit: &&UnitRecord| !seen.lost || held.has(Cell::of(unit.position.into()));
-    let is_hidden = |unit: &&UnitRecord| UnitState(unit.state).has(UnitState::CLOAKED);
-    let known = view.units().filter(is_known).filter(|unit| !(seen.lost && is_hidden(unit)));
-    let mut found: Vec<UnitRecord> = known.copied().collect();
+    let mut found: Vec<UnitRecord> = match seen.lost {
+        false => view.units().copied().collect(),
+        // A unit whose departure was lost flies on, over cells that are right.
+        true => {
+            let cells = (0..64).filter(|cell| held.has_index(usize::from(*cell)));
+            cells.filter_map(|cell| view.cell(cell)).flatten().copied().collect()
+        }
+    };
     found.sort_unstable_by_key(|unit| unit.id);
     if expected != found {
         let seen = describe(seen);
