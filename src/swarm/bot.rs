@@ -14,6 +14,7 @@ use super::check::{Checker, Loss};
 use super::fog::{Fog, Unseen};
 use super::journal::Who;
 use super::orders::{Chance, Places, Turn};
+use super::predicted::Answers;
 use super::stats::Counts;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
@@ -37,6 +38,7 @@ struct Bot {
     client: Client,
     checker: Checker,
     fog: Fog,
+    answers: Answers,
     chance: Chance,
     /// Whether it was ever connected, and whether it is.
     connected: bool,
@@ -79,12 +81,18 @@ impl Bot {
             seed: draw(seed, "swarm client", &[client]),
         };
         let now = Instant::now();
+        let target = shared.config.target.clone();
+        let mut connection = Client::new(target, shared.config.codec, token, options);
+        if let Some(charts) = &shared.charts {
+            connection.core().predict_with(charts.clone());
+        }
         Bot {
-            client: Client::new(shared.config.target.clone(), shared.config.codec, token, options),
+            client: connection,
             shared,
             who: Who { client, player: PlayerId(0), session: SessionId(0) },
             checker: Checker::default(),
             fog: Fog::default(),
+            answers: Answers::default(),
             chance: Chance { seed, client, turn: 0 },
             connected: false,
             open: false,
@@ -254,12 +262,16 @@ impl Bot {
                 self.watch(&presence);
             }
             Event::Presence { changed } => self.watch(&changed),
-            Event::Updated { place, keyframe, .. } => self.handle_updated(place, keyframe),
+            Event::Updated { place, tick, keyframe } => {
+                self.handle_updated(place, keyframe);
+                self.look_for_stale(place, tick);
+            }
             Event::Answered { command, ack, waited_ms } => {
                 self.checker.note_answered(&command, &ack);
                 if waited_ms > LATE_MS {
                     self.fog.clear();
                 }
+                self.answers.note(&command, &ack);
                 self.write(|journal, who| journal.note_answered(who, &command, &ack));
                 self.counts(|counts| {
                     counts.note_latency(waited_ms);
@@ -277,6 +289,9 @@ impl Bot {
                 self.checker.note_gave_up(&command);
                 self.write(|journal, who| journal.note_gave_up(who, &command));
                 self.counts(|counts| counts.gave_up += 1);
+            }
+            Event::Corrected { corrections, .. } => {
+                self.counts(|counts| counts.predicted.note(&corrections));
             }
             Event::Stray { place, cell } => {
                 self.note_fog(|| format!("{place}: a packet has units of cell {cell}, unseen"));
@@ -305,6 +320,7 @@ impl Bot {
         self.checker.set_player(player);
         if !resumed {
             self.checker.handle_new_session();
+            self.answers.handle_new_session();
         }
         let first = !std::mem::replace(&mut self.connected, true);
         self.open = true;
@@ -322,6 +338,7 @@ impl Bot {
         for entry in presence.iter().filter(|entry| entry.units.is_empty()) {
             let place = EntityKey::Sector(entry.sector.into());
             self.written.remove(&place);
+            self.answers.forget(place);
             self.client.core().unsubscribe(place);
         }
         let occupied = presence.iter().filter(|entry| !entry.units.is_empty());
@@ -353,6 +370,20 @@ impl Bot {
         if keyframe || self.written.get(&place).is_none_or(|written| *written != ids) {
             self.written.insert(place, ids);
             self.write_units(place);
+        }
+    }
+
+    /// What a packet has shown must not be predicted any more.
+    fn look_for_stale(&mut self, place: EntityKey, tick: u64) {
+        let pending: Vec<u32> = self.client.core().pending(place).collect();
+        for sequence in self.answers.check(place, tick, &pending) {
+            let client = self.who.client;
+            self.counts(|counts| {
+                counts.predicted.stale += 1;
+                counts.note_sample(|| {
+                    format!("client {client}, {place} at {tick}: {sequence} is predicted, shown")
+                });
+            });
         }
     }
 

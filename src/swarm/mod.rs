@@ -10,6 +10,7 @@ pub mod check;
 mod fog;
 pub mod journal;
 pub mod orders;
+pub mod predicted;
 pub mod report;
 pub mod scenario;
 pub mod stats;
@@ -30,6 +31,7 @@ pub use stats::{Counts, Stats};
 use crate::base::SectorId;
 use crate::client::Target;
 use crate::protocol::CodecKind;
+use crate::view::Charts;
 use journal::Journal;
 
 /// What to run.
@@ -68,6 +70,8 @@ struct Shared {
     journal: Option<Journal>,
     /// What units see, by the server's rules.
     sensors: fog::Sensors,
+    /// What clients predict with; they do not if the rules cannot be read.
+    charts: Option<Arc<Charts>>,
     /// Where the first player to connect started.
     meeting: OnceLock<SectorId>,
     /// No orders are given any more from then on.
@@ -96,8 +100,13 @@ pub async fn run(
     let end = start + config.duration;
     let rules = config.target.rules().await.map_err(SwarmError::Rules)?;
     let sensors = rules.unit_types.iter().map(|kind| (kind.id, kind.sensor)).collect();
-    let shared =
-        Arc::new(Shared { config, stats, journal, sensors, meeting: OnceLock::new(), end, stop });
+    let charts = Charts::read(&rules);
+    if let Err(error) = &charts {
+        stats.lock().note_error(format!("nothing predicted: {error}"));
+    }
+    let charts = charts.ok().map(Arc::new);
+    let meeting = OnceLock::new();
+    let shared = Arc::new(Shared { config, stats, journal, sensors, charts, meeting, end, stop });
     let mut clients = JoinSet::new();
     for number in 0..shared.config.clients {
         clients.spawn(bot::play(shared.clone(), number, start));

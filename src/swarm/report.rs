@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::predicted::Corrections;
 use super::stats::Counts;
 
 /// What came out.
@@ -37,6 +38,14 @@ pub struct Report {
     pub losses: u64,
     /// Times a client was shown what its units do not see.
     pub unseen: u64,
+    /// Units with acknowledged orders, when a packet showed them: those that
+    /// were not where their client predicted them.
+    pub predictions_shown: Corrections,
+    /// The same of orders that were not acknowledged, or not at the tick that
+    /// was assumed.
+    pub predictions_guessed: Corrections,
+    /// Orders that were predicted after a packet had shown them.
+    pub predictions_stale: u64,
     pub latency_ms: Latency,
     pub bytes_in_per_client: u64,
     pub bytes_out_per_client: u64,
@@ -89,6 +98,9 @@ impl Report {
             desyncs: counts.desyncs,
             losses: counts.losses,
             unseen: counts.unseen,
+            predictions_shown: counts.predicted.shown.into(),
+            predictions_guessed: counts.predicted.guessed.into(),
+            predictions_stale: counts.predicted.stale,
             latency_ms: Latency {
                 p50: at(0.5),
                 p90: at(0.9),
@@ -118,6 +130,10 @@ impl Report {
         if self.unseen > 0 {
             faults.push(format!("{} times shown what is in the fog", self.unseen));
         }
+        if self.predictions_stale > 0 {
+            faults
+                .push(format!("{} orders predicted after they were shown", self.predictions_stale));
+        }
         if self.clients_connected < self.clients {
             let (connected, clients) = (self.clients_connected, self.clients);
             faults.push(format!("only {connected} of {clients} clients ever connected"));
@@ -144,6 +160,9 @@ impl fmt::Display for Report {
             ("desyncs", self.desyncs.to_string()),
             ("losses", self.losses.to_string()),
             ("seen in the fog", self.unseen.to_string()),
+            ("predicted, shown", self.predictions_shown.to_string()),
+            ("predicted, guessed", self.predictions_guessed.to_string()),
+            ("predicted, stale", self.predictions_stale.to_string()),
             ("latency ms", format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max}")),
             (
                 "bytes per client",
@@ -187,6 +206,7 @@ mod tests {
         assert!(report(|counts| counts.note_error("refused")).faults().is_empty());
         assert_eq!(report(|counts| counts.desyncs = 1).faults(), ["1 desyncs"]);
         assert_eq!(report(|counts| counts.losses = 2).faults(), ["2 losses"]);
+        assert_eq!(report(|counts| counts.predicted.stale = 1).faults().len(), 1);
         assert_eq!(report(|counts| counts.clients_connected = 1).faults().len(), 1);
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
+use super::predicted::Predicted;
 use crate::client::Traffic;
 
 /// Faults whose text is kept; the rest are only counted.
@@ -45,6 +46,7 @@ pub struct Counts {
     pub losses: u64,
     /// Times a client was shown what its units do not see.
     pub unseen: u64,
+    pub predicted: Predicted,
     /// By kind: refusals, failed connections, whatever was not as asked.
     pub errors: BTreeMap<String, u64>,
     pub traffic: Traffic,
@@ -74,6 +76,7 @@ impl Stats {
                 desyncs: 0,
                 losses: 0,
                 unseen: 0,
+                predicted: Predicted::default(),
                 errors: BTreeMap::new(),
                 traffic: Traffic::default(),
                 latency,

@@ -405,6 +405,7 @@ fn finds_nothing_when_the_server_is_right() {
     assert_eq!(report.faults(), Vec::<String>::new());
     assert!(report.commands > 20 && report.acknowledged == report.commands, "{report}");
     assert!(report.effects_seen > 0 && report.keyframes > 6, "{report}");
+    assert!(report.predictions_shown.units > 0 && report.predictions_guessed.units > 0, "{report}");
     assert!(report.errors.is_empty(), "{report}");
     let text = std::fs::read_to_string(journal).expect("written");
     let kinds: Vec<String> = text
