@@ -2,7 +2,7 @@
 //! orders, has everything checked, and counts. Ends when all it was promised
 //! has been shown, or not within the time that takes at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::fog::{Fog, Unseen};
 use super::journal::Who;
 use super::orders::{Chance, Places, Turn};
 use super::predicted::Answers;
+use super::scenario::Targets;
 use super::stats::Counts;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
@@ -47,6 +48,8 @@ struct Bot {
     written: BTreeMap<EntityKey, Vec<UnitId>>,
     /// The sector that it started in.
     home: Option<SectorId>,
+    /// Those of its units that take part; empty when all do.
+    fleet: BTreeSet<UnitId>,
     counted: Traffic,
     next_order: Instant,
     next_keyframe: Instant,
@@ -98,6 +101,7 @@ impl Bot {
             open: false,
             written: BTreeMap::new(),
             home: None,
+            fleet: BTreeSet::new(),
             counted: Traffic::default(),
             next_order: now,
             next_keyframe: now,
@@ -146,6 +150,11 @@ impl Bot {
     async fn finish(&mut self) {
         for loss in self.checker.unshown() {
             self.note_loss(&loss);
+        }
+        if let Some(meeting) = self.shared.meeting.get() {
+            let there = self.written.get(&EntityKey::Sector(*meeting));
+            let is_there = there.is_some_and(|units| !units.is_empty());
+            self.counts(|counts| counts.gathered += u64::from(is_there));
         }
         let places: Vec<EntityKey> = self.written.keys().copied().collect();
         places.into_iter().for_each(|place| self.write_units(place));
@@ -215,16 +224,37 @@ impl Bot {
         places.into_iter().for_each(|place| self.client.core().ask_keyframe(now, place));
     }
 
+    /// The oldest of its units, if not all are to take part.
+    fn choose_fleet(&mut self) {
+        let ships = self.shared.config.scenario.orders.ships;
+        if ships < u16::MAX && self.fleet.is_empty() {
+            let own: BTreeSet<UnitId> = self.written.values().flatten().copied().collect();
+            self.fleet = own.into_iter().take(ships.into()).collect();
+        }
+    }
+
+    fn takes_part(&self, unit: UnitId) -> bool {
+        self.fleet.is_empty() || self.fleet.contains(&unit)
+    }
+
     fn order(&mut self) {
-        let occupied = self.written.iter().filter(|(_, units)| !units.is_empty());
+        self.choose_fleet();
+        let takes_part = |unit: &UnitId| self.takes_part(*unit);
+        let occupied = self.written.iter().filter(|(_, units)| units.iter().any(takes_part));
         let places: Vec<EntityKey> = occupied.map(|(place, _)| *place).collect();
         let chosen = self.chance.below(100, places.len() as u64);
         let Some(EntityKey::Sector(sector)) = places.get(chosen as usize).copied() else { return };
+        let is_together = self.shared.config.scenario.orders.targets == Targets::Together;
+        if is_together && sector.scale > 0 {
+            // It is on its way.
+            return;
+        }
         let home = self.home.unwrap_or(sector);
         let meeting = self.shared.meeting.get().copied().unwrap_or(home);
         let here = if sector.scale == 0 { sector } else { home };
         let places = Places { here, home, meeting };
-        let own = self.own_units(EntityKey::Sector(sector));
+        let mut own = self.own_units(EntityKey::Sector(sector));
+        own.retain(|unit| self.takes_part(unit.id));
         let turn = self.chance.order(&self.shared.config.scenario.orders, places, &own);
         let (wanted, single) = match turn {
             None => return,

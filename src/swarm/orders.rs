@@ -70,7 +70,7 @@ impl Chance {
             queue: false,
             order,
         };
-        let order = match self.kind(orders) {
+        let order = match self.kind(orders, places) {
             Kind::Move => Order::MoveFleet { target: self.target(orders, places, 4) },
             Kind::Stop => Order::Stop {},
             Kind::Hold => Order::Hold {},
@@ -88,7 +88,14 @@ impl Chance {
         Some(Turn::One(wanted(units, order)))
     }
 
-    fn kind(self, orders: &Orders) -> Kind {
+    fn kind(self, orders: &Orders, places: Places) -> Kind {
+        if orders.targets == Targets::Together {
+            // Who is not there goes there, and who is stays.
+            let off = |a: i64, b: i64| a.abs_diff(b) <= 1;
+            let (here, there) = (places.here, places.meeting);
+            let is_near = off(here.x, there.x) && off(here.y, there.y);
+            return if is_near { Kind::Move } else { Kind::Warp };
+        }
         let mut draw = self.below(3, orders.weights());
         let all = orders.weighted();
         let chosen = all.into_iter().find(|(_, weight)| {

@@ -29,6 +29,8 @@ pub struct Report {
     pub effects_seen: u64,
     /// Units that were seen to come to another place.
     pub crossings: u64,
+    /// Clients that in the end had a unit where the first of them started.
+    pub gathered: u64,
     pub gave_up: u64,
     pub errors: BTreeMap<String, u64>,
     pub updates: u64,
@@ -92,6 +94,7 @@ impl Report {
             acknowledged: counts.acknowledged,
             effects_seen: counts.effects_seen,
             crossings: counts.crossings,
+            gathered: counts.gathered,
             gave_up: counts.gave_up,
             updates: counts.updates,
             keyframes: counts.keyframes,
@@ -155,6 +158,7 @@ impl fmt::Display for Report {
                 format!("{}, seen on {} units", self.acknowledged, self.effects_seen),
             ),
             ("crossings seen", self.crossings.to_string()),
+            ("in one sector", format!("{} clients", self.gathered)),
             ("given up", self.gave_up.to_string()),
             ("updates", format!("{}, {} keyframes", self.updates, self.keyframes)),
             ("desyncs", self.desyncs.to_string()),

@@ -10,6 +10,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("frontier", include_str!("../../config/swarms/frontier.toml")),
     ("border-rush", include_str!("../../config/swarms/border-rush.toml")),
     ("crush", include_str!("../../config/swarms/crush.toml")),
+    ("crowd", include_str!("../../config/swarms/crowd.toml")),
     ("empires", include_str!("../../config/swarms/empires.toml")),
 ];
 
@@ -30,6 +31,10 @@ pub struct Orders {
     pub interval_ms_max: u32,
     /// Most units that one order names: 1 to 256.
     pub units_max: u16,
+    /// Most units of each player that take part, from 1; the others stay where
+    /// they are.
+    #[serde(default = "all")]
+    pub ships: u16,
     /// What targets keep from their sector's border: up to 400.
     pub margin_m: u16,
     /// The sectors that targets are in.
@@ -63,6 +68,10 @@ pub enum Targets {
 
 fn one() -> u16 {
     1
+}
+
+fn all() -> u16 {
+    u16::MAX
 }
 
 /// A kind of order.
@@ -134,8 +143,8 @@ impl Scenario {
     }
 
     fn out_of_range(&self) -> Option<(&'static str, &'static str)> {
-        let Orders { interval_ms_min, interval_ms_max, units_max, margin_m, warp_sectors, .. } =
-            self.orders;
+        let Orders { interval_ms_min, interval_ms_max, units_max, ships, .. } = self.orders;
+        let Orders { margin_m, warp_sectors, .. } = self.orders;
         let checks = [
             (interval_ms_min >= 10, "orders.interval_ms_min", "at least 10"),
             (
@@ -144,6 +153,7 @@ impl Scenario {
                 "interval_ms_min or more",
             ),
             ((1..=256).contains(&units_max), "orders.units_max", "1 to 256"),
+            (ships > 0, "orders.ships", "1 or more"),
             (margin_m <= 400, "orders.margin_m", "at most 400"),
             ((1..=1000).contains(&warp_sectors), "orders.warp_sectors", "1 to 1000"),
             (self.orders.weights() > 0, "orders", "a weight above 0"),

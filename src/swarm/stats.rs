@@ -38,6 +38,8 @@ pub struct Counts {
     pub effects_seen: u64,
     /// Units that were seen to come to another place.
     pub crossings: u64,
+    /// Clients that in the end had a unit where the first of them started.
+    pub gathered: u64,
     /// Of the commands, given up without a known outcome.
     pub gave_up: u64,
     pub keyframes: u64,
@@ -70,6 +72,7 @@ impl Stats {
                 acknowledged: 0,
                 effects_seen: 0,
                 crossings: 0,
+                gathered: 0,
                 gave_up: 0,
                 keyframes: 0,
                 updates: 0,
