@@ -26,6 +26,8 @@ use crate::witness::{Failure, Witness};
 
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
+/// Settlers may come one by one, each when the sector is woken for it.
+const SETTLER_MS: u64 = 2_500;
 const QUIET_MS: u64 = 45 * 60 * 1000;
 
 /// What came of a run.
@@ -224,7 +226,8 @@ impl Simulation {
             self.settled = true;
             return;
         };
-        if self.outside.now > self.calm_since + CALM_MS_MAX {
+        let most = CALM_MS_MAX + SETTLER_MS * self.outside.scenario.settlers;
+        if self.outside.now > self.calm_since + most {
             return self.outside.witness.fail("10 everything is answered once faults end", why);
         }
         self.outside.push_in(500, Happening::Settled);

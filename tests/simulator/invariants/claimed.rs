@@ -10,9 +10,9 @@ use starmesh::base::{EntityKey, Incarnation};
 use crate::scene::{Fact, Invariant, Scene};
 
 const CLAIMED_MS: u64 = 2000;
-/// What found no room is carried again after two seconds, twice at most while
-/// others are being loaded.
-const CARRIED_MS: u64 = 4200;
+/// What found no room is carried again after two seconds, three times at most
+/// while others are being loaded, one at a time in some runs.
+const CARRIED_MS: u64 = 6200;
 
 #[derive(Default)]
 pub struct Claimed {
