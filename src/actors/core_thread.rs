@@ -38,6 +38,8 @@ const BATCH: usize = 4096;
 pub enum ToCore {
     Event(Event),
     FromTable(Vec<FromTable>),
+    /// A table has done another tick: its handle says which.
+    Stepped,
     /// A group of rows; the permit is given back when its outcome is known.
     Rows(GroupRequest, OwnedSemaphorePermit),
     /// What the store's watcher saw; `full` is `None` where nobody can know.
@@ -185,6 +187,10 @@ impl CoreThread {
             ToCore::Event(event) => events.push(event),
             ToCore::FromTable(messages) => {
                 events.extend(messages.into_iter().map(Event::FromTable));
+            }
+            ToCore::Stepped => {
+                let stepped = self.tables.iter().map(TableHandle::stepped).min();
+                events.extend(stepped.map(Event::Stepped));
             }
             ToCore::Rows(GroupRequest { group, answer }, permit) => {
                 self.last_row += 1;
@@ -355,6 +361,7 @@ impl CoreThread {
         }
         metrics::COMMITS.increment(counts.commits - before.commits);
         metrics::COMMITS_RESENT.increment(counts.resent - before.resent);
+        metrics::TICKS_HELD.increment(counts.held - before.held);
         metrics::RECORDS.increment(counts.records - before.records);
         metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
         metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);

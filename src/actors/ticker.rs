@@ -4,13 +4,16 @@
 //! actors admit through the same table.
 //!
 //! The queue from the core has no bound of its own: what the core may send is
-//! one commit's records, one tick, and what waits for at most
+//! as many ticks as a table may be behind
+//! ([`Limits::ticks_behind`](crate::cluster::core::limits::Limits::ticks_behind)),
+//! the records of the commits in them, and what waits for at most
 //! [`Limits::loads`](crate::cluster::core::limits::Limits::loads) loads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -25,6 +28,7 @@ use super::sector::SectorActor;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
+use crate::cluster::core::load::Load;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::node::Event;
 use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
@@ -50,6 +54,10 @@ struct Desk {
     /// Ticks until things are counted again: counting looks at every entity.
     count_in: u32,
     counted: TableCounts,
+    /// For how long this thread worked here since the last tick.
+    busy: Duration,
+    load: Load,
+    shown: Arc<Shown>,
 }
 
 /// Ticks from one count to the next.
@@ -71,12 +79,30 @@ enum ToTicker {
 pub struct TableHandle {
     sender: UnboundedSender<ToTicker>,
     pub counts: Arc<std::sync::Mutex<TableCounts>>,
+    shown: Arc<Shown>,
+}
+
+/// What others may read of a table's ticks at any time.
+#[derive(Default)]
+struct Shown {
+    stepped: AtomicU64,
+    load: std::sync::Mutex<Load>,
 }
 
 impl TableHandle {
     /// Tells the table; nothing happens when its arbiter has ended.
     pub fn send(&self, message: ToTable) {
         let _ = self.sender.send(ToTicker::Table(message));
+    }
+
+    /// The last tick that it has done.
+    pub fn stepped(&self) -> Tick {
+        Tick(self.shown.stepped.load(Ordering::Acquire))
+    }
+
+    /// How busy its arbiter is.
+    pub fn load(&self) -> Load {
+        *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner())
     }
 
     /// Asks for [`ToCore::Flushed`] when all that was sent before is handled
@@ -103,8 +129,8 @@ pub struct TableParts {
 )]
 pub fn start(arbiter: &ArbiterHandle, table: Table, parts: TableParts) -> TableHandle {
     let (sender, receiver) = unbounded_channel();
-    let handle = TableHandle { sender, counts: Arc::default() };
-    let counts = handle.counts.clone();
+    let handle = TableHandle { sender, counts: Arc::default(), shown: Arc::default() };
+    let (counts, shown) = (handle.counts.clone(), handle.shown.clone());
     arbiter.spawn(async move {
         let TableParts { core, ports, registry, view, ending } = parts;
         let desk = Desk {
@@ -119,6 +145,9 @@ pub fn start(arbiter: &ArbiterHandle, table: Table, parts: TableParts) -> TableH
             flushing: false,
             count_in: 0,
             counted: TableCounts::default(),
+            busy: Duration::ZERO,
+            load: Load::default(),
+            shown,
         };
         DESK.set(Some(desk));
         run(receiver, &counts).await;
@@ -219,7 +248,14 @@ fn connect_of(input: &Input) -> Option<Connect> {
 /// then on there is no desk, so that nothing half done is seen.
 fn with_desk<T>(f: impl FnOnce(&mut Desk) -> T) -> Option<T> {
     let ending = DESK.with_borrow(|desk| desk.as_ref().map(|desk| desk.ending.clone()))?;
-    let outcome = ending.guard("an arbiter", || DESK.with_borrow_mut(|desk| desk.as_mut().map(f)));
+    let timed = |desk: &mut Desk| {
+        let began = Instant::now();
+        let done = f(desk);
+        desk.busy += began.elapsed();
+        done
+    };
+    let outcome =
+        ending.guard("an arbiter", || DESK.with_borrow_mut(|desk| desk.as_mut().map(timed)));
     if outcome.is_none() {
         DESK.set(None);
     }
@@ -289,12 +325,25 @@ impl Desk {
             _ => {}
         }
         let began = Instant::now();
-        let is_tick = matches!(message, ToTable::Tick { .. });
+        let tick = match message {
+            ToTable::Tick { tick, .. } => Some(tick),
+            _ => None,
+        };
         self.table.handle(message);
-        if is_tick {
+        if let Some(tick) = tick {
             self.count_in = self.count_in.saturating_sub(1);
             metrics::TICK_SECONDS.record(began.elapsed().as_secs_f64());
+            self.note_tick(tick);
         }
+    }
+
+    /// What it did since the last tick, this one included, is the tick's work.
+    fn note_tick(&mut self, tick: Tick) {
+        let busy = std::mem::take(&mut self.busy);
+        self.load.note_tick(u64::try_from(busy.as_micros()).unwrap_or(u64::MAX));
+        *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner()) = self.load;
+        self.shown.stepped.store(tick.0, Ordering::Release);
+        self.core.send(ToCore::Stepped);
     }
 
     /// Has the core wake an entity, for which whoever asked tries again.

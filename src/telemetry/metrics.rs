@@ -156,6 +156,8 @@ metrics_list! {
         "Time between two ticks of the node: 0.1 when it keeps time.";
     TICK_SECONDS: HistogramMetric = "starmesh_node_tick_seconds" []
         "Time one thread took for one tick of its entities.";
+    TICKS_HELD: CounterMetric = "starmesh_node_ticks_held_total" []
+        "Ticks that began late because a thread of entities was three ticks behind: time stood still until it had caught up.";
     VIEW_PLACES: GaugeMetric = "starmesh_view_places_count" []
         "Sectors that are observed, and those beside them.";
     VIEW_SECONDS: HistogramMetric = "starmesh_view_batch_seconds" []

@@ -21,7 +21,7 @@ use starmesh::sim::{Refusal, Traveller, Unit};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 43] = [
+const RARE: [&str; 44] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -43,6 +43,7 @@ const RARE: [&str; 43] = [
     "woken by an observer",
     "woken by a timer",
     "killed while falling asleep",
+    "time waited for a table",
     "observed without a record",
     "deleted",
     "woken by a unit",

@@ -7,7 +7,7 @@ mod asleep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, Millis, NodeId, SectorId};
+use starmesh::base::{EntityKey, Millis, NodeId, SectorId, Tick};
 use starmesh::cluster::core::clock::Clock;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
@@ -56,6 +56,8 @@ pub struct Process {
     lost: usize,
     /// Whether each table was told that time stands still.
     closed: [bool; TABLES],
+    /// The last tick that each table has done.
+    stepped: [Tick; TABLES],
     /// Why what was asked to be woken.
     wakes: BTreeMap<EntityKey, &'static str>,
     /// Sectors that the fan-out follows and that do not run.
@@ -101,6 +103,7 @@ impl Process {
             deposed: false,
             lost: 0,
             closed: [false; TABLES],
+            stepped: [Tick(0); TABLES],
             wakes: BTreeMap::new(),
             awaited: BTreeSet::new(),
             turned_away: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Process {
     pub fn kill(self, outside: &mut Outside) {
         self.show_live(outside);
         outside.witness.coverage.note("proposal dropped while loading", self.core.counts().dropped);
+        outside.witness.coverage.note("time waited for a table", self.core.counts().held);
         outside.witness.coverage.note("killed while falling asleep", self.core.closing() as u64);
         if let Some((commit, false)) = self.under_way {
             outside.store.tear(&commit);
@@ -201,6 +205,11 @@ impl Process {
             ToTable::Install(installed) => Some(installed.entity.key()),
             _ => None,
         };
+        if let ToTable::Tick { tick, .. } = &message {
+            self.stepped[index] = *tick;
+            let event = Event::Stepped(self.stepped.into_iter().min().unwrap_or_default());
+            outside.send_in_node(self.id, Way::FromTable(index), InNode::Core(event));
+        }
         self.tables[index].handle(message);
         if let Some(EntityKey::Sector(sector)) = installed
             && self.fanout.follows(sector)

@@ -105,6 +105,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         inputs_per_table: 15 + below(32),
         // Less than a client waits before it asks again would starve it.
         quiet_ms: 200 + below(2800) as u64,
+        ticks_behind: Limits::default().ticks_behind,
         due_page: below(3),
         input_bytes: Limits::default().input_bytes,
         loads: below(3),

@@ -19,6 +19,11 @@ pub struct Limits {
     /// channel's name.
     pub input_bytes: usize,
 
+    // Time.
+    /// Ticks that a table may be behind; beyond it time stands still until it
+    /// has caught up, for all of the node.
+    pub ticks_behind: u64,
+
     // Hibernation.
     /// Milliseconds for which nothing happens to a sector before it hibernates.
     pub quiet_ms: u64,
@@ -70,6 +75,7 @@ impl Default for Limits {
             inputs_per_entity: 4096,
             inputs_per_table: 65_536,
             input_bytes: RECORD_BYTES_MAX / 4,
+            ticks_behind: 3,
             quiet_ms: 60_000,
             due_page: 64,
             loads: 64,

@@ -8,6 +8,7 @@ pub mod census;
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod load;
 pub mod loading;
 pub mod message;
 pub mod node;

@@ -7,8 +7,8 @@
 //!   any of them ──(row refused)──> Deposed
 //! ```
 //!
-//! Invariants: one commit is under way; the tick moves only when none is, and
-//! to T + 1 only; a commit whose outcome is unknown is followed by the same
+//! Invariants: one commit is under way; the tick moves only when none is, to
+//! T + 1 only, and stays while a table is a bounded number of ticks behind; a commit whose outcome is unknown is followed by the same
 //! bytes or by nothing.
 
 mod asleep;
@@ -94,6 +94,10 @@ pub struct NodeCore {
 
     tick: Tick,
     next_tick: Millis,
+    /// The last one that every table has done.
+    stepped: Tick,
+    /// The next tick is due, and waits for a table.
+    held: bool,
     /// Of the last durable commit.
     durable: Tick,
     /// The newest tick at which a table holds outputs back.
@@ -159,6 +163,8 @@ impl NodeCore {
             sent: Millis(0),
             tick,
             next_tick: Millis(0),
+            stepped: tick,
+            held: false,
             durable: tick,
             wanted: tick,
             away: false,
@@ -237,6 +243,7 @@ impl NodeCore {
         match event {
             Event::Clock => {}
             Event::CommitDone(result) => self.handle_commit_done(result, now),
+            Event::Stepped(tick) => self.stepped = tick.max(self.stepped),
             Event::FromTable(message) => self.handle_table(message),
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
@@ -364,7 +371,7 @@ impl NodeCore {
                 _ => self.advance_tick(now),
             }
         }
-        if self.pipeline.is_idle() && self.has_work() {
+        if self.pipeline.is_idle() && self.has_work(now) {
             self.commit(now);
         }
         self.read_due(now);
@@ -388,11 +395,12 @@ impl NodeCore {
     }
 
     /// When there is something to do if nothing happens. With a commit under
-    /// way that is only its end, however late the tick is.
+    /// way that is only its end, and with a table behind only its word, however
+    /// late the tick is.
     fn wake_at(&self, now: Millis) -> Millis {
         match self.pipeline.resend_at() {
             Some(at) => at,
-            None if self.pipeline.is_idle() => self.next_tick,
+            None if self.pipeline.is_idle() && !self.held => self.next_tick,
             None => Millis(now.0 + TICK_MS),
         }
     }
@@ -405,10 +413,16 @@ impl NodeCore {
         self.effects.push(NodeEffect::Commit(commit));
     }
 
-    /// The tick moves when it is due and no commit is under way; a late one is
-    /// not made up for.
+    /// The tick moves when it is due, no commit is under way and no table is
+    /// too far behind; a late one is not made up for.
     fn advance_tick(&mut self, now: Millis) {
         if now < self.next_tick {
+            return;
+        }
+        let is_held = self.tick.since(self.stepped) >= self.limits.ticks_behind;
+        let was_held = std::mem::replace(&mut self.held, is_held);
+        if is_held {
+            self.counts.held += u64::from(!was_held);
             return;
         }
         if self.durable >= self.tick {

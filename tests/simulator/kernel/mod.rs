@@ -1,6 +1,7 @@
 //! Promises of the node's kernel that a whole run meets too rarely: a core and
 //! one table over a memory store, driven by hand.
 
+mod behind;
 mod door;
 mod keys;
 mod misfits;
@@ -55,6 +56,8 @@ struct Node {
     /// Commits wait from this one on.
     hold_after: Option<usize>,
     lose_acks: bool,
+    /// The table's ticks are not said to be done.
+    lags: bool,
     /// Changes a commit on its way to the store.
     spoil: Option<Change<Commit>>,
     rows_done: Vec<(u64, bool)>,
@@ -92,6 +95,7 @@ impl Node {
             store_ahead_ms: 0,
             hold_after: None,
             lose_acks: false,
+            lags: false,
             spoil: None,
             rows_done: Vec::new(),
             snapshots: BTreeSet::new(),
@@ -241,6 +245,20 @@ impl Node {
         }
     }
 
+    /// What is to be said to the core for it.
+    fn tell_table(&mut self, message: ToTable) -> Option<Event> {
+        let said = match &message {
+            ToTable::SnapshotDone { entity, .. } | ToTable::SnapshotRefused { entity, .. } => {
+                self.snapshots.remove(entity);
+                None
+            }
+            ToTable::Tick { tick, .. } if !self.lags => Some(Event::Stepped(*tick)),
+            _ => None,
+        };
+        self.table.handle(message);
+        said
+    }
+
     fn run_effect(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) {
         match effect {
             NodeEffect::Commit(commit) => {
@@ -255,12 +273,7 @@ impl Node {
             }
             NodeEffect::ToTable(_, ToTable::Acknowledge(_)) if self.lose_acks => {}
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
-                if let ToTable::SnapshotDone { entity, .. }
-                | ToTable::SnapshotRefused { entity, .. } = &message
-                {
-                    self.snapshots.remove(entity);
-                }
-                self.table.handle(message);
+                events.extend(self.tell_table(message));
             }
             NodeEffect::Committed(mut records) => {
                 if let Some(tamper) = &mut self.tamper {

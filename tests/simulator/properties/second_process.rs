@@ -88,6 +88,9 @@ impl<'a> Node<'a> {
             match effect {
                 NodeEffect::Commit(commit) => self.under_way = Some(commit),
                 NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
+                    if let ToTable::Tick { tick, .. } = message {
+                        self.events.push_back(Event::Stepped(tick));
+                    }
                     self.table.handle(message);
                 }
                 NodeEffect::Committed(records) => self.table.handle(ToTable::Committed(records)),

@@ -3,6 +3,7 @@
 //! Invariant: an entity's records are numbered without gap, its claim first.
 
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
+use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::Committed;
 use crate::cluster::core::pipeline::Slot;
@@ -15,7 +16,9 @@ use crate::entity::record::{RecordHeader, encode_input, encode_record};
 const ROW_TICKS: u64 = 2;
 
 impl NodeCore {
-    pub(super) fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self, now: Millis) -> bool {
+        // The row moves also while the tick does not.
+        let is_row_due = self.held && now.since(self.sent) >= ROW_TICKS * TICK_MS;
         self.phase != Phase::Beginning
             && (!self.order.is_empty()
                 || !self.rows.is_empty()
@@ -23,6 +26,7 @@ impl NodeCore {
                 || self.reservation.is_some()
                 || !self.stale.is_empty()
                 || self.wanted > self.durable
+                || is_row_due
                 || self.tick.since(self.durable) >= ROW_TICKS)
     }
 

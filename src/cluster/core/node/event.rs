@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{EntityKey, Incarnation, Millis};
+use crate::base::{EntityKey, Incarnation, Millis, Tick};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
 use crate::cluster::core::message::{Committed, FromTable, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
@@ -17,6 +17,8 @@ pub enum Event {
     Clock,
     /// What the store said to the commit under way.
     CommitDone(Result<CommitAnswer, CommitError>),
+    /// Every table has done what it was told up to and with this tick.
+    Stepped(Tick),
     /// From one of the node's tables.
     FromTable(FromTable),
     /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, and
@@ -99,6 +101,8 @@ pub struct NodeCounts {
     pub commits: u64,
     pub records: u64,
     pub record_bytes: u64,
+    /// Ticks that began late because a table was too far behind.
+    pub held: u64,
     /// Commits sent again because their outcome was unknown.
     pub resent: u64,
     /// Groups refused that should not have been; stays 0 on one node.
