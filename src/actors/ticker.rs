@@ -28,6 +28,7 @@ use super::sector::SectorActor;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
+use crate::cluster::core::dilation::Dilator;
 use crate::cluster::core::load::Load;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::node::Event;
@@ -56,9 +57,12 @@ struct Desk {
     counted: TableCounts,
     /// For how long this thread worked here since the last tick.
     busy: Duration,
-    load: Load,
+    dilator: Dilator,
     shown: Arc<Shown>,
 }
+
+/// What dilated sectors run at, as [`TableCounts::dilated`] counts them.
+const PERCENTS: [&str; 9] = ["10", "20", "30", "40", "50", "60", "70", "80", "90"];
 
 /// Ticks from one count to the next.
 const COUNT_TICKS: u32 = 10;
@@ -146,7 +150,7 @@ pub fn start(arbiter: &ArbiterHandle, table: Table, parts: TableParts) -> TableH
             count_in: 0,
             counted: TableCounts::default(),
             busy: Duration::ZERO,
-            load: Load::default(),
+            dilator: Dilator::default(),
             shown,
         };
         DESK.set(Some(desk));
@@ -340,8 +344,13 @@ impl Desk {
     /// What it did since the last tick, this one included, is the tick's work.
     fn note_tick(&mut self, tick: Tick) {
         let busy = std::mem::take(&mut self.busy);
-        self.load.note_tick(u64::try_from(busy.as_micros()).unwrap_or(u64::MAX));
-        *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner()) = self.load;
+        let busy_us = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
+        for (sector, rate) in self.dilator.note_tick(busy_us, || self.table.weighed()) {
+            tracing::info!(%sector, percent = rate.percent(), "runs at another pace");
+            self.table.dilate(sector, rate);
+        }
+        let load = self.dilator.load();
+        *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner()) = load;
         self.shown.stepped.store(tick.0, Ordering::Release);
         self.core.send(ToCore::Stepped);
     }
@@ -413,6 +422,10 @@ impl Desk {
         metrics::UNITS.add(counts.units as f64 - self.counted.units as f64);
         metrics::SECTORS_ACTIVE.add(counts.sectors as f64 - self.counted.sectors as f64);
         metrics::ENTITIES.add(counts.entities as f64 - self.counted.entities as f64);
+        for (tenths, percent) in PERCENTS.into_iter().enumerate() {
+            let more = counts.dilated[tenths] as f64 - self.counted.dilated[tenths] as f64;
+            metrics::SECTORS_DILATED.with(&[percent]).increment(more);
+        }
         let misfits = counts.misfits - self.counted.misfits;
         if misfits > 0 {
             tracing::error!(misfits, "records did not fit their entities, which were dropped");

@@ -12,6 +12,7 @@ use super::commands::CommandRows;
 use super::effect::{Effect, PlayerEffect};
 use super::input::Claim;
 use super::message::{Answer, Body, Notice, Request};
+use super::pace::Pace;
 use super::world::World;
 use crate::base::ids::ID_BLOCK;
 use crate::base::{EntityKey, Millis, PlayerId, Tick, UnitId};
@@ -45,11 +46,12 @@ pub struct Head {
     ids: Ids,
 }
 
-/// The claim in force, and the entity's tick at it.
+/// The claim in force, and how the entity's tick follows from its node's: at
+/// full rate from the claim on, until a dilation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenClaim {
     pub claim: Claim,
-    pub tick: Tick,
+    pub pace: Pace,
 }
 
 impl Head {
@@ -84,7 +86,7 @@ impl Head {
 impl OpenClaim {
     /// The entity's tick when its node's is `node_tick`.
     pub fn tick_at(&self, node_tick: Tick) -> Tick {
-        self.tick.after(node_tick.since(self.claim.node_tick))
+        self.pace.tick_at(node_tick)
     }
 }
 

@@ -162,7 +162,7 @@ fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
 }
 
 /// Every input there is, and its name; a new one is added to both lists.
-const INPUTS: [&str; 10] = [
+const INPUTS: [&str; 11] = [
     "claim",
     "close",
     "ids",
@@ -173,6 +173,7 @@ const INPUTS: [&str; 10] = [
     "left",
     "hash",
     "time",
+    "dilate",
 ];
 
 fn input_name(input: &Input) -> &'static str {
@@ -187,6 +188,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Left(_) => "left",
         Input::Hash { .. } => "hash",
         Input::Time => "time",
+        Input::Dilate(_) => "dilate",
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{Acknowledgement, ChannelMessage};
 use super::commands::PlayerCommand;
+use super::pace::Rate;
 use crate::base::{Incarnation, NodeId, PlayerId, SessionId, StateHash, Tick};
 
 /// One journalled input.
@@ -32,16 +33,29 @@ pub enum Input {
     Hash { tick: Tick, hash: StateHash },
     /// Only time passes: the record's milliseconds let a timer fall due.
     Time,
+    /// A sector runs slower than its node, or as fast again. Written by
+    /// `cluster::core` only.
+    Dilate(Dilation),
 }
 
 /// Who owns the entity from here on, and how its ticks follow from the
 /// node's: tick of the entity = tick of the record that holds the claim +
-/// (tick of the node − `node_tick`).
+/// (tick of the node − `node_tick`), until a dilation. A claim is always at
+/// full rate: what an arbiter could bear before says nothing of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     pub node: NodeId,
     pub incarnation: Incarnation,
     /// The node's tick when the record with this claim was committed.
+    pub node_tick: Tick,
+}
+
+/// From here on: tick of the entity = tick of the record that holds this +
+/// (tick of the node − `node_tick`) × rate, rounded down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dilation {
+    pub rate: Rate,
+    /// The node's tick when the record with this was committed.
     pub node_tick: Tick,
 }
 

@@ -11,9 +11,10 @@ use super::commands::{Admission, CommandAnswer, PlayerCommand};
 use super::context::{Context, Head, OpenClaim};
 use super::effect::{Effect, PlayerEffect};
 use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind};
-use super::input::{Claim, Input};
+use super::input::{Claim, Dilation, Input};
 use super::kinds::Kind;
 use super::message::Body;
+use super::pace::{Pace, Rate};
 use super::record::{Record, RecordHeader};
 use super::world::World;
 use crate::base::time::TICK_MS;
@@ -76,6 +77,11 @@ impl Entity {
 
     pub fn tick(&self) -> Tick {
         self.head.tick
+    }
+
+    /// How fast its ticks are, of those of its node.
+    pub fn rate(&self) -> Rate {
+        self.head.claim.map_or(Rate::FULL, |open| open.pace.rate())
     }
 
     /// Whether steps change nothing but the tick.
@@ -224,6 +230,12 @@ impl Entity {
             Input::Left(left) => {
                 self.with_kind(world, effects, |kind, ctx| kind.left(ctx, left));
             }
+            Input::Dilate(Dilation { rate, node_tick }) => {
+                let tick = self.head.tick;
+                if let Some(open) = &mut self.head.claim {
+                    open.pace = Pace::new(tick, *node_tick, *rate);
+                }
+            }
             // The hash is for replay, which looks at it; time has passed above,
             // and claims were taken there.
             Input::Hash { .. } | Input::Time | Input::Claim(_) => {}
@@ -238,7 +250,8 @@ impl Entity {
         if self.head.sequence == 1 {
             self.head.names_from = tick.0.saturating_mul(NAMES_PER_TICK);
         }
-        self.head.claim = Some(OpenClaim { claim, tick });
+        let pace = Pace::new(tick, claim.node_tick, Rate::FULL);
+        self.head.claim = Some(OpenClaim { claim, pace });
         match self.head.slept.take() {
             Some(_) => {
                 let away_ms = passed.ms.saturating_sub(passed.ticks.saturating_mul(TICK_MS));

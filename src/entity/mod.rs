@@ -15,6 +15,7 @@ pub mod keys;
 pub mod kinds;
 pub mod machine;
 pub mod message;
+pub mod pace;
 pub mod read;
 pub mod record;
 pub mod replay;

@@ -184,6 +184,8 @@ metrics_list! {
         "Snapshots of entities that became durable.";
     SECTORS_ACTIVE: GaugeMetric = "starmesh_sector_active_count" []
         "Sectors that run on this node.";
+    SECTORS_DILATED: GaugeMetric = "starmesh_sector_dilated_count" ["percent"]
+        "Sectors that run slower than the node because their thread is too busy, by the per cent of its ticks that they make.";
     SECTORS_HIBERNATED: GaugeMetric = "starmesh_sector_hibernated_count" []
         "Sectors that are in the store only, because nothing happens in them; 0 until they have been counted, soon after the start.";
     SECTORS_HIBERNATED_TOTAL: CounterMetric = "starmesh_sector_hibernations_total" []

@@ -15,13 +15,14 @@ use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::message::{Body, Notice};
+use starmesh::entity::pace::Rate;
 use starmesh::entity::record::{Record, SnapshotHead, decode_record, encode_input};
 use starmesh::sim::{Refusal, Traveller, Unit};
 
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 44] = [
+const RARE: [&str; 47] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -44,6 +45,9 @@ const RARE: [&str; 44] = [
     "woken by a timer",
     "killed while falling asleep",
     "time waited for a table",
+    "dilated",
+    "hashed while dilated",
+    "loaded while dilated",
     "observed without a record",
     "deleted",
     "woken by a unit",
@@ -111,11 +115,14 @@ impl Coverage {
                 let is_again = before.head().claim.is_some() && is_claim(record);
                 self.note("claimed again after a crash", is_again.into());
                 self.hibernation(before, record);
+                self.dilation(before, after, record);
                 self.note("full channel", (after.head().outbox.fullest() >= WAITING_MAX).into());
                 self.note("backlog behind a channel", (!after.head().backlog.is_empty()).into());
             }
             Fact::Loaded(loaded) => {
                 self.note("snapshot loaded", (loaded.snapshot_bytes > 0).into());
+                let is_dilated = loaded.entity.rate() < Rate::FULL;
+                self.note("loaded while dilated", is_dilated.into());
             }
             Fact::Busy(what) => self.note(what, 1),
             Fact::Released(Release::Player(PlayerEffect::Answered(answer))) => {
@@ -188,6 +195,14 @@ impl Coverage {
             let is_due = before.next_due().is_some_and(|due| due <= record.header.time);
             self.note("woken by a timer", is_due.into());
         }
+    }
+
+    fn dilation(&mut self, before: &Entity, after: &Entity, record: &Record) {
+        let is_slower = after.rate() < before.rate();
+        self.note("dilated", is_slower.into());
+        let is_hash = |input: &Input| matches!(input, Input::Hash { .. });
+        let hashed = before.rate() < Rate::FULL && record.inputs.iter().any(is_hash);
+        self.note("hashed while dilated", hashed.into());
     }
 
     fn durable(&mut self, commit: &Commit, refused: &[u32], scene: &Scene) {

@@ -3,6 +3,7 @@
 //! when it is killed.
 
 mod asleep;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,7 +211,11 @@ impl Process {
             let event = Event::Stepped(self.stepped.into_iter().min().unwrap_or_default());
             outside.send_in_node(self.id, Way::FromTable(index), InNode::Core(event));
         }
+        let is_tick = matches!(message, ToTable::Tick { .. });
         self.tables[index].handle(message);
+        if is_tick {
+            self.dilate(index, outside);
+        }
         if let Some(EntityKey::Sector(sector)) = installed
             && self.fanout.follows(sector)
         {

@@ -37,6 +37,8 @@ pub struct Scenario {
     pub crashes: u64,
     pub clock_jumps: u64,
     pub registrations: u64,
+    /// Of sectors at each tick, in thousandths: run at another rate from then on.
+    pub dilates: u64,
     /// For a quarter of an hour nobody does anything, so that timers fall due.
     pub quiet: bool,
 }
@@ -80,6 +82,7 @@ impl Scenario {
             crashes: random.below(6),
             clock_jumps: random.below(4),
             registrations: random.below(12),
+            dilates: if random.chance(400) { random.within(1..=60) } else { 0 },
             quiet: random.chance(40),
         }
     }

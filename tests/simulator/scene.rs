@@ -231,6 +231,6 @@ impl Scene {
     pub fn node_tick(&self, entity: EntityKey, tick: Tick) -> Option<Tick> {
         let head = self.shadow(entity)?.head();
         let claim = head.claim.or(head.slept)?;
-        Some(claim.claim.node_tick.after(tick.since(claim.tick)))
+        Some(claim.pace.node_tick_at(tick))
     }
 }

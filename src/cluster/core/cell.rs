@@ -47,6 +47,8 @@ pub struct Cell {
     pub busy: Millis,
     /// When its table looks whether it is quiet, if that is noted.
     pub look: Option<Millis>,
+    /// A change of its rate was asked for and is not durable.
+    rate_asked: bool,
     /// It hibernates as soon as that is durable, and takes nothing more.
     resting: bool,
 }
@@ -125,6 +127,7 @@ impl Cell {
             due: None,
             busy: Millis(0),
             look: None,
+            rate_asked: false,
             resting: false,
         }
     }
@@ -140,6 +143,13 @@ impl Cell {
         let head = self.entity.head();
         let claim = head.claim.filter(|_| self.claimed);
         claim.map_or(head.tick, |claim| claim.tick_at(node_tick))
+    }
+
+    /// Whether the entity's tick moved with the node's to `node_tick`: with
+    /// one that is dilated not every time.
+    pub fn moves_at(&self, node_tick: Tick) -> bool {
+        let claim = self.entity.head().claim.filter(|_| self.claimed);
+        claim.is_some_and(|open| open.pace.moves_at(node_tick))
     }
 
     /// Whether this node owns it: it may step and be shown.
@@ -166,6 +176,21 @@ impl Cell {
     /// Whether it takes nothing more, because it is about to hibernate.
     pub fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// Whether its rate may be changed: no change is under way.
+    pub fn ask_rate(&mut self) -> bool {
+        !std::mem::replace(&mut self.rate_asked, true)
+    }
+
+    /// Whether its rate is about to change.
+    pub fn is_rate_asked(&self) -> bool {
+        self.rate_asked
+    }
+
+    /// Notes that the change of its rate is applied.
+    pub fn note_rate(&mut self) {
+        self.rate_asked = false;
     }
 
     /// Takes nothing more from now on.

@@ -5,7 +5,8 @@
 use crate::base::{EntityKey, Millis, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
-use crate::entity::input::{Claim, Input};
+use crate::entity::input::{Claim, Dilation, Input};
+use crate::entity::pace::Rate;
 use crate::entity::record::RecordHeader;
 
 /// From the core to a table.
@@ -73,6 +74,8 @@ pub struct Committed {
     pub header: RecordHeader,
     /// The claim that comes first in the record, if it holds one.
     pub claim: Option<Claim>,
+    /// The dilation that comes next in it, if it holds one.
+    pub dilation: Option<Dilation>,
     /// Whether with that claim it comes from hibernation.
     pub woke: bool,
     /// Milliseconds by which the entity's time is ahead of the node's.
@@ -88,6 +91,8 @@ pub struct Committed {
 pub enum FromTable {
     /// Make this input of the entity durable, behind those submitted before.
     Submit { entity: EntityKey, generation: u64, bytes: Vec<u8> },
+    /// Have the sector run at this rate from its next record on.
+    Dilate { entity: EntityKey, generation: u64, rate: Rate },
     /// A durable record did not fit the entity: it is forgotten here and has
     /// to be loaded again.
     Dropped { entity: EntityKey, generation: u64 },

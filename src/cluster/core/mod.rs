@@ -6,6 +6,7 @@
 pub mod cell;
 pub mod census;
 pub mod clock;
+pub mod dilation;
 pub mod ids;
 pub mod limits;
 pub mod load;

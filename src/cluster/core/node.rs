@@ -35,6 +35,7 @@ use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::commit::{Group, NodeRow};
 use crate::entity::context::OpenClaim;
 use crate::entity::input::Input;
+use crate::entity::pace::{Pace, Rate};
 pub use event::{Event, NodeCounts, NodeEffect};
 
 /// What the next record of an entity here follows.
@@ -48,9 +49,9 @@ struct Owned {
     /// claimed here, after a clock that was set back: it stays ahead, so that
     /// it does not stand still until the node's has caught up.
     lead: u64,
-    /// The entity's tick when its claim was committed, and the node's then;
-    /// `None` until the claim is in a commit.
-    anchor: Option<(Tick, Tick)>,
+    /// How its ticks follow from the node's; `None` until its claim is in a
+    /// commit.
+    pace: Option<Pace>,
     /// The entity's tick as it was loaded.
     loaded: Tick,
     /// The claim that was closed, if it comes from hibernation.
@@ -120,6 +121,9 @@ pub struct NodeCore {
     /// Of `owned`: those that are about to hibernate; what comes for them
     /// waits until that is durable.
     closing: BTreeMap<EntityKey, Rest>,
+    /// Of `owned`: those that are to run at another rate from their next
+    /// record on.
+    dilating: BTreeMap<EntityKey, Rate>,
     /// Keys to be deleted with the claims of `claiming`.
     with_claim: BTreeMap<EntityKey, Vec<Vec<u8>>>,
     due_scan: DueScan,
@@ -176,6 +180,7 @@ impl NodeCore {
             misfits: BTreeMap::new(),
             claiming: BTreeSet::new(),
             closing: BTreeMap::new(),
+            dilating: BTreeMap::new(),
             with_claim: BTreeMap::new(),
             due_scan: DueScan::default(),
             census: Census::default(),
@@ -291,6 +296,9 @@ impl NodeCore {
             FromTable::Submit { entity, generation, bytes } => {
                 self.submit(entity, generation, bytes);
             }
+            FromTable::Dilate { entity, generation, rate } => {
+                self.handle_dilate(entity, generation, rate);
+            }
             FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
@@ -318,11 +326,27 @@ impl NodeCore {
             // It was disowned meanwhile; the table is told and forgets it.
             return;
         }
-        let waiting = self.waiting.entry(entity).or_insert_with(|| {
+        self.waiting(entity).push_back(bytes);
+    }
+
+    /// What waits for the next record of an entity, which there is to be.
+    fn waiting(&mut self, entity: EntityKey) -> &mut Waiting {
+        self.waiting.entry(entity).or_insert_with(|| {
             self.order.push_back(entity);
             Waiting::default()
-        });
-        waiting.push_back(bytes);
+        })
+    }
+
+    /// Its ticks are to follow from the node's in another way, from the next
+    /// record on: only here it is known at which tick of the node that is. One
+    /// that is about to hibernate is let go as it is.
+    fn handle_dilate(&mut self, entity: EntityKey, generation: u64, rate: Rate) {
+        let is_closing = self.closing.contains_key(&entity);
+        let is_sector = matches!(entity, EntityKey::Sector(_));
+        if self.runs(entity, generation) && is_sector && !is_closing {
+            self.dilating.insert(entity, rate);
+            self.waiting(entity);
+        }
     }
 
     fn carry(&mut self, message: ChannelMessage) {

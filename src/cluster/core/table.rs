@@ -21,6 +21,7 @@ use std::sync::Arc;
 use activity::Activity;
 
 use super::cell::{Cell, SnapshotStep};
+use super::dilation::Weighed;
 use super::limits::Limits;
 use super::message::{Committed, FromTable, Installed, ToTable};
 use crate::base::{EntityKey, Millis, SectorId, Tick};
@@ -29,6 +30,7 @@ use crate::entity::effect::{Effect, PlayerEffect};
 use crate::entity::input::Input;
 use crate::entity::kinds::Kind;
 use crate::entity::message::{Body, Notice};
+use crate::entity::pace::Rate;
 use crate::entity::read::Reading;
 use crate::entity::record::Record;
 use crate::entity::{Entity, World};
@@ -79,6 +81,9 @@ pub struct TableCounts {
     pub active_sectors: u64,
     /// Units in them.
     pub units: u64,
+    /// Sectors that run slower than the node: at one tenth of its ticks, at
+    /// two, and so on.
+    pub dilated: [u64; 9],
     /// Entity steps since the start.
     pub steps: u64,
     /// Inputs applied since the start.
@@ -170,6 +175,7 @@ impl Table {
             sectors: self.cells.keys().filter(is_sector).count() as u64,
             active_sectors: self.active.iter().filter(is_sector).count() as u64,
             units: self.cells.values().map(units).sum(),
+            dilated: self.dilated(),
             ..self.counts
         }
     }
@@ -205,6 +211,41 @@ impl Table {
             }
             ToTable::Drop(entity) => self.drop_entity(entity),
             ToTable::Awake(_) => {}
+        }
+    }
+
+    fn dilated(&self) -> [u64; 9] {
+        let mut counts = [0; 9];
+        for cell in self.cells.values() {
+            let tenths = usize::from(cell.entity.rate().tenths());
+            if let Some(count) = counts.get_mut(tenths - 1) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// What the sectors here cost that step, or that run slower.
+    pub fn weighed(&self) -> Vec<Weighed> {
+        let weigh = |(entity, cell): (&EntityKey, &Cell)| {
+            let Kind::Sector(sector) = cell.entity.kind() else { return None };
+            let units = sector.state().units().len() as u64;
+            let weight = if cell.is_active() { units + 1 } else { 0 };
+            let rate = cell.entity.rate();
+            let counts = weight > 0 || rate < Rate::FULL;
+            counts.then_some(Weighed { entity: *entity, weight, rate })
+        };
+        self.cells.iter().filter_map(weigh).collect()
+    }
+
+    /// Has a sector run at `rate` from its next record on. One that is not
+    /// here, about to hibernate, or about to run at another rate already goes
+    /// on as it does.
+    pub fn dilate(&mut self, entity: EntityKey, rate: Rate) {
+        let Some(cell) = self.cells.get_mut(&entity) else { return };
+        if matches!(entity, EntityKey::Sector(_)) && !cell.is_resting() && cell.ask_rate() {
+            let generation = cell.generation();
+            self.to_core.push(FromTable::Dilate { entity, generation, rate });
         }
     }
 
@@ -264,11 +305,15 @@ impl Table {
             return;
         }
         let mut inputs: Vec<Input> = committed.claim.map(Input::Claim).into_iter().collect();
+        inputs.extend(committed.dilation.map(Input::Dilate));
         let Some(durable) = cell.pop(committed.inputs) else { return self.drop_misfit(key) };
         self.pending -= durable.len();
         inputs.extend(durable);
         let changes_state =
             inputs.iter().any(|input| !matches!(input, Input::Hash { .. } | Input::Time));
+        let is_busy = inputs
+            .iter()
+            .any(|input| !matches!(input, Input::Hash { .. } | Input::Time | Input::Dilate(_)));
         let record = Record { header: committed.header, inputs };
         let mut effects = Vec::new();
         if cell.entity.apply(&record, &self.world, &mut effects).is_err() {
@@ -277,12 +322,17 @@ impl Table {
         if committed.claim.is_some() {
             cell.note_claimed(committed.lead);
         }
+        if committed.dilation.is_some() {
+            cell.note_rate();
+        }
         self.counts.inputs += record.inputs.len() as u64;
         self.counts.crossings += record.inputs.iter().map(crossings).sum::<u64>();
         self.activity.note(key, &record.inputs);
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
+        }
+        if is_busy {
             self.note_busy(key);
         }
         match snapshot {

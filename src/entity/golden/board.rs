@@ -51,6 +51,7 @@ pub fn play(world: &World) -> Play<'_> {
     let claim = Claim { node: NodeId(2), incarnation: Incarnation(1), node_tick: Tick(5) };
     play.record(6_200, 12 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
+    play.record(6_205, 13 * MINUTE, vec![Play::dilate(1, 10)]);
     play
 }
 

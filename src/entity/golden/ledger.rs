@@ -101,6 +101,7 @@ fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
     let hash = play.hash(9_370);
     play.record(9_370, time(16_000), vec![hash, Input::Time]);
     play.snapshot();
+    play.record(9_371, time(16_100), vec![Play::dilate(9, 76)]);
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

@@ -3,8 +3,9 @@
 
 use crate::base::{EntityKey, Millis, StateHash, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
-use crate::entity::input::Input;
+use crate::entity::input::{Dilation, Input};
 use crate::entity::message::Body;
+use crate::entity::pace::Rate;
 use crate::entity::record::{Record, RecordHeader, SnapshotHead, encode_input, encode_record};
 use crate::entity::{Entity, World};
 
@@ -66,6 +67,13 @@ impl<'a> Play<'a> {
     pub fn hash(&mut self, tick: u64) -> Input {
         self.entity.run_to(Tick(tick), self.world, &mut Vec::new());
         Input::Hash { tick: Tick(tick), hash: self.entity.state_hash(self.world) }
+    }
+
+    /// From its tick on the entity makes so many tenths of its node's ticks.
+    pub fn dilate(tenths: u8, node_tick: u64) -> Input {
+        // Plays say 1 to 10.
+        let rate = Rate::try_from(tenths).expect("a rate");
+        Input::Dilate(Dilation { rate, node_tick: Tick(node_tick) })
     }
 
     /// A message from `sender` on the channel that it opened at `opened`.

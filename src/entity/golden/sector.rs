@@ -122,6 +122,16 @@ fn sleep(play: &mut Play<'_>, claim: Claim) {
     let claim = Claim { node_tick: Tick(125), ..claim };
     play.record(6_270, 11_000 + 13 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
+    dilate(play);
+}
+
+/// Twenty of its node's ticks at four tenths, then as fast again.
+fn dilate(play: &mut Play<'_>) {
+    play.record(6_270, 11_100 + 13 * MINUTE, vec![Play::dilate(4, 125)]);
+    play.snapshot();
+    let hash = play.hash(6_275);
+    play.record(6_278, 13_100 + 13 * MINUTE, vec![hash, Play::dilate(10, 145)]);
+    play.record(6_279, 13_200 + 13 * MINUTE, vec![Input::Time]);
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, StateHash};
 use crate::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
-use crate::entity::input::{Claim, Input, Left};
+use crate::entity::input::{Claim, Dilation, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
 use crate::sim::{Accepted, Command, Recipients, Rules, Unit};
 
@@ -59,6 +59,11 @@ pub enum Event {
         verdict: Verdict,
     },
     Time,
+    /// From here on it makes so many of ten ticks of its node.
+    Dilated {
+        tenths: u8,
+        node_tick: u64,
+    },
     /// Units of one player that were not here before the record.
     Appeared {
         player: u64,
@@ -155,6 +160,9 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
             Event::Hash { tick: tick.0, hash: hash.to_string(), verdict: Verdict::Unchecked }
         }
         Input::Time => Event::Time,
+        Input::Dilate(Dilation { rate, node_tick }) => {
+            Event::Dilated { tenths: rate.tenths(), node_tick: node_tick.0 }
+        }
     }
 }
 
@@ -313,6 +321,9 @@ impl fmt::Display for Event {
                 write!(f, "hash {hash} of tick {tick}: {verdict}")
             }
             Event::Time => write!(f, "time passes"),
+            Event::Dilated { tenths, node_tick } => {
+                write!(f, "runs at {tenths} ticks of its node's ten, from its tick {node_tick} on")
+            }
             Event::Appeared { player, units, counts } => {
                 write!(f, "new units of player {player}: {counts} (unit {})", Ids(units))
             }

@@ -15,6 +15,7 @@ mod fog;
 mod hops;
 mod order;
 mod outside_view;
+mod pace;
 mod presence;
 mod publish_barrier;
 mod recovered_tick;
@@ -52,5 +53,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<presence::Presence>::default(),
         Box::<order::Order>::default(),
         Box::<asleep::Asleep>::default(),
+        Box::<pace::Pace>::default(),
     ]
 }

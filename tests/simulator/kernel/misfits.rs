@@ -92,7 +92,8 @@ fn what_is_said_of_an_old_installation_is_not_taken_for_a_new_one() {
     node.table.handle(ToTable::Install(Box::new(installed)));
     let generation = 6;
     let (entity, claim, woke, lead, inputs, bytes) = (ledger, None, false, 0, 0, 10);
-    let record = Committed { entity, generation, header, claim, woke, lead, inputs, bytes };
+    let record =
+        Committed { entity, generation, header, claim, dilation: None, woke, lead, inputs, bytes };
     node.table.handle(ToTable::Committed(vec![record]));
     assert_eq!(node.table.counts().misfits, 0);
     assert_eq!(node.table.entity(ledger).unwrap().head().sequence, sequence);

@@ -8,8 +8,9 @@ use starmesh::entity::Entity;
 use starmesh::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
 use starmesh::entity::commit::NodeRow;
 use starmesh::entity::envelope::{self, Kind, Logic};
-use starmesh::entity::input::{Claim, Connect, Input};
+use starmesh::entity::input::{Claim, Connect, Dilation, Input};
 use starmesh::entity::message::{Answer, Body};
+use starmesh::entity::pace::Rate;
 use starmesh::entity::record::{
     Record, RecordHeader, SnapshotHead, decode_record, encode_input, encode_record,
 };
@@ -27,6 +28,10 @@ fn input() -> impl Strategy<Value = Input> {
         any::<(u32, u64, u64)>().prop_map(|(node, incarnation, tick)| Input::Claim(Claim {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
+            node_tick: Tick(tick),
+        })),
+        (1..=10_u8, any::<u64>()).prop_map(|(tenths, tick)| Input::Dilate(Dilation {
+            rate: Rate::try_from(tenths).expect("a rate"),
             node_tick: Tick(tick),
         })),
         Just(Input::Close),

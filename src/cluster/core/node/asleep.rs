@@ -38,10 +38,8 @@ impl NodeCore {
             return;
         }
         self.closing.insert(entity, rest);
-        self.waiting.entry(entity).or_insert_with(|| {
-            self.order.push_back(entity);
-            super::Waiting::default()
-        });
+        self.dilating.remove(&entity);
+        self.waiting(entity);
     }
 
     /// The keys that change with the `Close` of `entity`.

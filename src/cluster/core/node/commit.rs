@@ -4,12 +4,13 @@
 
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::time::TICK_MS;
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::message::Committed;
 use crate::cluster::core::pipeline::Slot;
 use crate::entity::commit::{Append, Commit, Group, Put};
-use crate::entity::input::{Claim, Input};
+use crate::entity::input::{Claim, Dilation, Input};
 use crate::entity::keys;
+use crate::entity::pace::{Pace, Rate};
 use crate::entity::record::{RecordHeader, encode_input, encode_record};
 
 /// The row moves at least this often, in ticks.
@@ -103,6 +104,7 @@ impl NodeCore {
         now: Millis,
     ) -> Option<(Group, Slot)> {
         let (header, claim) = self.next_header(entity, now)?;
+        let dilation = self.dilate(entity, header.tick);
         let Owned { generation, lead, slept, .. } = *self.owned.get(&entity)?;
         let woke = claim.is_some() && slept.is_some();
         let closing = self.closing.get(&entity).cloned();
@@ -110,6 +112,9 @@ impl NodeCore {
         if let Some(claim) = claim {
             encode_input(&Input::Claim(claim), &mut inputs);
             puts = self.claim_puts(entity, woke);
+        }
+        if let Some(dilation) = dilation {
+            encode_input(&Input::Dilate(dilation), &mut inputs);
         }
         if closing.is_some() {
             encode_input(&Input::Close, &mut inputs);
@@ -121,13 +126,15 @@ impl NodeCore {
             inputs.extend_from_slice(&input);
             taken += 1;
         }
-        let count = taken + u32::from(claim.is_some()) + u32::from(closing.is_some());
+        let ours = [claim.is_some(), dilation.is_some(), closing.is_some()];
+        let count = taken + ours.map(u32::from).iter().sum::<u32>();
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
         let record = Committed {
             entity,
             generation,
             header,
             claim,
+            dilation,
             woke,
             lead,
             inputs: taken,
@@ -154,20 +161,28 @@ impl NodeCore {
     ) -> Option<(RecordHeader, Option<Claim>)> {
         let mut owned = *self.owned.get(&entity)?;
         let (node, incarnation, node_tick) = (self.node, self.incarnation, self.tick);
-        let is_first = owned.anchor.is_none();
+        let is_first = owned.pace.is_none();
         if is_first {
             owned.lead = owned.time.since(now);
         }
         let time = owned.time.max(Millis(now.0.saturating_add(owned.lead)));
-        let began = || (self.tick_at_claim(entity, &owned, time), node_tick);
-        let (tick, at) = owned.anchor.unwrap_or_else(began);
-        owned.anchor = Some((tick, at));
+        let began = || Pace::new(self.tick_at_claim(entity, &owned, time), node_tick, Rate::FULL);
+        let pace = owned.pace.unwrap_or_else(began);
+        owned.pace = Some(pace);
         owned.sequence += 1;
         owned.time = time;
         self.owned.insert(entity, owned);
-        let (sequence, tick) = (owned.sequence, tick.after(node_tick.since(at)));
+        let (sequence, tick) = (owned.sequence, pace.tick_at(node_tick));
         let claim = is_first.then_some(Claim { node, incarnation, node_tick });
         Some((RecordHeader { sequence, tick, time }, claim))
+    }
+
+    /// The dilation in the record of this tick, if the entity is to have one.
+    fn dilate(&mut self, entity: EntityKey, tick: Tick) -> Option<Dilation> {
+        let rate = self.dilating.remove(&entity)?;
+        let node_tick = self.tick;
+        self.owned.get_mut(&entity)?.pace = Some(Pace::new(tick, node_tick, rate));
+        Some(Dilation { rate, node_tick })
     }
 
     /// The keys that change with the claim of `entity`.

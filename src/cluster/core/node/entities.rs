@@ -60,6 +60,7 @@ impl NodeCore {
         self.owned.remove(&entity);
         self.snapshots.forget(entity);
         self.claiming.remove(&entity);
+        self.dilating.remove(&entity);
         self.with_claim.remove(&entity);
         if self.waiting.remove(&entity).is_some() {
             self.order.retain(|key| *key != entity);
@@ -111,7 +112,7 @@ impl NodeCore {
             sequence: head.sequence,
             time: head.time,
             lead: 0,
-            anchor: None,
+            pace: None,
             loaded: head.tick,
             slept: head.slept,
         };
@@ -206,7 +207,7 @@ impl NodeCore {
         }
         self.may_claim = may_claim;
         self.effects.push(NodeEffect::Claiming { may_claim, off_ms });
-        let unclaimed = |key: &EntityKey| self.owned.get(key).is_some_and(|o| o.anchor.is_none());
+        let unclaimed = |key: &EntityKey| self.owned.get(key).is_some_and(|o| o.pace.is_none());
         let waiting: Vec<EntityKey> = self.claiming.iter().copied().filter(unclaimed).collect();
         for entity in waiting {
             self.disown(entity);

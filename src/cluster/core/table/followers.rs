@@ -43,7 +43,7 @@ impl Table {
         for key in followed {
             let Some(cell) = self.cells.get_mut(&key) else { continue };
             let at = cell.tick_at(self.tick);
-            if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.is_claimed() {
+            if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.moves_at(self.tick) {
                 continue;
             }
             let mut effects = Vec::new();

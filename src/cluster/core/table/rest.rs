@@ -9,13 +9,14 @@
 //!     └──────────────(Install: something came for it, or a timer)───────────────┘
 //! ```
 //!
-//! Invariant: a resting entity takes no input, makes none and is shown to
+//! Invariants: what rests is at full rate; a resting entity takes no input, makes none and is shown to
 //! nobody, so that its `Close` is the last record of its life.
 
 use super::Table;
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::cell::Cell;
 use crate::cluster::core::message::{FromTable, Rest};
+use crate::entity::pace::Rate;
 use crate::entity::summary::Summary;
 
 /// The most entities looked at in a tick: of very many that became quiet at
@@ -50,7 +51,9 @@ impl Table {
         let Some(cell) = self.cells.get_mut(&key) else { return };
         cell.look = None;
         let quiet_at = cell.busy.0.saturating_add(self.limits.quiet_ms);
-        if quiet_at <= self.now.0 && may_rest(cell) {
+        let is_quiet = quiet_at <= self.now.0 && may_rest(cell);
+        let is_dilated = cell.entity.rate() < Rate::FULL;
+        if is_quiet && !is_dilated {
             return self.rest(key);
         }
         // Who only waits for something is looked at after as long again.
@@ -58,6 +61,11 @@ impl Table {
         let at = Millis(if quiet_at > self.now.0 { quiet_at } else { later });
         cell.look = Some(at);
         self.looks.insert((at, key));
+        if is_quiet {
+            // What sleeps goes by the node's ticks, so that nobody need know
+            // how fast it was.
+            self.dilate(key, Rate::FULL);
+        }
     }
 
     fn rest(&mut self, key: EntityKey) {
@@ -84,6 +92,7 @@ fn may_rest(cell: &Cell) -> bool {
     cell.is_claimed()
         && !cell.is_resting()
         && cell.pending() == 0
+        && !cell.is_rate_asked()
         && cell.follower.is_none()
         && cell.entity.may_hibernate()
 }

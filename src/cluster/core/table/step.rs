@@ -32,7 +32,8 @@ impl Table {
     }
 
     fn step_entity(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let cell = self.cells.get_mut(&key).filter(|cell| cell.moves_at(self.tick));
+        let Some(cell) = cell else { return };
         let mut effects = Vec::new();
         cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
         self.counts.steps += 1;
@@ -121,6 +122,7 @@ fn is_hash_turn(cell: &Cell, node_tick: Tick) -> bool {
         | EntityKey::Board(n)
         | EntityKey::Battle { n, .. } => n % HASH_TICKS,
     };
-    cell.is_claimed()
+    // Of a tick that began before, the state has records already.
+    cell.moves_at(node_tick)
         && (cell.tick_at(node_tick).0 % HASH_TICKS + 2 * number).is_multiple_of(HASH_TICKS)
 }
