@@ -134,6 +134,7 @@ impl Ports {
             // These go to the view, that one to who asked.
             Release::Scene { .. }
             | Release::Step { .. }
+            | Release::Pace { .. }
             | Release::Gone { .. }
             | Release::Summaries(_)
             | Release::Read { .. } => {}

@@ -437,13 +437,18 @@ impl Desk {
 
 /// Whether it is for the view.
 fn is_shown(release: &Release) -> bool {
-    matches!(release, Release::Scene { .. } | Release::Step { .. } | Release::Gone { .. })
+    matches!(
+        release,
+        Release::Scene { .. } | Release::Step { .. } | Release::Pace { .. } | Release::Gone { .. }
+    )
 }
 
 /// The entity that is handed out.
 fn followed(release: &Release) -> Option<EntityKey> {
     match release {
-        Release::Scene { entity, .. } | Release::Step { entity, .. } => Some(*entity),
+        Release::Scene { entity, .. }
+        | Release::Step { entity, .. }
+        | Release::Pace { entity, .. } => Some(*entity),
         _ => None,
     }
 }

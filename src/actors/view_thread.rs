@@ -323,6 +323,9 @@ fn take_release(fanout: &mut Fanout, release: &Release, world: &World) {
         Release::Step { entity: EntityKey::Sector(sector), delta } => {
             fanout.handle_step(*sector, delta);
         }
+        Release::Pace { entity: EntityKey::Sector(sector), percent } => {
+            fanout.handle_pace(*sector, *percent);
+        }
         Release::Gone { entity: EntityKey::Sector(sector) } => fanout.handle_gone(*sector),
         // Nothing else is handed out to be shown.
         _ => {}

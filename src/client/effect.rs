@@ -90,6 +90,12 @@ pub enum Event {
     Aggregated {
         place: EntityKey,
     },
+    /// A place makes so many per cent of its ticks from here on. After a
+    /// keyframe it makes all of them until this says something else.
+    Dilated {
+        place: EntityKey,
+        percent: u8,
+    },
     /// A message of the place is missing; a keyframe has been asked for.
     Gap {
         place: EntityKey,

@@ -59,6 +59,7 @@ fn lane(received: &Received) -> usize {
         ServerMessage::Subscribed(_)
         | ServerMessage::Unsubscribed(_)
         | ServerMessage::Aggregate(_)
+        | ServerMessage::TimeDilation(_)
         | ServerMessage::Presence(_) => 2,
     }
 }

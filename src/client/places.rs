@@ -104,6 +104,11 @@ impl Places {
         Some(place)
     }
 
+    /// The place that has this name on this connection.
+    pub fn place(&self, handle: u32) -> Option<EntityKey> {
+        self.by_handle.get(&handle).copied()
+    }
+
     /// The name of `place` on this connection.
     pub fn handle(&self, place: EntityKey) -> Option<u32> {
         self.watched.get(&place)?.handle

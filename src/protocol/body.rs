@@ -47,6 +47,7 @@ pub(super) fn write_server<W: BodyWriter>(message: &ServerMessage, to: W) {
         ServerMessage::Unsubscribed(body) => to.write(kind, body),
         ServerMessage::Presence(body) => to.write(kind, body),
         ServerMessage::Aggregate(body) => to.write(kind, body),
+        ServerMessage::TimeDilation(body) => to.write(kind, body),
         ServerMessage::Error(body) => to.write(kind, body),
         ServerMessage::Notification(body) => to.write(kind, body),
     }
@@ -95,6 +96,7 @@ pub(super) fn read_server<R: BodyReader>(
         MessageType::Unsubscribed => ServerMessage::Unsubscribed(from.read()?),
         MessageType::Presence => ServerMessage::Presence(from.read()?),
         MessageType::Aggregate => ServerMessage::Aggregate(from.read()?),
+        MessageType::TimeDilation => ServerMessage::TimeDilation(from.read()?),
         MessageType::Error => ServerMessage::Error(from.read()?),
         MessageType::Notification => ServerMessage::Notification(from.read()?),
         _ => return Err(DecodeError::field("type", "a message that a server sends")),

@@ -77,6 +77,8 @@ message_types! {
     Error = 0x3A, "error";
     /// Server: the state of the service.
     Notification = 0x3B, "notification";
+    /// Server: how fast a place is.
+    TimeDilation = 0x3C, "timeDilation";
 }
 
 /// Numbers and names kept for messages that later versions send.
@@ -88,7 +90,6 @@ pub const RESERVED: &[(u8, &str)] = &[
     (0x12, "entityDestroyed"),
     (0x13, "entityMoved"),
     (0x14, "combatEvent"),
-    (0x3C, "timeDilation"),
     (0x3D, "unitUpdate"),
     (0x3E, "sectorTransfer"),
     (0x40, "empireUpdate"),

@@ -21,6 +21,8 @@ pub enum ServerMessage {
     Presence(Presence),
     /// How much goes on in a sector that is not told by cells.
     Aggregate(Aggregate),
+    /// The place runs slower, or as fast again.
+    TimeDilation(TimeDilation),
     Error(Error),
     Notification(Notification),
 }
@@ -92,6 +94,15 @@ pub struct Sum {
     pub resource_density: u16,
     pub activity_level: u8,
     pub last_update: u64,
+}
+
+/// How fast the place of the header's handle is from here on. After a Keyframe
+/// it is at 100 per cent until this says something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimeDilation {
+    /// Of the ticks that it makes when its server keeps up: 10, 20, … 100.
+    pub percent: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +196,7 @@ impl ServerMessage {
             ServerMessage::Unsubscribed(_) => MessageType::Unsubscribed,
             ServerMessage::Presence(_) => MessageType::Presence,
             ServerMessage::Aggregate(_) => MessageType::Aggregate,
+            ServerMessage::TimeDilation(_) => MessageType::TimeDilation,
             ServerMessage::Error(_) => MessageType::Error,
             ServerMessage::Notification(_) => MessageType::Notification,
         }

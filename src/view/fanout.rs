@@ -34,6 +34,9 @@ use crate::protocol::blocks::Direction;
 use crate::protocol::server::Aggregate;
 use crate::sim::Rules;
 
+/// Per cent, of who makes all of its ticks.
+const WHOLE: u8 = 100;
+
 /// How an observer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watcher {
@@ -60,6 +63,13 @@ pub enum Shown {
     Packet(Packet),
     /// The sector runs here no more; what comes next is a keyframe.
     Gone(SectorId),
+    /// The place makes so many per cent of its ticks from here on; behind a
+    /// keyframe only if not all.
+    Pace {
+        sector: SectorId,
+        handle: u32,
+        percent: u8,
+    },
 }
 
 impl Shown {
@@ -67,7 +77,7 @@ impl Shown {
     pub fn sector(&self) -> SectorId {
         match self {
             Shown::Packet(packet) => packet.sector,
-            Shown::Gone(sector) => *sector,
+            Shown::Gone(sector) | Shown::Pace { sector, .. } => *sector,
         }
     }
 }
@@ -86,6 +96,8 @@ enum Source {
 #[derive(Debug)]
 struct Place {
     source: Source,
+    /// Of its ticks, those that it makes.
+    percent: u8,
     /// 0 while nobody observes it.
     handle: u32,
     observers: BTreeMap<u64, Watcher>,
@@ -167,8 +179,9 @@ impl Fanout {
         {
             stage.look(&place.thrown);
         }
-        let shown = place.keyframe(sector, watcher, rules);
-        self.shown.extend(shown.map(|packet| (observer, Shown::Packet(packet))));
+        let (packet, percent) = (place.keyframe(sector, watcher, rules), place.percent);
+        let shown = packet.into_iter().flat_map(|packet| begin(packet, percent));
+        self.shown.extend(shown.map(|shown| (observer, shown)));
     }
 
     /// Ends what [`observe`](Self::observe) began.
@@ -200,7 +213,8 @@ impl Fanout {
         self.aggregates.show(sector, known, tick, is_due, &mut self.shown);
     }
 
-    /// The sector runs, and this is all of it.
+    /// The sector runs, and this is all of it. It makes all of its ticks until
+    /// [`handle_pace`](Self::handle_pace) says something else.
     pub fn handle_scene(&mut self, sector: SectorId, scene: &Scene, rules: &Rules) {
         self.refresh(sector);
         let Some(place) = self.places.get_mut(&sector) else { return };
@@ -209,6 +223,7 @@ impl Fanout {
         place.groups.keys().for_each(|group| stage.watch(*group));
         let throws = Direction::ALL.map(|to| stage.thrown(to));
         place.source = Source::Running(Box::new(stage));
+        place.percent = WHOLE;
         self.note_throws(sector, throws);
         self.show_keyframes(sector, rules);
     }
@@ -235,12 +250,25 @@ impl Fanout {
             let Some(Watcher { group, codec }) = place.observers.get(&observer) else { continue };
             let bytes = stage.keyframe(*group, *codec, place.handle);
             let packet = Packet { sector, handle: place.handle, tick, keyframe: true, bytes };
-            self.shown.push((observer, Shown::Packet(packet)));
+            let shown = begin(packet, place.percent);
+            self.shown.extend(shown.map(|shown| (observer, shown)));
         }
         if moved {
             let throws = Direction::ALL.map(|to| stage.thrown(to));
             self.note_throws(sector, throws);
         }
+    }
+
+    /// The sector makes so many per cent of its ticks from its last step on.
+    pub fn handle_pace(&mut self, sector: SectorId, percent: u8) {
+        let Some(place) = self.places.get_mut(&sector) else { return };
+        if !matches!(place.source, Source::Running(_)) || place.percent == percent {
+            return;
+        }
+        place.percent = percent;
+        let shown = Shown::Pace { sector, handle: place.handle, percent };
+        let observers = place.observers.keys();
+        self.shown.extend(observers.map(|observer| (*observer, shown.clone())));
     }
 
     /// The sector has no record: it is as the galaxy was made.
@@ -258,7 +286,7 @@ impl Fanout {
         if !matches!(place.source, Source::Running(_)) {
             return;
         }
-        place.source = Source::Awaited;
+        (place.source, place.percent) = (Source::Awaited, WHOLE);
         let gone = place.observers.keys().map(|observer| (*observer, Shown::Gone(sector)));
         self.shown.extend(gone);
         self.note_throws(sector, Default::default());
@@ -285,8 +313,9 @@ impl Fanout {
         let observers: Vec<(u64, Watcher)> =
             place.observers.iter().map(|(observer, watcher)| (*observer, *watcher)).collect();
         for (observer, watcher) in observers {
-            let packet = place.keyframe(sector, watcher, rules);
-            self.shown.extend(packet.map(|packet| (observer, Shown::Packet(packet))));
+            let (packet, percent) = (place.keyframe(sector, watcher, rules), place.percent);
+            let shown = packet.into_iter().flat_map(|packet| begin(packet, percent));
+            self.shown.extend(shown.map(|shown| (observer, shown)));
         }
     }
 
@@ -354,6 +383,7 @@ impl Place {
     fn new() -> Place {
         Place {
             source: Source::Awaited,
+            percent: WHOLE,
             handle: 0,
             observers: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -414,6 +444,13 @@ impl Place {
         };
         Some(Packet { sector, handle, tick, keyframe: true, bytes })
     }
+}
+
+/// A keyframe, and how fast the place is if that is to be said.
+fn begin(keyframe: Packet, percent: u8) -> impl Iterator<Item = Shown> {
+    let Packet { sector, handle, .. } = keyframe;
+    let pace = (percent != WHOLE).then_some(Shown::Pace { sector, handle, percent });
+    std::iter::once(Shown::Packet(keyframe)).chain(pace)
 }
 
 /// The sectors around one, and where they lie. Sight crosses borders at scale
@@ -488,7 +525,7 @@ mod tests {
             let shown = self.fanout.drain_shown().into_iter();
             let of = shown.filter(|(to, _)| *to == observer).map(|(_, shown)| match shown {
                 Shown::Packet(packet) => packet,
-                Shown::Gone(sector) => panic!("{sector} is gone"),
+                other => panic!("no packet: {other:?}"),
             });
             of.collect()
         }
@@ -593,6 +630,41 @@ mod tests {
         assert_eq!(theatre.told(1), []);
         theatre.scene(WEST, &scene(20, &[ship(1, ANNA, (3, 3))]));
         assert_eq!(kinds(&theatre.told(1)), [(20, true)]);
+    }
+
+    /// What `observer` was told, in short.
+    fn short(theatre: &mut Theatre, observer: u64) -> Vec<String> {
+        let shown = theatre.fanout.drain_shown().into_iter();
+        let word = |shown| match shown {
+            Shown::Packet(Packet { keyframe: true, .. }) => "keyframe".to_owned(),
+            Shown::Packet(_) => "packet".to_owned(),
+            Shown::Gone(_) => "gone".to_owned(),
+            Shown::Pace { percent, .. } => format!("{percent} %"),
+        };
+        shown.filter(|(to, _)| *to == observer).map(|(_, shown)| word(shown)).collect()
+    }
+
+    #[test]
+    fn observers_are_told_how_fast_a_place_is_when_that_changes_and_behind_keyframes() {
+        let mut theatre = Theatre::new();
+        theatre.observe(WEST, 1, ANNA);
+        theatre.scene(WEST, &scene(10, &[ship(1, ANNA, (3, 3))]));
+        theatre.fanout.handle_pace(WEST, 100);
+        assert_eq!(short(&mut theatre, 1), ["keyframe"], "it makes all of its ticks");
+        theatre.fanout.handle_pace(WEST, 40);
+        theatre.fanout.handle_pace(WEST, 40);
+        assert_eq!(short(&mut theatre, 1), ["40 %"]);
+        theatre.observe(WEST, 2, ANNA);
+        assert_eq!(short(&mut theatre, 2), ["keyframe", "40 %"]);
+        theatre.observe(WEST, 1, ANNA);
+        theatre.fanout.handle_step(WEST, &step(12, &[]));
+        assert_eq!(short(&mut theatre, 1), ["packet", "keyframe", "40 %"]);
+        theatre.fanout.handle_pace(WEST, 100);
+        assert_eq!(short(&mut theatre, 2), ["100 %"]);
+        theatre.fanout.handle_pace(WEST, 50);
+        theatre.fanout.handle_gone(WEST);
+        theatre.scene(WEST, &scene(20, &[]));
+        assert_eq!(short(&mut theatre, 1), ["50 %", "gone", "keyframe"], "a new owner");
     }
 
     #[test]

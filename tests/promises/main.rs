@@ -1,6 +1,7 @@
 mod golden_sector;
 mod http;
 mod node_asleep;
+mod node_dilation;
 mod node_galaxy;
 mod node_parked;
 mod node_restart;

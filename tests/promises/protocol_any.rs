@@ -11,7 +11,7 @@ use starmesh::protocol::command::{
 };
 use starmesh::protocol::server::{
     Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry,
-    Subscribed, Sum, TypeCount,
+    Subscribed, Sum, TimeDilation, TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
@@ -293,6 +293,7 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         Just(ServerMessage::Unsubscribed(Empty {})),
         presence().prop_map(|changed| ServerMessage::Presence(Presence { changed })),
         aggregate().prop_map(ServerMessage::Aggregate),
+        any::<u8>().prop_map(|percent| ServerMessage::TimeDilation(TimeDilation { percent })),
         error.prop_map(ServerMessage::Error),
         notice().prop_map(|notice| ServerMessage::Notification(Notification { notice })),
     ]

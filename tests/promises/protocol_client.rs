@@ -9,7 +9,7 @@ use starmesh::protocol::blocks::{Block, Content, Happened, Packet, Seen, Update}
 use starmesh::protocol::client::Empty;
 use starmesh::protocol::command::{Addressee, Order};
 use starmesh::protocol::server::{
-    Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Subscribed,
+    Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Subscribed, TimeDilation,
 };
 use starmesh::protocol::{
     Answer, ClientMessage, Command, Course, EndReason, FINGERPRINT, Header, Place, Point,
@@ -487,6 +487,17 @@ fn messages_under_a_handle_of_an_earlier_connection_are_not_applied() {
     script.subscribed(HANDLE + 1);
     script.keyframe(HANDLE + 1, 14, &[flying(1)]);
     assert!(script.core.view(PLACE).is_some_and(|view| view.tick() == Some(14)));
+}
+
+#[test]
+fn how_fast_a_place_is_is_told() {
+    let mut script = Script::watching(&[]);
+    let slow = ServerMessage::TimeDilation(TimeDilation { percent: 40 });
+    script.receive(HANDLE, 20, slow.clone());
+    assert_eq!(std::mem::take(&mut script.told), [Event::Dilated { place: PLACE, percent: 40 }]);
+    // A handle that was never given.
+    script.receive(HANDLE + 1, 20, slow);
+    assert_eq!(script.told, []);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use starmesh::protocol::command::{
 use starmesh::protocol::ids::RESERVED;
 use starmesh::protocol::server::{
     Ack, Aggregate, Connected, Error, Notice, Notification, Pong, Presence, PresenceEntry,
-    Subscribed, Sum, TypeCount,
+    Subscribed, Sum, TimeDilation, TypeCount,
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
@@ -233,6 +233,7 @@ fn server_examples() -> Vec<ServerFrame> {
             changed: vec![presence(), PresenceEntry { units: Vec::new(), ..presence() }],
         })),
         ServerFrame::new(4, 90_001, ServerMessage::Aggregate(aggregate())),
+        place(ServerMessage::TimeDilation(TimeDilation { percent: 40 })),
         node(ServerMessage::Pong(Pong { time: TIME, server_time: TIME + 3 })),
         node(ServerMessage::Error(Error {
             regarding: Some("subscribe".into()),

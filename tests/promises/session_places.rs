@@ -52,6 +52,20 @@ fn subscribes_with_handle_keyframe_and_deltas() {
 }
 
 #[test]
+fn how_fast_a_place_is_is_told_only_while_it_is_shown() {
+    let mut script = Script::open();
+    script.subscribe(&[1]);
+    script.pace(1, 40);
+    assert_eq!(read(&mut script), [""; 0], "it has no handle yet");
+    script.keyframe(1, 10);
+    script.pace(1, 40);
+    script.pace(2, 50);
+    let expected =
+        ["101 subscribed", "101 full 10", "101 TimeDilation(TimeDilation { percent: 40 })"];
+    assert_eq!(read(&mut script), expected);
+}
+
+#[test]
 fn one_error_answers_for_all_places_that_are_not_here() {
     let mut script = Script::open();
     script.subscribe(&[1, 2, 3]);

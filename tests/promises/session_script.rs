@@ -201,6 +201,12 @@ impl Script {
         self.packet(x, handle(x), tick, false);
     }
 
+    /// The place is told to make so many per cent of its ticks.
+    pub fn pace(&mut self, x: i64, percent: u8) {
+        let entity = EntityKey::Sector(SectorId::tactical(x, 4));
+        self.on(|session, _| session.handle_pace(entity, handle(x), percent));
+    }
+
     fn packet(&mut self, x: i64, handle: u32, tick: u64, keyframe: bool) {
         let header = Header { handle, tick: tick as u16 };
         let full_tick = keyframe.then_some(tick);

@@ -323,6 +323,9 @@ impl Client {
                 }
             }
             ToClient::Shown(Shown::Packet(packet)) => self.see(&packet, out),
+            ToClient::Shown(Shown::Pace { .. }) => {
+                out.witness.coverage.note("told of a dilation", 1)
+            }
             ToClient::Closed => self.connection = None,
         }
     }

@@ -22,7 +22,7 @@ use starmesh::sim::{Refusal, Traveller, Unit};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 47] = [
+const RARE: [&str; 48] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -46,6 +46,7 @@ const RARE: [&str; 47] = [
     "killed while falling asleep",
     "time waited for a table",
     "dilated",
+    "told of a dilation",
     "hashed while dilated",
     "loaded while dilated",
     "observed without a record",

@@ -101,6 +101,7 @@ impl Gateway {
             // These go by the fan-out and the roll-up.
             Release::Scene { .. }
             | Release::Step { .. }
+            | Release::Pace { .. }
             | Release::Gone { .. }
             | Release::Summaries(_) => None,
             Release::Read { ask, entity, reading, .. } => {

@@ -388,6 +388,9 @@ impl Process {
                 Release::Step { entity: EntityKey::Sector(sector), delta } => {
                     self.fanout.handle_step(*sector, delta);
                 }
+                Release::Pace { entity: EntityKey::Sector(sector), percent } => {
+                    self.fanout.handle_pace(*sector, *percent);
+                }
                 Release::Gone { entity: EntityKey::Sector(sector) } => {
                     self.fanout.handle_gone(*sector);
                 }

@@ -9,7 +9,7 @@ use crate::client::places::AskAgain;
 use crate::client::predict::Correction;
 use crate::protocol::blocks::Packet;
 use crate::protocol::client::{ClientMessage, Connect, Empty, Ping};
-use crate::protocol::server::{Ack, Connected, Error, Notice};
+use crate::protocol::server::{Ack, Connected, Error, Notice, TimeDilation};
 use crate::protocol::{Answer, EndReason, Header, Received, ServerFrame, ServerMessage};
 use crate::view::Applied;
 
@@ -80,6 +80,11 @@ impl ClientCore {
             ServerMessage::Aggregate(aggregate) => {
                 if let Some(place) = self.places.handle_aggregate(header.handle, aggregate) {
                     self.tell(Event::Aggregated { place });
+                }
+            }
+            ServerMessage::TimeDilation(TimeDilation { percent }) => {
+                if let Some(place) = self.places.place(header.handle) {
+                    self.tell(Event::Dilated { place, percent: *percent });
                 }
             }
             ServerMessage::Pong(pong) => {

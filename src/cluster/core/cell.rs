@@ -188,9 +188,11 @@ impl Cell {
         self.rate_asked
     }
 
-    /// Notes that the change of its rate is applied.
-    pub fn note_rate(&mut self) {
+    /// Notes that the change of its rate is applied; returns whether
+    /// somebody follows it who has its scene, which did not say that.
+    pub fn note_rate(&mut self) -> bool {
         self.rate_asked = false;
+        self.follower.as_ref().is_some_and(|follower| follower.told.is_some())
     }
 
     /// Takes nothing more from now on.

@@ -6,10 +6,10 @@
 //! ```text
 //!          ──(over 90 % for 3 s: the dearest a tenth or more down)──>
 //!   100 %                                                            10 %
-//!          <──(under 60 % for 5 s, and room for it: a tenth up)──────
+//!          <──(under 60 % for 5 s, as far as there is room: a tenth up)──
 //! ```
 //!
-//! Invariant: under constant work it comes to rest. A sector is made faster
+//! Invariant: under constant work it comes to rest. Sectors are made faster
 //! only if the arbiter would stay under the upper bound though it cost twice
 //! what its units say, or all that there is; where it costs more still, and has
 //! to be slowed again, the next try waits twice as long.
@@ -57,9 +57,9 @@ pub struct Dilator {
     load: Load,
     hot: u32,
     cool: u32,
-    /// Ticks since a sector was made faster, and which.
+    /// Ticks since sectors were made faster, and which.
     faster: u32,
-    last: Option<EntityKey>,
+    last: Vec<EntityKey>,
     /// Those for which that was too soon: the next try waits for so many ticks.
     blamed: BTreeSet<EntityKey>,
     patience: u32,
@@ -72,7 +72,7 @@ impl Default for Dilator {
             hot: 0,
             cool: 0,
             faster: u32::MAX,
-            last: None,
+            last: Vec::new(),
             blamed: BTreeSet::new(),
             patience: COOL_TICKS,
         }
@@ -103,7 +103,7 @@ impl Dilator {
             self.blame();
             slower(share, sectors())
         } else if self.cool > 0 && self.cool.is_multiple_of(COOL_TICKS) {
-            self.try_faster(share, sectors()).into_iter().collect()
+            self.try_faster(share, sectors())
         } else {
             Vec::new()
         }
@@ -111,24 +111,24 @@ impl Dilator {
 
     /// It is hot. When a sector was made faster a moment ago, that was too soon.
     fn blame(&mut self) {
-        match self.last.filter(|_| self.faster <= 2 * HOT_TICKS) {
-            Some(last) => {
-                self.blamed.insert(last);
-                self.patience = (self.patience * 2).min(COOL_TICKS_MAX);
-            }
-            None => {
-                self.blamed.clear();
-                self.patience = COOL_TICKS;
-            }
+        if self.faster <= 2 * HOT_TICKS {
+            self.blamed.extend(self.last.drain(..));
+            self.patience = (self.patience * 2).min(COOL_TICKS_MAX);
+        } else {
+            self.blamed.clear();
+            self.patience = COOL_TICKS;
         }
     }
 
-    fn try_faster(&mut self, share: u64, sectors: Vec<Weighed>) -> Option<(EntityKey, Rate)> {
+    fn try_faster(&mut self, share: u64, sectors: Vec<Weighed>) -> Vec<(EntityKey, Rate)> {
         self.blamed.retain(|blamed| sectors.iter().any(|it| it.entity == *blamed));
         let waits = |it: &Weighed| self.cool < self.patience && self.blamed.contains(&it.entity);
-        let (entity, rate) = faster(share, &sectors, waits)?;
-        (self.cool, self.faster, self.last) = (0, 0, Some(entity));
-        Some((entity, rate))
+        let changed = faster(share, &sectors, waits);
+        if !changed.is_empty() {
+            (self.cool, self.faster) = (0, 0);
+            self.last = changed.iter().map(|(entity, _)| *entity).collect();
+        }
+        changed
     }
 }
 
@@ -151,20 +151,31 @@ fn slower(share: u64, mut sectors: Vec<Weighed>) -> Vec<(EntityKey, Rate)> {
     changed.map(|(after, _)| (after.entity, after.rate)).collect()
 }
 
-/// The slowest a tenth up, of those that need not wait, if there is room for it.
+/// The slowest a tenth up each, of those that need not wait, as far as there is
+/// room for it.
 fn faster(
     share: u64,
     sectors: &[Weighed],
     waits: impl Fn(&Weighed) -> bool,
-) -> Option<(EntityKey, Rate)> {
+) -> Vec<(EntityKey, Rate)> {
     let all = total(sectors).max(1);
     let slow = sectors.iter().filter(|it| it.rate < Rate::FULL && !waits(it));
-    let slowest = slow.min_by_key(|it| (it.rate, it.weight, it.entity))?;
-    let by_units = share.saturating_mul(slowest.weight).saturating_mul(2) / all;
-    let by_all = share / u64::from(slowest.rate.tenths());
-    let added = if slowest.weight == 0 { 0 } else { by_units.min(by_all) };
-    let rate = slowest.rate.faster()?;
-    (share + added <= ROOM).then_some((slowest.entity, rate))
+    let mut slow: Vec<&Weighed> = slow.collect();
+    slow.sort_unstable_by_key(|it| (it.rate, it.weight, it.entity));
+    // All of the load may be theirs, but not more.
+    let most = slow.first().map_or(0, |slowest| share / u64::from(slowest.rate.tenths()));
+    let mut weight = 0;
+    let mut changed = Vec::new();
+    for it in slow {
+        weight += it.weight;
+        let by_units = share.saturating_mul(weight).saturating_mul(2) / all;
+        let added = if weight == 0 { 0 } else { by_units.min(most) };
+        if share + added > ROOM {
+            break;
+        }
+        changed.extend(it.rate.faster().map(|rate| (it.entity, rate)));
+    }
+    changed
 }
 
 fn total(sectors: &[Weighed]) -> u64 {

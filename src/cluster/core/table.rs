@@ -27,7 +27,7 @@ use super::message::{Committed, FromTable, Installed, ToTable};
 use crate::base::{EntityKey, Millis, SectorId, Tick};
 use crate::entity::channel::ChannelMessage;
 use crate::entity::effect::{Effect, PlayerEffect};
-use crate::entity::input::Input;
+use crate::entity::input::{Dilation, Input};
 use crate::entity::kinds::Kind;
 use crate::entity::message::{Body, Notice};
 use crate::entity::pace::Rate;
@@ -48,6 +48,9 @@ pub enum Release {
     Scene { entity: EntityKey, scene: Arc<Scene> },
     /// To who follows the entity: its next step.
     Step { entity: EntityKey, delta: Arc<StepDelta> },
+    /// To who follows the entity: it makes so many per cent of its ticks from
+    /// here on. Behind a scene only if not all.
+    Pace { entity: EntityKey, percent: u8 },
     /// To who follows the entity: it runs here no more.
     Gone { entity: EntityKey },
     /// To the roll-up: scale-0 sectors that changed, `None` for one that runs
@@ -274,7 +277,9 @@ impl Table {
     fn drop_entity(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.remove(&key) else { return };
         let is_shown = |release: &Release| match release {
-            Release::Scene { entity, .. } | Release::Step { entity, .. } => *entity == key,
+            Release::Scene { entity, .. }
+            | Release::Step { entity, .. }
+            | Release::Pace { entity, .. } => *entity == key,
             _ => false,
         };
         for (_, releases) in &mut self.held {
@@ -322,9 +327,7 @@ impl Table {
         if committed.claim.is_some() {
             cell.note_claimed(committed.lead);
         }
-        if committed.dilation.is_some() {
-            cell.note_rate();
-        }
+        let pace = committed.dilation.filter(|_| cell.note_rate());
         self.counts.inputs += record.inputs.len() as u64;
         self.counts.crossings += record.inputs.iter().map(crossings).sum::<u64>();
         self.activity.note(key, &record.inputs);
@@ -341,6 +344,9 @@ impl Table {
             SnapshotStep::Make => self.snapshot(key),
         }
         self.run_effects(key, effects);
+        if let Some(Dilation { rate, .. }) = pace {
+            self.hold(Release::Pace { entity: key, percent: rate.percent() });
+        }
         self.note_state(key);
     }
 

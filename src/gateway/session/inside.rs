@@ -145,6 +145,13 @@ impl Session {
         self.say_refused_subscriptions(now);
     }
 
+    /// A place that the session observes is this fast from here on.
+    pub fn handle_pace(&mut self, entity: EntityKey, handle: u32, percent: u8) {
+        if let Some(frame) = self.watching.handle_pace(entity, handle, percent) {
+            self.say(Class::Update { place: handle }, frame);
+        }
+    }
+
     /// What the session observes runs there no more: it may come up elsewhere.
     pub fn handle_gone(&mut self, entity: EntityKey, now: Now) {
         for sequence in self.commands.note_gone(entity) {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::table::Unavailable;
 use crate::protocol::client::Empty;
-use crate::protocol::server::Subscribed;
+use crate::protocol::server::{Subscribed, TimeDilation};
 use crate::protocol::{Place, ServerFrame, ServerMessage};
 
 /// A lost place is asked for again after so long, so often.
@@ -197,6 +197,19 @@ impl Watching {
                 Told::Packet { begins: self.begin(entity, handle, tick) }
             }
         }
+    }
+
+    /// How fast the place with this name is from here on; what the client is
+    /// told, if it is shown the place. Behind the next keyframe it is said again.
+    pub fn handle_pace(
+        &mut self,
+        entity: EntityKey,
+        handle: u32,
+        percent: u8,
+    ) -> Option<ServerFrame> {
+        let Some(Stage::Shown { last, .. }) = self.stage(entity) else { return None };
+        let message = ServerMessage::TimeDilation(TimeDilation { percent });
+        (handle == self.handle(entity)).then(|| ServerFrame::new(handle, last.0, message))
     }
 
     /// Messages of the place were dropped.

@@ -300,5 +300,8 @@ fn handle_shown(session: &mut Session, shown: &Shown, now: Now) {
     match shown {
         Shown::Packet(packet) => session.handle_packet(packet, now),
         Shown::Gone(sector) => session.handle_gone(EntityKey::Sector(*sector), now),
+        Shown::Pace { sector, handle, percent } => {
+            session.handle_pace(EntityKey::Sector(*sector), *handle, *percent);
+        }
     }
 }

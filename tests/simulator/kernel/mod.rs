@@ -5,6 +5,7 @@ mod behind;
 mod door;
 mod keys;
 mod misfits;
+mod pace;
 mod snapshots;
 
 use std::collections::{BTreeSet, VecDeque};

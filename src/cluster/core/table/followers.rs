@@ -11,6 +11,7 @@ use crate::base::EntityKey;
 use crate::cluster::core::cell::Follower;
 use crate::entity::kinds::Kind;
 use crate::entity::kinds::sector::TICKS_PER_STEP;
+use crate::entity::pace::Rate;
 use crate::view::motion::Mover;
 use crate::view::stage::{Scene, StepDelta};
 
@@ -63,7 +64,12 @@ impl Table {
                 let units = sector.state().units().iter().map(Mover::from).collect();
                 Release::Scene { entity: key, scene: Arc::new(Scene { tick: at, units }) }
             };
+            let is_scene = !is_next;
+            let rate = cell.entity.rate();
             self.hold(release);
+            if is_scene && rate < Rate::FULL {
+                self.hold(Release::Pace { entity: key, percent: rate.percent() });
+            }
         }
     }
 }

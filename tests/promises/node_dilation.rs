@@ -1,0 +1,170 @@
+//! A node whose thread cannot keep up slows the sectors on it, tells who looks,
+//! loses no command, and is as fast again when it can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use starmesh::actors::node::Node;
+use starmesh::actors::ports::{SessionPort, ToSession};
+use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
+use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
+use starmesh::entity::effect::{Connected, PlayerEffect};
+use starmesh::entity::input::{Connect, Input};
+use starmesh::entity::pace::Rate;
+use starmesh::entity::record::decode_record;
+use starmesh::sim::{Command, Instruction, Target, UnitIds};
+use starmesh::store::memory::Memory;
+use starmesh::store::recovery;
+use starmesh::view::fanout::Shown;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::node_support::{Player, start_with};
+
+const PLAYER: PlayerId = PlayerId(7);
+/// Longer than a tick.
+const EACH: Duration = Duration::from_millis(120);
+
+/// A connection whose every answer keeps the thread of its entity busy.
+struct Heavy {
+    load: Arc<AtomicBool>,
+    told: UnboundedSender<PlayerEffect>,
+}
+
+impl SessionPort for Heavy {
+    fn deliver(&self, message: ToSession) {
+        let ToSession::Player(effect) = message else { return };
+        if self.load.load(Ordering::Relaxed) && matches!(effect, PlayerEffect::Answered(_)) {
+            std::thread::sleep(EACH);
+        }
+        // Nobody listens when the test is over.
+        let _ = self.told.send(effect);
+    }
+}
+
+/// Sends one command after the other while there is load; each is answered.
+struct Burden<'n> {
+    node: &'n Node,
+    player: PlayerId,
+    connection: u64,
+    told: UnboundedReceiver<PlayerEffect>,
+    load: Arc<AtomicBool>,
+}
+
+impl Burden<'_> {
+    #[expect(clippy::disallowed_methods, reason = "one answer to one command at a time")]
+    fn new<'n>(node: &'n Node, player: u64, load: &Arc<AtomicBool>) -> Burden<'n> {
+        let (sender, told) = unbounded_channel();
+        let heavy = Heavy { load: load.clone(), told: sender };
+        let connection = node.entities.ports.open(Arc::new(heavy));
+        Burden { node, player: PlayerId(player), connection, told, load: load.clone() }
+    }
+
+    async fn next<T>(&mut self, pick: impl Fn(&PlayerEffect) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                let told = self.told.recv().await.expect("the port is open");
+                if let Some(found) = pick(&told) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), found).await.expect("an answer")
+    }
+
+    async fn run(mut self, answered: &AtomicU32) {
+        let connect = Connect { player: self.player, connection: self.connection, resume: None };
+        self.node.entities.connect(connect).expect("there is room");
+        let connected: Connected = self
+            .next(|told| match told {
+                PlayerEffect::Connected(connected) => Some(connected.clone()),
+                _ => None,
+            })
+            .await;
+        let (session, sector) = (connected.session, connected.presence[0].sector);
+        for sequence in 1.. {
+            if !self.load.load(Ordering::Relaxed) {
+                return;
+            }
+            let units = UnitIds::new(vec![UnitId(1)]).unwrap();
+            let command = Command::new(units, Instruction::Stop);
+            let command = PlayerCommand { player: self.player, session, sequence, command };
+            let entity = EntityKey::Sector(sector);
+            self.node.entities.command(self.connection, entity, command);
+            let answer: CommandAnswer = self
+                .next(|told| match told {
+                    PlayerEffect::Answered(answer) => Some(answer.clone()),
+                    _ => None,
+                })
+                .await;
+            assert_eq!(answer.sequence, sequence);
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Has a unit fly to and fro for ever, so that its sector steps.
+fn patrol(session: SessionId, home: SectorId, unit: UnitId) -> PlayerCommand {
+    let target = Target { sector: home, position: CompressedPosition { x: 1 << 30, y: 1 << 30 } };
+    let units = UnitIds::new(vec![unit]).unwrap();
+    let command = Command::new(units, Instruction::Patrol { target });
+    PlayerCommand { player: PLAYER, session, sequence: 1, command }
+}
+
+/// The first word of such a pace.
+fn pace(home: SectorId, is_it: impl Fn(u8) -> bool) -> impl Fn(&ToSession) -> Option<u8> {
+    move |message| {
+        let ToSession::Shown(shown) = message else { return None };
+        shown.iter().find_map(|shown| match shown {
+            Shown::Pace { sector, percent, .. } if *sector == home => {
+                Some(*percent).filter(|percent| is_it(*percent))
+            }
+            _ => None,
+        })
+    }
+}
+
+#[actix::test]
+async fn a_sector_whose_thread_is_too_busy_runs_slower_until_it_is_not() {
+    let store = Arc::new(Memory::default());
+    let node = start_with("[engine]\narbiters = 1\n", store.clone()).await;
+    let player = Player::new(&node, PLAYER);
+    let connected = player.connect(None).await;
+    let home = connected.presence[0].sector;
+    let unit = player.look(home).await.units().next().unwrap().id;
+    let ordered = player.order(home, patrol(connected.session, home, unit)).await;
+    assert!(matches!(ordered.result, CommandResult::Done(_)), "{ordered:?}");
+
+    let load = Arc::new(AtomicBool::new(true));
+    let answered = AtomicU32::new(0);
+    let burdens = async {
+        let burdens = [8, 9, 10].map(|id| Burden::new(&node, id, &load));
+        let [one, two, three] = burdens.map(|burden| burden.run(&answered));
+        tokio::join!(one, two, three);
+    };
+    let slowed = async {
+        let slowed = player.port.wait_for(pace(home, |percent| percent < 100)).await;
+        load.store(false, Ordering::Relaxed);
+        slowed
+    };
+    let (slowed, ()) = tokio::join!(slowed, burdens);
+    assert!((10..100).contains(&slowed), "{slowed} %");
+    for faster in (slowed + 10..=100).step_by(10) {
+        player.port.wait_for(pace(home, |percent| percent == faster)).await;
+    }
+    // Every command was answered; where each took longer than a tick there
+    // were tens of them.
+    assert!(answered.load(Ordering::Relaxed) > 20, "{answered:?}");
+    node.stop().await;
+
+    let image = recovery::image(&*store, EntityKey::Sector(home)).unwrap();
+    let records = image.records.iter().map(|(_, bytes)| decode_record(bytes).unwrap().1);
+    let inputs: Vec<Input> = records.flat_map(|record| record.inputs).collect();
+    let rates = inputs.iter().filter_map(|input| match input {
+        Input::Dilate(dilation) => Some(dilation.rate),
+        _ => None,
+    });
+    let rates: Vec<Rate> = rates.collect();
+    assert!(rates.first().is_some_and(|rate| rate.percent() == slowed), "{rates:?}");
+    assert_eq!(rates.last(), Some(&Rate::FULL));
+}
