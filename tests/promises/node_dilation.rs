@@ -32,6 +32,7 @@ struct Heavy {
 }
 
 impl SessionPort for Heavy {
+    #[expect(clippy::disallowed_methods, reason = "this is the load: the thread is to be held up")]
     fn deliver(&self, message: ToSession) {
         let ToSession::Player(effect) = message else { return };
         if self.load.load(Ordering::Relaxed) && matches!(effect, PlayerEffect::Answered(_)) {

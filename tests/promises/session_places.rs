@@ -60,8 +60,7 @@ fn how_fast_a_place_is_is_told_only_while_it_is_shown() {
     script.keyframe(1, 10);
     script.pace(1, 40);
     script.pace(2, 50);
-    let expected =
-        ["101 subscribed", "101 full 10", "101 TimeDilation(TimeDilation { percent: 40 })"];
+    let expected = ["101 subscribed", "101 full 10", "TimeDilation(TimeDilation { percent: 40 })"];
     assert_eq!(read(&mut script), expected);
 }
 
