@@ -209,7 +209,7 @@ impl Process {
         if let ToTable::Tick { tick, .. } = &message {
             self.stepped[index] = *tick;
             let event = Event::Stepped(self.stepped.into_iter().min().unwrap_or_default());
-            outside.send_in_node(self.id, Way::FromTable(index), InNode::Core(event));
+            outside.later_in_node(self.id, 1, InNode::Core(event));
         }
         let is_tick = matches!(message, ToTable::Tick { .. });
         self.tables[index].handle(message);

@@ -7,6 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 
 /// The draws of one run.
+#[derive(Clone)]
 pub struct Random(Pcg64Mcg);
 
 impl Random {

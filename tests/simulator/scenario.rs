@@ -63,7 +63,7 @@ impl Scenario {
             full_ms_max: 2500,
         };
         let limits = draw_limits(random);
-        Scenario {
+        let mut scenario = Scenario {
             clients,
             fenced: random.below(3) * u64::from(scale > 0),
             limits,
@@ -82,8 +82,23 @@ impl Scenario {
             crashes: random.below(6),
             clock_jumps: random.below(4),
             registrations: random.below(12),
-            dilates: if random.chance(400) { random.within(1..=60) } else { 0 },
+            dilates: 0,
             quiet: random.chance(40),
+        };
+        scenario.draw_pace(&mut Random::new(random.clone().number()));
+        scenario
+    }
+
+    /// How slow what runs may be: from draws of its own, so that a seed without
+    /// any of it is what it was without.
+    fn draw_pace(&mut self, random: &mut Random) {
+        self.dilates = if random.chance(400) { random.within(1..=60) } else { 0 };
+        if self.limits != Limits::default() {
+            self.limits.ticks_behind = random.within(1..=3);
+        }
+        if self.settlers > 4 {
+            // One that slept between two carryings would take one of them a time.
+            self.limits.quiet_ms = self.limits.quiet_ms.max(2500);
         }
     }
 
