@@ -1,6 +1,6 @@
 # What people run. `make test` is the gate; everything else is cargo.
 
-.PHONY: help test demo sim golden crash bench wasm
+.PHONY: help test demo sim golden crash crowd bench wasm
 
 help:
 	@echo 'make demo              one node and 200 computer-played empires, kept in data/demo'
@@ -8,6 +8,7 @@ help:
 	@echo 'make sim [SEED=n]      the simulator: many seeds (SEEDS=n says how many), or one again'
 	@echo 'make golden            new golden bytes, after a version was raised'
 	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds; SEED=n repeats them'
+	@echo 'make crowd [CLIENTS=n] a ship of each of 1000 players goes into one sector, five minutes'
 	@echo 'make bench             what docs/benchmarks.md records'
 	@echo 'make wasm              the pure library as a WebAssembly module'
 
@@ -31,6 +32,10 @@ ROUNDS ?= 20
 crash:
 	STARMESH_CRASH_ROUNDS=$(ROUNDS) STARMESH_CRASH_SEED=$(SEED) \
 		cargo test --locked --test processes -- --nocapture crash
+
+CLIENTS ?= 1000
+crowd:
+	STARMESH_CROWD_CLIENTS=$(CLIENTS) cargo test --locked --test processes -- --nocapture crowd
 
 bench:
 	cargo bench --locked --bench '*'

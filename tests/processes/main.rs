@@ -5,6 +5,7 @@ mod audit;
 mod clock;
 mod command_line;
 mod crash;
+mod crowd;
 mod demo;
 mod example_client;
 mod full_disk;
