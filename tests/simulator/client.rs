@@ -222,7 +222,9 @@ impl Client {
         for (sequence, pending) in &mut self.pending {
             if out.now >= pending.sent + pending.patience {
                 pending.sent = out.now;
-                pending.patience = out.random.within(300..=3000);
+                // In the end it asks as often as it can: a sector that is woken
+                // for it sleeps again soon.
+                pending.patience = if out.calm { 0 } else { out.random.within(300..=3000) };
                 let (entity, command) = (pending.entity, pending.command.clone());
                 let request = Request::Command { entity, sequence: *sequence, command };
                 out.send_request(connection.number, &request);
