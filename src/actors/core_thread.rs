@@ -25,7 +25,7 @@ use super::waking::Woken;
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::loading::LoadError;
-use crate::cluster::core::message::{Committed, FromTable, ToTable};
+use crate::cluster::core::message::FromTable;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::telemetry::metrics;
 
@@ -64,11 +64,6 @@ impl CoreHandle {
     pub fn send(&self, message: ToCore) {
         let _ = self.0.send(message);
     }
-}
-
-/// Which of `tables` an entity is in: by hash, the same in every run.
-pub fn table_of(entity: EntityKey, tables: usize) -> usize {
-    crc32fast::hash(&entity.to_bytes()) as usize % tables.max(1)
 }
 
 /// The queue to a core's thread that will be started with [`start`].
@@ -245,13 +240,10 @@ impl CoreThread {
     fn run_effect(&mut self, effect: NodeEffect) {
         match effect {
             NodeEffect::Commit(commit) => self.store.commit(commit),
-            NodeEffect::ToTable(entity, message) => {
-                self.tables[table_of(entity, self.tables.len())].send(message);
-            }
+            NodeEffect::ToTable(table, message) => self.tables[table].send(message),
             NodeEffect::ToTables(message) => {
                 self.tables.iter().for_each(|table| table.send(message.clone()));
             }
-            NodeEffect::Committed(records) => self.committed(records),
             NodeEffect::ScanOwned => self.store.scan_owned(),
             NodeEffect::Load(entity, asker) => self.store.load(entity, asker),
             NodeEffect::ReadNextId => self.store.read_next_id(),
@@ -306,19 +298,6 @@ impl CoreThread {
         self.ports.broadcast(&ToSession::Parked { entity });
     }
 
-    /// Each table's records, in the order of the commit.
-    fn committed(&self, records: Vec<Committed>) {
-        let mut lists = vec![Vec::new(); self.tables.len()];
-        for record in records {
-            lists[table_of(record.entity, self.tables.len())].push(record);
-        }
-        for (table, list) in self.tables.iter().zip(lists) {
-            if !list.is_empty() {
-                table.send(ToTable::Committed(list));
-            }
-        }
-    }
-
     fn note_away(&self, away: bool) {
         if away {
             tracing::warn!("the store takes nothing: time stands still, nothing is lost");
@@ -362,6 +341,8 @@ impl CoreThread {
         metrics::COMMITS.increment(counts.commits - before.commits);
         metrics::COMMITS_RESENT.increment(counts.resent - before.resent);
         metrics::TICKS_HELD.increment(counts.held - before.held);
+        metrics::SECTOR_MOVES.increment(counts.moves - before.moves);
+        metrics::SECTORS_HOT.set(counts.hot as f64);
         metrics::RECORDS.increment(counts.records - before.records);
         metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
         metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);

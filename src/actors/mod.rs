@@ -2,6 +2,7 @@
 //! pure cores and effects into messages. Never decides; called by `gateway`
 //! and `cli`.
 
+pub mod asking;
 pub mod branches;
 pub mod coordinator;
 pub mod core_thread;

@@ -11,6 +11,7 @@ use actix::Arbiter;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::asking::Asking;
 use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
 use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
@@ -24,9 +25,10 @@ use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle, TableParts};
 use super::view_thread;
-use crate::base::NodeId;
+use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
+use crate::cluster::core::places::Tables;
 use crate::cluster::core::table::{Table, TableCounts};
 use crate::config::Config;
 use crate::entity::World;
@@ -97,19 +99,18 @@ impl Node {
 
         let (ending, ended) = Ending::new();
         let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
-        let arbiters: Vec<Arbiter> =
-            (0..config.engine.arbiters.usize()).map(|_| Arbiter::new()).collect();
+        let threads =
+            Tables { common: config.engine.arbiters.usize(), hot: config.engine.hot_threads() };
+        let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
         let parts = TableParts {
             core: core.clone(),
             ports: ports.clone(),
             registry: registry.clone(),
             view: view.clone(),
+            asking: Arc::<Asking>::default(),
             ending: ending.clone(),
         };
-        let start_table = |arbiter: &Arbiter| {
-            ticker::start(&arbiter.handle(), Table::new(world.clone(), limits), parts.clone())
-        };
-        let tables: Vec<TableHandle> = arbiters.iter().map(start_table).collect();
+        let tables = start_tables(&arbiters, &world, limits, &parts);
 
         let store_threads = StoreThreads::start(
             store.clone(),
@@ -125,7 +126,7 @@ impl Node {
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
         let parts = CoreParts {
-            core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone(), limits),
+            core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone(), limits, threads),
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
@@ -170,6 +171,14 @@ impl Node {
     /// Sectors and other entities that run here.
     pub fn entity_counts(&self) -> (usize, usize) {
         self.registry.counts()
+    }
+
+    /// Has a sector go to the thread of that number, of `engine.arbiters` and
+    /// then `engine.hot_threads`, if it runs and nothing stands against it. Where
+    /// it is worth it the node does so by itself.
+    pub fn move_sector(&self, sector: SectorId, to: usize) {
+        let entity = EntityKey::Sector(sector);
+        self.core.send(ToCore::Event(Event::Move { entity, to }));
     }
 
     /// Tells every connection that the node stops.
@@ -221,6 +230,20 @@ impl Node {
         self.settle(SETTLE_WITHIN).await;
         self.end().await;
     }
+}
+
+/// A table for each arbiter.
+fn start_tables(
+    arbiters: &[Arbiter],
+    world: &Arc<World>,
+    limits: Limits,
+    parts: &TableParts,
+) -> Vec<TableHandle> {
+    let start = |(index, arbiter): (usize, &Arbiter)| {
+        let table = Table::new(world.clone(), limits);
+        ticker::start(&arbiter.handle(), index, table, parts.clone())
+    };
+    arbiters.iter().enumerate().map(start).collect()
 }
 
 /// The galaxy of the store, or a new one and the group that stores it.

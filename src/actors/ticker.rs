@@ -10,7 +10,6 @@
 //! [`Limits::loads`](crate::cluster::core::limits::Limits::loads) loads.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use actix::ArbiterHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::asking::Asking;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use super::meta::MetaActor;
@@ -40,16 +40,15 @@ use crate::telemetry::metrics;
 
 /// What an arbiter has besides its table.
 struct Desk {
+    /// Which of the node's tables it is.
+    index: usize,
     table: Table,
     core: CoreHandle,
     ports: Arc<Ports>,
     registry: Arc<Registry>,
     view: ViewHandle,
     ending: Ending,
-    /// Who waits for the answer to which [`Table::read`]: as many as are held
-    /// behind the publish barrier.
-    asking: BTreeMap<u64, oneshot::Sender<Read>>,
-    last_ask: u64,
+    asking: Arc<Asking>,
     /// Whether a flush is on its way.
     flushing: bool,
     /// Ticks until things are counted again: counting looks at every entity.
@@ -123,29 +122,35 @@ pub struct TableParts {
     pub ports: Arc<Ports>,
     pub registry: Arc<Registry>,
     pub view: ViewHandle,
+    pub asking: Arc<Asking>,
     pub ending: Ending,
 }
 
-/// Runs `table` on `arbiter`.
+/// Runs `table`, the node's of that `index`, on `arbiter`.
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound here could block the core; the module's head says what bounds it"
 )]
-pub fn start(arbiter: &ArbiterHandle, table: Table, parts: TableParts) -> TableHandle {
+pub fn start(
+    arbiter: &ArbiterHandle,
+    index: usize,
+    table: Table,
+    parts: TableParts,
+) -> TableHandle {
     let (sender, receiver) = unbounded_channel();
     let handle = TableHandle { sender, counts: Arc::default(), shown: Arc::default() };
     let (counts, shown) = (handle.counts.clone(), handle.shown.clone());
     arbiter.spawn(async move {
-        let TableParts { core, ports, registry, view, ending } = parts;
+        let TableParts { core, ports, registry, view, asking, ending } = parts;
         let desk = Desk {
+            index,
             table,
             core,
             ports,
             registry,
             view,
             ending,
-            asking: BTreeMap::new(),
-            last_ask: 0,
+            asking,
             flushing: false,
             count_in: 0,
             counted: TableCounts::default(),
@@ -195,11 +200,15 @@ pub struct Read {
 /// When the table does not take it.
 pub fn read(entity: EntityKey, query: &Query) -> Result<oneshot::Receiver<Read>, Unavailable> {
     let asked = with_desk(|desk| {
-        desk.last_ask += 1;
-        let (answer, answered) = oneshot::channel();
-        desk.table.read(desk.last_ask, entity, query)?;
-        desk.asking.insert(desk.last_ask, answer);
-        Ok(answered)
+        let ask = desk.asking.number();
+        let answered = desk.asking.wait(ask);
+        match desk.table.read(ask, entity, query) {
+            Ok(()) => Ok(answered),
+            Err(why) => {
+                desk.asking.forget(ask);
+                Err(why)
+            }
+        }
     });
     flush_soon();
     asked.unwrap_or(Err(Unavailable::NotHere))
@@ -295,6 +304,8 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
                 desk.count_in = COUNT_TICKS;
                 let counted = desk.table.counts();
                 desk.report(counted);
+                let (table, load) = (desk.index, desk.table.load(desk.load.share()));
+                desk.core.send(ToCore::Event(Event::Load { table, load }));
                 *counts.lock().unwrap_or_else(|lock| lock.into_inner()) = counted;
             }
         });
@@ -314,20 +325,7 @@ impl Desk {
     }
 
     fn handle(&mut self, message: ToTable) {
-        match &message {
-            ToTable::Install(installed) => {
-                let entity = installed.entity.key();
-                self.start_actor(entity);
-            }
-            ToTable::Awake(entity) => self.registry.waking.tell(*entity, Woken::Running),
-            ToTable::Drop(entity) => self.registry.remove(*entity),
-            ToTable::Propose { input, .. } => {
-                if let Some(connect) = connect_of(input) {
-                    self.ports.ask(connect.connection, connect.player);
-                }
-            }
-            _ => {}
-        }
+        self.prepare(&message);
         let began = Instant::now();
         let tick = match message {
             ToTable::Tick { tick, .. } => Some(tick),
@@ -338,6 +336,35 @@ impl Desk {
             self.count_in = self.count_in.saturating_sub(1);
             metrics::TICK_SECONDS.record(began.elapsed().as_secs_f64());
             self.note_tick(tick);
+        }
+    }
+
+    /// What is to be done before the table has a message.
+    fn prepare(&mut self, message: &ToTable) {
+        match message {
+            ToTable::Install(installed) => {
+                let entity = installed.entity.key();
+                self.start_actor(entity);
+                self.view.note_started(entity);
+            }
+            ToTable::Adopt { moved, then } => {
+                if moved.runs() {
+                    self.start_actor(moved.entity());
+                    self.view.note_moved(moved.entity());
+                }
+                then.iter().for_each(|message| self.prepare(message));
+            }
+            // What is released already goes before all that the next table
+            // releases, and what the view did not take is noted where it goes along.
+            ToTable::Yield(_) => self.flush(),
+            ToTable::Awake(entity) => self.registry.waking.tell(*entity, Woken::Running),
+            ToTable::Drop(entity) => self.registry.remove(*entity),
+            ToTable::Propose { input, .. } => {
+                if let Some(connect) = connect_of(input) {
+                    self.ports.ask(connect.connection, connect.player);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -368,7 +395,6 @@ impl Desk {
             }
             _ => self.registry.insert_meta(key, MetaActor::open(key)),
         }
-        self.view.note_started(key);
     }
 
     fn flush(&mut self) {
@@ -384,10 +410,7 @@ impl Desk {
                 continue;
             }
             if let Release::Read { ask, at, reading, .. } = release {
-                if let Some(asker) = self.asking.remove(&ask) {
-                    // An asker that gave up meanwhile needs no answer.
-                    let _ = asker.send(Read { at, reading });
-                }
+                self.asking.tell(ask, Read { at, reading });
                 continue;
             }
             if let Some(left) = self.ports.release(release) {

@@ -54,6 +54,8 @@ enum ToView {
     },
     /// The sector came to run here.
     Started(SectorId),
+    /// The sector changed its thread: what its mailbox had for it may be lost.
+    Moved(SectorId),
     /// The sector has no record: it is as the galaxy was made.
     Absent(SectorId),
     /// What a table handed out.
@@ -99,6 +101,13 @@ impl ViewHandle {
     pub fn note_started(&self, entity: EntityKey) {
         if let EntityKey::Sector(sector) = entity {
             self.send(ToView::Started(sector));
+        }
+    }
+
+    /// An entity changed its thread.
+    pub fn note_moved(&self, entity: EntityKey) {
+        if let EntityKey::Sector(sector) = entity {
+            self.send(ToView::Moved(sector));
         }
     }
 
@@ -225,6 +234,7 @@ impl ViewThread {
             ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
             ToView::Started(sector) if self.fanout.follows(sector) => self.follow(sector, true),
             ToView::Started(_) => {}
+            ToView::Moved(sector) => self.follow(sector, self.fanout.follows(sector)),
             ToView::Absent(sector) => {
                 if self.awaited.remove(&sector) {
                     self.fanout.handle_absent(sector, rules);

@@ -299,7 +299,7 @@ mod tests {
         check_file(
             "# mine\n[engine]\narbiters = 2\nthreads = 4\n",
             "my.toml:4: unknown setting engine.threads; \
-             expected one of arbiters, loads_at_once, sector_quiet_s",
+             expected one of arbiters, hot_threads, loads_at_once, sector_quiet_s",
         );
         check_file(
             "[motor]\nthreads = 4\n",
@@ -366,7 +366,7 @@ mod tests {
             "STARMESH_ENGINE__THREADS",
             "1",
             "environment variable STARMESH_ENGINE__THREADS: unknown setting engine.threads; \
-             expected one of arbiters, loads_at_once, sector_quiet_s",
+             expected one of arbiters, hot_threads, loads_at_once, sector_quiet_s",
         );
         check_env(
             "STARMESH_HTTP__WORKERS",

@@ -203,8 +203,18 @@ pub struct Sessions {
 #[serde(deny_unknown_fields)]
 pub struct Engine {
     pub arbiters: Bounded<1, 256>,
+    pub hot_threads: Bounded<0, 256>,
     pub loads_at_once: Bounded<1, 1_024>,
     pub sector_quiet_s: Bounded<1, 86_400>,
+}
+
+impl Engine {
+    /// Threads for single sectors: no more than cores are left, but one.
+    pub fn hot_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let left = cores.saturating_sub(self.arbiters.usize()).max(1);
+        self.hot_threads.usize().min(left)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -192,6 +192,10 @@ metrics_list! {
         "Times a sector went to hibernate.";
     SECTORS_DELETED: CounterMetric = "starmesh_sector_deletions_total" []
         "Of those, times it was as the galaxy was made and nothing was kept of it.";
+    SECTORS_HOT: GaugeMetric = "starmesh_sector_hot_count" []
+        "Sectors that have a thread of their own.";
+    SECTOR_MOVES: CounterMetric = "starmesh_sector_moves_total" []
+        "Times a sector changed its thread.";
     UNITS: GaugeMetric = "starmesh_sector_units_count" []
         "Units in the sectors of this node.";
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]

@@ -22,7 +22,7 @@ use starmesh::sim::{Refusal, Traveller, Unit};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 48] = [
+const RARE: [&str; 54] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -71,6 +71,12 @@ const RARE: [&str; 48] = [
     "claimed again after a crash",
     "ready after a restart without faults",
     "claimed for a message in the calm",
+    "moved",
+    "moved with inputs that waited",
+    "moved with outputs behind the barrier",
+    "moved while it was watched",
+    "moved while a record of it became durable",
+    "went home when it ran no more",
 ];
 
 /// How often each thing happened.

@@ -1,8 +1,9 @@
-//! Owns one run of the node's process: core, two tables, gateway and the ways
+//! Owns one run of the node's process: core, three tables, gateway and the ways
 //! between them, in place of the actors and threads. Everything in it is gone
 //! when it is killed.
 
 mod asleep;
+mod moving;
 mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,9 @@ use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, SectorId, Tick};
 use starmesh::cluster::core::clock::Clock;
-use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
+use starmesh::cluster::core::message::{FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
+use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table, Unavailable};
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
@@ -29,7 +31,9 @@ use crate::queue::{InNode, Way};
 use crate::scene::{Fact, Waiting};
 
 pub const NODE: NodeId = NodeId(1);
-pub const TABLES: usize = 2;
+/// Sectors are moved to any of them, from any.
+const PLACES: Tables = Tables { common: 2, hot: 1 };
+pub const TABLES: usize = PLACES.common + PLACES.hot;
 
 /// A running process.
 pub struct Process {
@@ -53,8 +57,11 @@ pub struct Process {
     fenced: bool,
     /// It owns nothing any more and must end.
     pub deposed: bool,
-    /// Connections lost since no input waited.
+    /// Which table each entity is in, as the registry knows it.
+    here: BTreeMap<EntityKey, usize>,
+    /// Connections lost, and inputs moved, since no input waited.
     lost: usize,
+    brought: usize,
     /// Whether each table was told that time stands still.
     closed: [bool; TABLES],
     /// The last tick that each table has done.
@@ -70,11 +77,6 @@ pub struct Process {
     pub rows_done: Vec<(u64, bool)>,
 }
 
-/// Which table an entity is in.
-pub fn table_of(entity: EntityKey) -> usize {
-    entity.to_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>() % TABLES
-}
-
 /// What a client speaks.
 pub fn codec_of(client: usize) -> CodecKind {
     CodecKind::ALL[client % CodecKind::ALL.len()]
@@ -84,7 +86,7 @@ impl Process {
     pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
         let nonce = outside.random.number();
         let limits = outside.scenario.limits;
-        let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits);
+        let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits, PLACES);
         let tables = (0..TABLES).map(|_| Table::new(outside.world.clone(), limits)).collect();
         let mut process = Process {
             id,
@@ -102,7 +104,9 @@ impl Process {
             may_claim: true,
             fenced: false,
             deposed: false,
+            here: BTreeMap::new(),
             lost: 0,
+            brought: 0,
             closed: [false; TABLES],
             stepped: [Tick(0); TABLES],
             wakes: BTreeMap::new(),
@@ -134,9 +138,17 @@ impl Process {
 
     /// Has the invariants look at what the node has of its entities.
     pub fn show_live(&self, outside: &mut Outside) {
+        // One that was deleted, of which the core has not heard, is still here.
+        let commit = self.under_way.as_ref().filter(|(_, done)| *done).map(|(commit, _)| commit);
+        let appends = commit.iter().flat_map(|commit| &commit.groups);
+        let appends: BTreeSet<EntityKey> =
+            appends.filter_map(|group| Some(group.append.as_ref()?.entity)).collect();
         for table in &self.tables {
             for key in table.keys() {
-                if let Some(entity) = table.entity(key) {
+                let is_deleted = !outside.witness.scene.shadows.contains_key(&key);
+                if let Some(entity) = table.entity(key)
+                    && !(is_deleted && appends.contains(&key))
+                {
                     outside.witness.note(&Fact::Live(entity));
                 }
             }
@@ -196,30 +208,23 @@ impl Process {
     }
 
     fn handle_table(&mut self, index: usize, message: ToTable, outside: &mut Outside) {
-        if let ToTable::Awake(entity) = message {
-            self.awake(entity, outside);
-        }
         if let ToTable::Away(away) = message {
             self.closed[index] = away;
         }
-        let installed = match &message {
-            ToTable::Install(installed) => Some(installed.entity.key()),
-            _ => None,
-        };
         if let ToTable::Tick { tick, .. } = &message {
             self.stepped[index] = *tick;
             let event = Event::Stepped(self.stepped.into_iter().min().unwrap_or_default());
             outside.later_in_node(self.id, 1, InNode::Core(event));
         }
         let is_tick = matches!(message, ToTable::Tick { .. });
+        let mut arrived = Vec::new();
+        self.register(index, &message, &mut arrived, outside);
         self.tables[index].handle(message);
         if is_tick {
             self.dilate(index, outside);
         }
-        if let Some(EntityKey::Sector(sector)) = installed
-            && self.fanout.follows(sector)
-        {
-            self.follow(sector, true, outside);
+        for sector in arrived {
+            self.follow(sector, self.fanout.follows(sector), outside);
         }
         self.flush(index, outside);
     }
@@ -228,15 +233,16 @@ impl Process {
     fn measure(&mut self, outside: &mut Outside) {
         let inputs = self.tables.iter().map(Table::waiting).sum();
         if inputs == 0 {
-            self.lost = 0;
+            (self.lost, self.brought) = (0, 0);
         }
+        outside.witness.scene.brought = self.brought;
         if !self.core.is_away() {
             return;
         }
         outside.witness.note(&Fact::Waiting(Waiting {
             inputs,
             for_a_load: self.core.waiting_for_a_load(),
-            lost: self.lost,
+            lost: self.lost + self.brought,
         }));
     }
 
@@ -274,9 +280,7 @@ impl Process {
                 let delay = usual + outside.store.draw_delay_ms();
                 outside.later_in_node(self.id, delay, InNode::CommitNow(commit));
             }
-            NodeEffect::ToTable(entity, message) => {
-                self.tell_table(table_of(entity), message, outside);
-            }
+            NodeEffect::ToTable(index, message) => self.tell_table(index, message, outside),
             NodeEffect::ToTables(message) => {
                 if let ToTable::Tick { tick, .. } = message {
                     outside.witness.note(&Fact::Ticked(tick));
@@ -286,7 +290,6 @@ impl Process {
                 }
                 (0..TABLES).for_each(|index| self.tell_table(index, message.clone(), outside));
             }
-            NodeEffect::Committed(records) => self.committed(records, outside),
             NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
             NodeEffect::Load(entity, asker) => self.read(InNode::Load(entity, asker), outside),
             NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
@@ -345,16 +348,6 @@ impl Process {
         outside.send_in_node(self.id, Way::ToTable(index), InNode::ToTable(index, message));
     }
 
-    fn committed(&mut self, records: Vec<Committed>, outside: &mut Outside) {
-        let mut lists = vec![Vec::new(); TABLES];
-        records.into_iter().for_each(|record| lists[table_of(record.entity)].push(record));
-        for (index, list) in lists.into_iter().enumerate() {
-            if !list.is_empty() {
-                self.tell_table(index, ToTable::Committed(list), outside);
-            }
-        }
-    }
-
     fn commit(&mut self, commit: &Commit, outside: &mut Outside) {
         let result = if !outside.calm && outside.random.chance(outside.scenario.fenced) {
             self.fenced = true;
@@ -402,6 +395,12 @@ impl Process {
         }
         self.show(outside);
         let messages: Vec<FromTable> = self.tables[index].drain_core();
+        for message in &messages {
+            if let FromTable::Dropped { entity, .. } = message {
+                let what = format!("a durable record did not fit {entity}");
+                outside.witness.note(&Fact::Never(what));
+            }
+        }
         if !messages.is_empty() {
             let message = InNode::FromTable(messages);
             outside.send_in_node(self.id, Way::FromTable(index), message);
@@ -455,7 +454,7 @@ impl Process {
             }
             Request::Attach(entity) => {
                 let Some(session) = session else { return };
-                let index = table_of(entity);
+                let index = self.table_of(entity);
                 match self.tables[index].read(
                     connection,
                     entity,
@@ -499,7 +498,7 @@ impl Process {
         command: PlayerCommand,
         outside: &mut Outside,
     ) {
-        let (index, sequence) = (table_of(entity), command.sequence);
+        let (index, sequence) = (self.table_of(entity), command.sequence);
         let admitted = self.tables[index].admit(entity, command);
         match admitted {
             Ok(()) if self.closed[index] => {
@@ -536,7 +535,7 @@ impl Process {
 
     /// As the actors do: by the entity's table if it runs, else by the core.
     fn propose(&mut self, entity: EntityKey, input: Input, outside: &mut Outside) {
-        let index = table_of(entity);
+        let index = self.table_of(entity);
         match self.tables[index].propose(entity, input.clone()) {
             Err(Unavailable::NotHere) => {
                 let event = InNode::Core(Event::Propose(entity, input));

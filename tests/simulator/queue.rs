@@ -39,6 +39,8 @@ pub enum Happening {
     ClockJumps,
     /// Whoever runs the node looks after it.
     OperatorLooks,
+    /// A sector goes to another table.
+    SectorMoves,
     /// The store asks for a snapshot of some entities.
     StorePins,
     /// Faults end; from here on everything must come to its end.

@@ -36,6 +36,8 @@ pub struct Scenario {
     /// Crashes in the storm.
     pub crashes: u64,
     pub clock_jumps: u64,
+    /// Sectors that change their table, in the storm.
+    pub moves: u64,
     pub registrations: u64,
     /// Of sectors at each tick, in thousandths: run at another rate from then on.
     pub dilates: u64,
@@ -81,6 +83,7 @@ impl Scenario {
             stall_ms_max: random.within(1..=300),
             crashes: random.below(6),
             clock_jumps: random.below(4),
+            moves: random.below(60),
             registrations: random.below(12),
             dilates: 0,
             quiet: random.chance(40),

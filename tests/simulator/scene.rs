@@ -149,6 +149,8 @@ pub struct Scene {
     pub limits: Limits,
     /// Tables of every process.
     pub tables: usize,
+    /// Inputs that came to a table with their entity, since none waited.
+    pub brought: usize,
     /// The node's row as it is durable.
     pub row: Option<NodeRow>,
     pub shadows: BTreeMap<EntityKey, Shadow>,

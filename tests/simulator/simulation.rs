@@ -108,6 +108,10 @@ impl Simulation {
             let at = out.random.below(storm);
             out.push_in(at, Happening::ClockJumps);
         }
+        for _ in 0..out.scenario.moves {
+            let at = out.random.below(storm);
+            out.push_in(at, Happening::SectorMoves);
+        }
         for _ in 0..storm / 2000 {
             let at = out.random.below(storm);
             out.push_in(at, Happening::StorePins);
@@ -163,6 +167,11 @@ impl Simulation {
             Happening::RegistrarActs => self.registrar.act(self.process.as_mut(), out),
             Happening::ClockJumps => out.jump(),
             Happening::OperatorLooks => self.start_again_if_off(),
+            Happening::SectorMoves => {
+                if let Some(process) = &mut self.process {
+                    process.move_one(out);
+                }
+            }
             Happening::StorePins => self.pin(),
             Happening::Calm => self.calm(),
             Happening::Settled => self.look_whether_settled(),

@@ -46,7 +46,7 @@ pub struct Witness {
 impl Witness {
     pub fn new(world: Arc<World>, memory: Arc<Memory>, limits: Limits) -> Witness {
         let (shadows, tables) = (BTreeMap::new(), process::TABLES);
-        let scene = Scene { world, memory, now: 0, limits, tables, row: None, shadows };
+        let scene = Scene { world, memory, now: 0, limits, tables, brought: 0, row: None, shadows };
         Witness {
             scene,
             failure: None,

@@ -15,7 +15,7 @@ use crate::entity::input::Input;
 use crate::view::stage::StepDelta;
 
 /// An entity while it runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cell {
     pub entity: Entity,
     generation: u64,
@@ -54,7 +54,7 @@ pub struct Cell {
 }
 
 /// What those who follow an entity were handed out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Follower {
     /// The entity's tick of the last step handed out; `None` when all of it is
     /// to be handed out next.

@@ -2,6 +2,7 @@
 //! The core's messages to one table arrive in the order they were sent; that
 //! order is what makes a table deterministic.
 
+use super::table::Moved;
 use crate::base::{EntityKey, Millis, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
@@ -38,6 +39,12 @@ pub enum ToTable {
     /// The entity is not this node's any more, or hibernates: forget it,
     /// publish nothing.
     Drop(EntityKey),
+    /// Give this entity up, another table of this node gets it; answered by
+    /// [`FromTable::Yielded`].
+    Yield(EntityKey),
+    /// Run this entity, which another table gave up, and take what came for it
+    /// meanwhile, in order.
+    Adopt { moved: Box<Moved>, then: Vec<ToTable> },
     /// To whoever asked for the entity to be woken, by way of its table: it is
     /// installed. The table itself does nothing about it.
     Awake(EntityKey),
@@ -103,6 +110,9 @@ pub enum FromTable {
     /// The entity has been quiet for long enough to hibernate; the table takes
     /// nothing more for it and waits for [`ToTable::Drop`].
     Quiet { entity: EntityKey, generation: u64, rest: Box<Rest> },
+    /// All that the table has of the entity is for another one: nothing of it is
+    /// left here. `None` when it stays, because it is about to hibernate.
+    Yielded { entity: EntityKey, moved: Option<Box<Moved>> },
     /// The entity used up its ids.
     NeedIds(EntityKey),
     /// There are outputs of this tick; they wait for the row to say it.

@@ -16,17 +16,20 @@ mod commit;
 mod durable;
 mod entities;
 mod event;
+mod moving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::asleep::DueScan;
 use super::census::Census;
+use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
 use super::limits::Limits;
 use super::loading::Loading;
 use super::message::{FromTable, Rest, ToTable};
 use super::pipeline::Pipeline;
+use super::places::{Places, Tables};
 use super::snapshots::Snapshots;
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
@@ -133,6 +136,8 @@ pub struct NodeCore {
     order: VecDeque<EntityKey>,
     rows: VecDeque<(u64, Group)>,
     loading: Loading,
+    places: Places,
+    hot: HotThreads,
     snapshots: Snapshots,
     ids: IdBlocks,
     reservation: Option<Group>,
@@ -150,6 +155,7 @@ impl NodeCore {
         row: Option<&NodeRow>,
         world: Arc<World>,
         limits: Limits,
+        tables: Tables,
     ) -> NodeCore {
         let incarnation = Incarnation(row.map_or(0, |row| row.incarnation.0) + 1);
         let tick = row.map_or(Tick(0), |row| row.tick);
@@ -188,6 +194,8 @@ impl NodeCore {
             order: VecDeque::new(),
             rows: VecDeque::new(),
             loading: Loading::default(),
+            places: Places::new(tables),
+            hot: HotThreads::new(tables, Thresholds::default()),
             snapshots: Snapshots::default(),
             ids: IdBlocks::default(),
             reservation: None,
@@ -225,7 +233,8 @@ impl NodeCore {
     }
 
     pub fn counts(&self) -> NodeCounts {
-        NodeCounts { tick: self.tick.0, asleep: self.census.count(), ..self.counts }
+        let (tick, hot) = (self.tick.0, self.places.hot().count() as u64);
+        NodeCounts { tick, hot, asleep: self.census.count(), ..self.counts }
     }
 
     /// Takes an event that happened at `now`, which never goes back.
@@ -255,6 +264,8 @@ impl NodeCore {
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),
             Event::Wake(entity) => self.handle_wake(entity),
+            Event::Move { entity, to } => self.handle_move(entity, to),
+            Event::Load { table, load } => self.handle_load(table, load, now),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
             Event::Propose(entity, input) => {
                 self.send_to(entity, ToTable::Propose { entity, input });
@@ -283,7 +294,10 @@ impl NodeCore {
     /// can end without anything being answered late.
     pub fn is_settled(&self) -> bool {
         self.phase == Phase::Deposed
-            || (self.pipeline.is_idle() && self.order.is_empty() && self.rows.is_empty())
+            || (self.pipeline.is_idle()
+                && self.order.is_empty()
+                && self.rows.is_empty()
+                && self.places.is_settled())
     }
 
     /// What is to be done, in order.
@@ -303,6 +317,7 @@ impl NodeCore {
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
             }
+            FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
             FromTable::NeedIds(entity) => {
@@ -357,7 +372,7 @@ impl NodeCore {
         // A sender that does not run here asks again when it does.
         let sender = ack.channel.sender;
         if self.owned.contains_key(&sender) {
-            self.effects.push(NodeEffect::ToTable(sender, ToTable::Acknowledge(ack)));
+            self.tell(sender, ToTable::Acknowledge(ack));
         }
     }
 
@@ -365,7 +380,7 @@ impl NodeCore {
     fn send_to(&mut self, entity: EntityKey, message: ToTable) {
         let is_closing = self.closing.contains_key(&entity);
         if self.owned.contains_key(&entity) && !is_closing {
-            self.effects.push(NodeEffect::ToTable(entity, message));
+            self.tell(entity, message);
         } else if !self.loading.keep(entity, message, is_closing, &self.limits) {
             self.counts.dropped += 1;
         }
@@ -414,7 +429,7 @@ impl NodeCore {
 
     fn begin_snapshots(&mut self) {
         while let Some(entity) = self.snapshots.begin_next(&self.limits) {
-            self.effects.push(NodeEffect::ToTable(entity, ToTable::Snapshot(entity)));
+            self.tell(entity, ToTable::Snapshot(entity));
         }
     }
 

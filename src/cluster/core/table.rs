@@ -9,8 +9,10 @@
 //! and the inputs that caused it are durable.
 
 mod activity;
+mod counts;
 mod door;
 mod followers;
+mod moving;
 mod reads;
 mod rest;
 mod step;
@@ -19,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use activity::Activity;
+pub use counts::TableCounts;
+pub use moving::Moved;
 
 use super::cell::{Cell, SnapshotStep};
 use super::dilation::Weighed;
@@ -58,6 +62,22 @@ pub enum Release {
     Summaries(Vec<(SectorId, Option<SectorSnapshot>)>),
 }
 
+impl Release {
+    /// The entity it is of; `None` of what a ledger tells a session, and of
+    /// what is of many sectors.
+    pub fn entity(&self) -> Option<EntityKey> {
+        match self {
+            Release::Player(PlayerEffect::Answered(answer)) => Some(answer.entity),
+            Release::Read { entity, .. }
+            | Release::Scene { entity, .. }
+            | Release::Step { entity, .. }
+            | Release::Pace { entity, .. }
+            | Release::Gone { entity } => Some(*entity),
+            Release::Player(_) | Release::Summaries(_) => None,
+        }
+    }
+}
+
 /// Why something for an entity was not taken. Nothing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
@@ -71,32 +91,6 @@ pub enum Unavailable {
     TooLong,
     #[error("the store does not answer; time stands still")]
     StoreAway,
-}
-
-/// What a table counts; each is also a metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TableCounts {
-    /// Entities running.
-    pub entities: u64,
-    /// Of them, sectors.
-    pub sectors: u64,
-    /// Sectors that step at every tick.
-    pub active_sectors: u64,
-    /// Units in them.
-    pub units: u64,
-    /// Sectors that run slower than the node: at one tenth of its ticks, at
-    /// two, and so on.
-    pub dilated: [u64; 9],
-    /// Entity steps since the start.
-    pub steps: u64,
-    /// Inputs applied since the start.
-    pub inputs: u64,
-    /// Units taken in from other sectors since the start.
-    pub crossings: u64,
-    /// Records that did not fit their entity; stays 0.
-    pub misfits: u64,
-    /// Messages and the like that were not taken because too much waited.
-    pub dropped: u64,
 }
 
 /// The entities of one arbiter.
@@ -166,23 +160,6 @@ impl Table {
         self.pending
     }
 
-    /// What was counted so far.
-    pub fn counts(&self) -> TableCounts {
-        let units = |cell: &Cell| match cell.entity.kind() {
-            Kind::Sector(sector) => sector.state().units().len() as u64,
-            Kind::Board(_) | Kind::Ledger(_) => 0,
-        };
-        let is_sector = |key: &&EntityKey| matches!(key, EntityKey::Sector(_));
-        TableCounts {
-            entities: self.cells.len() as u64,
-            sectors: self.cells.keys().filter(is_sector).count() as u64,
-            active_sectors: self.active.iter().filter(is_sector).count() as u64,
-            units: self.cells.values().map(units).sum(),
-            dilated: self.dilated(),
-            ..self.counts
-        }
-    }
-
     /// Takes what the node's core says.
     pub fn handle(&mut self, message: ToTable) {
         match message {
@@ -213,6 +190,8 @@ impl Table {
                 self.end_snapshot(entity, sequence, None);
             }
             ToTable::Drop(entity) => self.drop_entity(entity),
+            ToTable::Yield(entity) => self.yield_up(entity),
+            ToTable::Adopt { moved, then } => self.adopt(*moved, then),
             ToTable::Awake(_) => {}
         }
     }
@@ -275,7 +254,7 @@ impl Table {
     /// Forgets an entity, and what it would still have shown: of its steps
     /// nothing is durable but what the row says already.
     fn drop_entity(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.remove(&key) else { return };
+        let Some(cell) = self.forget(key) else { return };
         let is_shown = |release: &Release| match release {
             Release::Scene { entity, .. }
             | Release::Step { entity, .. }
@@ -285,9 +264,18 @@ impl Table {
         for (_, releases) in &mut self.held {
             releases.retain(|release| !is_shown(release));
         }
-        self.pending -= cell.pending();
+        self.unhashed.remove(&key);
         self.activity.note_stopped(key);
-        for set in [&mut self.active, &mut self.followed, &mut self.unhashed, &mut self.unsettled] {
+        if cell.follower.is_some() {
+            self.hold(Release::Gone { entity: key });
+        }
+    }
+
+    /// Takes an entity out of all that is noted by its cell.
+    fn forget(&mut self, key: EntityKey) -> Option<Cell> {
+        let cell = self.cells.remove(&key)?;
+        self.pending -= cell.pending();
+        for set in [&mut self.active, &mut self.followed, &mut self.unsettled] {
             set.remove(&key);
         }
         if let Some(due) = cell.due() {
@@ -296,9 +284,7 @@ impl Table {
         if let Some(at) = cell.look {
             self.looks.remove(&(at, key));
         }
-        if cell.follower.is_some() {
-            self.hold(Release::Gone { entity: key });
-        }
+        Some(cell)
     }
 
     /// Applies a durable record.

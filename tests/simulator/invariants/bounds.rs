@@ -13,7 +13,6 @@ use starmesh::entity::keys;
 use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::{Record, decode_record, encode_input};
 
-use crate::process::table_of;
 use crate::scene::{Fact, Invariant, Scene};
 
 #[derive(Default)]
@@ -72,11 +71,11 @@ impl Bounds {
 fn commit(commit: &Commit, scene: &Scene) -> Result<(), String> {
     let limits = &scene.limits;
     let (mut rows, mut chunks) = (0, 0);
-    let (mut records, mut commands) = (Vec::new(), vec![0; scene.tables]);
+    let (mut records, mut commands) = (Vec::new(), 0);
     for group in &commit.groups {
         if let Some(append) = &group.append {
             records.push(append.bytes.len());
-            commands[table_of(append.entity)] += self::record(append, limits)?;
+            commands += self::record(append, limits)?;
         }
         for put in &group.puts {
             rows += usize::from(keys::account_player(&put.key).is_some());
@@ -95,9 +94,9 @@ fn commit(commit: &Commit, scene: &Scene) -> Result<(), String> {
     if records.iter().sum::<usize>() >= limits.commit_bytes.max(1) {
         return Err(format!("records of {records:?} bytes, and one more, in a commit"));
     }
-    commands.into_iter().try_for_each(|commands| {
-        at_most("commands of a table in a commit", commands, limits.inputs_per_table)
-    })
+    // Entities change their tables, and bring what waits along.
+    let bound = scene.tables * limits.inputs_per_table + scene.brought;
+    at_most("commands in a commit", commands, bound)
 }
 
 /// The number of commands in it.

@@ -5,6 +5,7 @@ mod behind;
 mod door;
 mod keys;
 mod misfits;
+mod moving;
 mod pace;
 mod snapshots;
 
@@ -16,6 +17,7 @@ use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
+use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
@@ -28,6 +30,8 @@ use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
 const NODE: NodeId = NodeId(1);
+/// Two for the core; here both are one.
+const TABLES: Tables = Tables { common: 1, hot: 1 };
 
 type Change<T> = Box<dyn FnMut(&mut T)>;
 
@@ -79,7 +83,7 @@ impl Node {
         let now = store.time().expect("the memory answers").0;
         Node {
             store: store.clone(),
-            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits),
+            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES),
             table: Table::new(world.clone(), limits),
             world,
             now,
@@ -247,8 +251,14 @@ impl Node {
     }
 
     /// What is to be said to the core for it.
-    fn tell_table(&mut self, message: ToTable) -> Option<Event> {
-        let said = match &message {
+    fn tell_table(&mut self, mut message: ToTable) -> Option<Event> {
+        let said = match &mut message {
+            ToTable::Committed(records) => {
+                if let Some(tamper) = &mut self.tamper {
+                    records.iter_mut().for_each(tamper);
+                }
+                None
+            }
             ToTable::SnapshotDone { entity, .. } | ToTable::SnapshotRefused { entity, .. } => {
                 self.snapshots.remove(entity);
                 None
@@ -275,12 +285,6 @@ impl Node {
             NodeEffect::ToTable(_, ToTable::Acknowledge(_)) if self.lose_acks => {}
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
                 events.extend(self.tell_table(message));
-            }
-            NodeEffect::Committed(mut records) => {
-                if let Some(tamper) = &mut self.tamper {
-                    records.iter_mut().for_each(tamper);
-                }
-                self.table.handle(ToTable::Committed(records));
             }
             NodeEffect::ScanOwned => {
                 let entities = recovery::owned(&*self.store, NODE).expect("the memory answers");

@@ -5,7 +5,7 @@ use starmesh::base::{EntityKey, SectorId, Tick};
 use starmesh::cluster::core::node::Event;
 use starmesh::store::recovery;
 
-use super::{Process, table_of};
+use super::Process;
 use crate::gateway::ToClient;
 use crate::outside::Outside;
 use crate::queue::InNode;
@@ -33,7 +33,8 @@ impl Process {
     /// woken, and followed when it is installed.
     pub(super) fn follow(&mut self, sector: SectorId, on: bool, outside: &mut Outside) {
         let entity = EntityKey::Sector(sector);
-        let table = &mut self.tables[table_of(entity)];
+        let index = self.table_of(entity);
+        let table = &mut self.tables[index];
         self.awaited.remove(&sector);
         if !on {
             table.unfollow(entity);

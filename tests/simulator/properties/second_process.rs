@@ -10,6 +10,7 @@ use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, Tick};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::ToTable;
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
+use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commit::{Commit, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
@@ -53,7 +54,14 @@ impl<'a> Node<'a> {
         Node {
             store,
             world: world.clone(),
-            core: NodeCore::new(NODE, nonce, row(store).as_ref(), world.clone(), limits),
+            core: NodeCore::new(
+                NODE,
+                nonce,
+                row(store).as_ref(),
+                world.clone(),
+                limits,
+                Tables::ONE,
+            ),
             table: Table::new(world.clone(), limits),
             now,
             events: VecDeque::new(),
@@ -93,7 +101,6 @@ impl<'a> Node<'a> {
                     }
                     self.table.handle(message);
                 }
-                NodeEffect::Committed(records) => self.table.handle(ToTable::Committed(records)),
                 NodeEffect::ScanOwned => {
                     let entities = recovery::owned(self.store, NODE).expect("the store answers");
                     let ended = recovery::ended_of(self.store, NODE).expect("the store answers");

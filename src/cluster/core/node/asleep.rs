@@ -80,7 +80,7 @@ impl NodeCore {
     /// record, and else it is said that it has none.
     pub(super) fn handle_wake(&mut self, entity: EntityKey) {
         if self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) {
-            self.effects.push(NodeEffect::ToTable(entity, ToTable::Awake(entity)));
+            self.tell(entity, ToTable::Awake(entity));
             return;
         }
         if Entity::genesis(entity, &self.world).is_none() {

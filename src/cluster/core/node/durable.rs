@@ -89,7 +89,7 @@ impl NodeCore {
                         self.counts.refused += 1;
                         ToTable::SnapshotRefused { entity, sequence }
                     };
-                    self.effects.push(NodeEffect::ToTable(entity, ended));
+                    self.tell(entity, ended);
                 }
             }
         }
@@ -103,8 +103,6 @@ impl NodeCore {
         }
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
-        if !records.is_empty() {
-            self.effects.push(NodeEffect::Committed(records));
-        }
+        self.tell_records(records);
     }
 }

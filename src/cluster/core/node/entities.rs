@@ -65,7 +65,8 @@ impl NodeCore {
         if self.waiting.remove(&entity).is_some() {
             self.order.retain(|key| *key != entity);
         }
-        self.effects.push(NodeEffect::ToTable(entity, ToTable::Drop(entity)));
+        self.tell(entity, ToTable::Drop(entity));
+        self.send_home(entity);
         if self.closing.remove(&entity).is_some() {
             self.loading.let_go(entity);
         }
@@ -126,16 +127,16 @@ impl NodeCore {
         let Loaded { entity: state, snapshot_bytes, journal_bytes, .. } = loaded;
         let installed = Installed { entity: state, generation, snapshot_bytes, journal_bytes };
         let install = ToTable::Install(Box::new(installed));
-        self.effects.push(NodeEffect::ToTable(entity, install));
+        self.tell(entity, install);
         if self.loading.is_pinned(entity) {
             self.want_snapshot(entity);
         }
         let is_asked = self.loading.is_to_be_seen(entity);
         for message in self.loading.finish(entity) {
-            self.effects.push(NodeEffect::ToTable(entity, message));
+            self.tell(entity, message);
         }
         if is_asked {
-            self.effects.push(NodeEffect::ToTable(entity, ToTable::Awake(entity)));
+            self.tell(entity, ToTable::Awake(entity));
         }
     }
 

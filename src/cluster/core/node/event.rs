@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use crate::base::{EntityKey, Incarnation, Millis, Tick};
+use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
-use crate::cluster::core::message::{Committed, FromTable, ToTable};
+use crate::cluster::core::message::{FromTable, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
 use crate::entity::replay::Mismatch;
@@ -34,6 +35,11 @@ pub enum Event {
     /// by [`ToTable::Awake`] or [`NodeEffect::Dormant`], or not at all when too
     /// much waits for loads.
     Wake(EntityKey),
+    /// This sector is to go to that table, if it runs and nothing stands
+    /// against it; nobody is answered.
+    Move { entity: EntityKey, to: usize },
+    /// A table says how busy its thread is.
+    Load { table: usize, load: TableLoad },
     /// The answer to [`NodeEffect::ReadDue`]: the first timers there, in order.
     Due(Vec<(Millis, EntityKey)>),
     /// The answer to [`NodeEffect::ReadAsleep`]: sectors that hibernate, and
@@ -54,12 +60,10 @@ pub enum Event {
 pub enum NodeEffect {
     /// Commit this and say how it went; one at a time.
     Commit(Arc<Commit>),
-    /// Tell a table: the one this entity is in, or will be.
-    ToTable(EntityKey, ToTable),
+    /// Tell this table.
+    ToTable(usize, ToTable),
     /// Tell every table.
     ToTables(ToTable),
-    /// Tell each table of the records that are for its entities, in order.
-    Committed(Vec<Committed>),
     /// Read the keys of entities this node owned and of its incarnations that
     /// ended, and say them.
     ScanOwned,
@@ -112,6 +116,10 @@ pub struct NodeCounts {
     pub closed: u64,
     /// Of them, those of which nothing was kept.
     pub deleted: u64,
+    /// Entities that changed their table.
+    pub moves: u64,
+    /// Sectors that have a thread of their own.
+    pub hot: u64,
     /// Sectors that hibernate; `None` before they have been counted.
     pub asleep: Option<u64>,
     /// Proposals and messages dropped because too many waited for a load.

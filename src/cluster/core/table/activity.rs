@@ -26,7 +26,33 @@ pub struct Activity {
     told: BTreeMap<SectorId, (u32, u8)>,
 }
 
+/// Of one sector: what happened since the last word, and what that was.
+#[derive(Clone, Copy, Debug)]
+pub struct Talk {
+    touched: Option<u32>,
+    stopped: bool,
+    told: Option<(u32, u8)>,
+}
+
 impl Activity {
+    /// Forgets a sector that goes on in another table, which gets this.
+    pub fn take(&mut self, key: EntityKey) -> Talk {
+        let EntityKey::Sector(sector) = key else {
+            return Talk { touched: None, stopped: false, told: None };
+        };
+        let touched = self.touched.remove(&sector);
+        let stopped = self.stopped.remove(&sector);
+        Talk { touched, stopped, told: self.told.remove(&sector) }
+    }
+
+    /// Goes on with what another table had of a sector.
+    pub fn put(&mut self, key: EntityKey, talk: Talk) {
+        let EntityKey::Sector(sector) = key else { return };
+        self.touched.extend(talk.touched.map(|commands| (sector, commands)));
+        self.stopped.extend(talk.stopped.then_some(sector));
+        self.told.extend(talk.told.map(|told| (sector, told)));
+    }
+
     /// The entity may have changed.
     pub fn touch(&mut self, key: EntityKey) {
         self.note(key, &[]);

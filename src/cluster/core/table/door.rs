@@ -10,6 +10,7 @@
 //! | `Left` | one for each connection that a ledger gave a session |
 //! | ids | one block for each entity that waits for it |
 //! | hashes | put off then |
+//! | what comes with an entity from another table | that table's bound |
 //! | anything | not taken once the entity is about to hibernate: what is dropped comes again, and wakes it |
 //! | time | one at a time for a timer, one for each snapshot that the core allowed |
 

@@ -42,34 +42,42 @@ impl Table {
     pub(super) fn show_followed(&mut self) {
         let followed: Vec<EntityKey> = self.followed.iter().copied().collect();
         for key in followed {
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            let at = cell.tick_at(self.tick);
-            if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.moves_at(self.tick) {
-                continue;
+            if self.cells.get(&key).is_some_and(|cell| cell.moves_at(self.tick)) {
+                self.show(key);
             }
-            let mut effects = Vec::new();
-            cell.entity.run_to(at, &self.world, &mut effects);
-            self.run_effects(key, effects);
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            let Kind::Sector(sector) = cell.entity.kind() else { continue };
-            let Some(follower) = &mut cell.follower else { continue };
-            let next = follower.told.map(|told| told.after(TICKS_PER_STEP));
-            let delta = follower.delta.take();
-            let delta = delta.unwrap_or_else(|| StepDelta { tick: at, ..StepDelta::default() });
-            let is_next = next == Some(at) && delta.tick == at;
-            follower.told = Some(at);
-            let release = if is_next {
-                Release::Step { entity: key, delta: Arc::new(delta) }
-            } else {
-                let units = sector.state().units().iter().map(Mover::from).collect();
-                Release::Scene { entity: key, scene: Arc::new(Scene { tick: at, units }) }
-            };
-            let is_scene = !is_next;
-            let rate = cell.entity.rate();
-            self.hold(release);
-            if is_scene && rate < Rate::FULL {
-                self.hold(Release::Pace { entity: key, percent: rate.percent() });
-            }
+        }
+    }
+
+    /// Hands out a sector that is followed, if its tick is even.
+    pub(super) fn show(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.follower.is_some()) else {
+            return;
+        };
+        let at = cell.tick_at(self.tick);
+        if !at.0.is_multiple_of(TICKS_PER_STEP) || !cell.is_claimed() {
+            return;
+        }
+        let mut effects = Vec::new();
+        cell.entity.run_to(at, &self.world, &mut effects);
+        self.run_effects(key, effects);
+        let Some(cell) = self.cells.get_mut(&key) else { return };
+        let Kind::Sector(sector) = cell.entity.kind() else { return };
+        let Some(follower) = &mut cell.follower else { return };
+        let next = follower.told.map(|told| told.after(TICKS_PER_STEP));
+        let delta = follower.delta.take();
+        let delta = delta.unwrap_or_else(|| StepDelta { tick: at, ..StepDelta::default() });
+        let is_next = next == Some(at) && delta.tick == at;
+        follower.told = Some(at);
+        let release = if is_next {
+            Release::Step { entity: key, delta: Arc::new(delta) }
+        } else {
+            let units = sector.state().units().iter().map(Mover::from).collect();
+            Release::Scene { entity: key, scene: Arc::new(Scene { tick: at, units }) }
+        };
+        let rate = cell.entity.rate();
+        self.hold(release);
+        if !is_next && rate < Rate::FULL {
+            self.hold(Release::Pace { entity: key, percent: rate.percent() });
         }
     }
 }

@@ -21,7 +21,9 @@ impl Table {
         self.now = now;
         let active: Vec<EntityKey> = self.active.iter().copied().collect();
         for key in active {
-            self.step_entity(key);
+            if self.cells.get(&key).is_some_and(|cell| cell.moves_at(self.tick)) {
+                self.step_entity(key);
+            }
         }
         self.hash_states();
         self.show_followed();
@@ -31,9 +33,9 @@ impl Table {
         self.tell_activity();
     }
 
-    fn step_entity(&mut self, key: EntityKey) {
-        let cell = self.cells.get_mut(&key).filter(|cell| cell.moves_at(self.tick));
-        let Some(cell) = cell else { return };
+    /// Brings an entity to its tick now.
+    pub(super) fn step_entity(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get_mut(&key) else { return };
         let mut effects = Vec::new();
         cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
         self.counts.steps += 1;
