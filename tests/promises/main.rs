@@ -3,6 +3,7 @@ mod http;
 mod node_asleep;
 mod node_dilation;
 mod node_galaxy;
+mod node_moved;
 mod node_parked;
 mod node_restart;
 mod node_rollup;

@@ -70,6 +70,11 @@ impl Port {
         self.told.lock().unwrap().iter().any(|message| pick(message).is_some())
     }
 
+    /// What `pick` takes of each message so far, in order.
+    pub fn all<T>(&self, pick: impl Fn(&ToSession) -> Vec<T>) -> Vec<T> {
+        self.told.lock().unwrap().iter().flat_map(pick).collect()
+    }
+
     /// The first message, from now or before, that `pick` takes.
     pub async fn wait_for<T>(&self, pick: impl Fn(&ToSession) -> Option<T>) -> T {
         let found = async {
