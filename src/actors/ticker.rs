@@ -304,7 +304,7 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
                 desk.count_in = COUNT_TICKS;
                 let counted = desk.table.counts();
                 desk.report(counted);
-                let (table, load) = (desk.index, desk.table.load(desk.load.share()));
+                let (table, load) = (desk.index, desk.table.load(desk.dilator.load().share()));
                 desk.core.send(ToCore::Event(Event::Load { table, load }));
                 *counts.lock().unwrap_or_else(|lock| lock.into_inner()) = counted;
             }

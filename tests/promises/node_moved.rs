@@ -36,6 +36,8 @@ fn packets(message: &ToSession) -> Vec<Packet> {
     let ToSession::Shown(shown) = message else { return Vec::new() };
     let packet = |shown: &Shown| match shown {
         Shown::Packet(packet) => Some(packet.clone()),
+        // A busy machine may slow it down.
+        Shown::Pace { .. } => None,
         Shown::Gone(sector) => panic!("{sector} is said to be gone"),
     };
     shown.iter().filter_map(packet).collect()
