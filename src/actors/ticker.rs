@@ -56,6 +56,8 @@ struct Desk {
     counted: TableCounts,
     /// For how long this thread worked here since the last tick.
     busy: Duration,
+    /// When the work began that is not counted there yet.
+    turn: Instant,
     dilator: Dilator,
     shown: Arc<Shown>,
 }
@@ -155,6 +157,7 @@ pub fn start(
             count_in: 0,
             counted: TableCounts::default(),
             busy: Duration::ZERO,
+            turn: Instant::now(),
             dilator: Dilator::default(),
             shown,
         };
@@ -262,9 +265,9 @@ fn connect_of(input: &Input) -> Option<Connect> {
 fn with_desk<T>(f: impl FnOnce(&mut Desk) -> T) -> Option<T> {
     let ending = DESK.with_borrow(|desk| desk.as_ref().map(|desk| desk.ending.clone()))?;
     let timed = |desk: &mut Desk| {
-        let began = Instant::now();
+        desk.turn = Instant::now();
         let done = f(desk);
-        desk.busy += began.elapsed();
+        desk.busy += desk.turn.elapsed();
         done
     };
     let outcome =
@@ -295,9 +298,11 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
             tokio::task::yield_now().await;
         }
         with_desk(|desk| {
-            desk.take(message);
-            while let Ok(message) = receiver.try_recv() {
-                desk.take(message);
+            let mut ticked = desk.take(message);
+            // One tick at a time: with a slow table the next one waits always,
+            // and what this one gave would never leave.
+            while !ticked && let Ok(message) = receiver.try_recv() {
+                ticked = desk.take(message);
             }
             desk.flush();
             if desk.count_in == 0 {
@@ -309,17 +314,25 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
                 *counts.lock().unwrap_or_else(|lock| lock.into_inner()) = counted;
             }
         });
+        // Mailboxes have their turn, too.
+        tokio::task::yield_now().await;
     }
     DESK.set(None);
 }
 
 impl Desk {
-    fn take(&mut self, message: ToTicker) {
+    /// Whether it was a tick.
+    fn take(&mut self, message: ToTicker) -> bool {
         match message {
-            ToTicker::Table(message) => self.handle(message),
+            ToTicker::Table(message) => {
+                let is_tick = matches!(message, ToTable::Tick { .. });
+                self.handle(message);
+                is_tick
+            }
             ToTicker::Flush => {
                 self.flush();
                 self.core.send(ToCore::Flushed);
+                false
             }
         }
     }
@@ -370,7 +383,8 @@ impl Desk {
 
     /// What it did since the last tick, this one included, is the tick's work.
     fn note_tick(&mut self, tick: Tick) {
-        let busy = std::mem::take(&mut self.busy);
+        let turn = std::mem::replace(&mut self.turn, Instant::now());
+        let busy = std::mem::take(&mut self.busy) + turn.elapsed();
         let busy_us = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
         for (sector, rate) in self.dilator.note_tick(busy_us, || self.table.weighed()) {
             tracing::info!(%sector, percent = rate.percent(), "runs at another pace");

@@ -14,7 +14,7 @@
 //! what its units say, or all that there is; where it costs more still, and has
 //! to be slowed again, the next try waits twice as long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use super::load::{Load, WINDOW};
 use crate::base::EntityKey;
@@ -121,7 +121,8 @@ impl Dilator {
     }
 
     fn try_faster(&mut self, share: u64, sectors: Vec<Weighed>) -> Vec<(EntityKey, Rate)> {
-        self.blamed.retain(|blamed| sectors.iter().any(|it| it.entity == *blamed));
+        let here: BTreeSet<EntityKey> = sectors.iter().map(|it| it.entity).collect();
+        self.blamed.retain(|blamed| here.contains(blamed));
         let waits = |it: &Weighed| self.cool < self.patience && self.blamed.contains(&it.entity);
         let changed = faster(share, &sectors, waits);
         if !changed.is_empty() {
@@ -140,12 +141,18 @@ fn slower(share: u64, mut sectors: Vec<Weighed>) -> Vec<(EntityKey, Rate)> {
     let target = ENOUGH.max(share / 2);
     let predicted = |now: u64| share.saturating_mul(now) / all;
     let mut now = all;
+    let can = |it: &Weighed| it.weight > 0 && it.rate > Rate::SLOWEST;
+    let slowed = sectors.iter().enumerate().filter(|(_, it)| can(it));
+    let mut dearest: BinaryHeap<_> = slowed.map(|(n, it)| (it.cost(), it.entity, n)).collect();
     while predicted(now) > target {
-        let slowed = sectors.iter_mut().filter(|it| it.weight > 0 && it.rate > Rate::SLOWEST);
-        let Some(dearest) = slowed.max_by_key(|it| (it.cost(), it.entity)) else { break };
-        let Some(rate) = dearest.rate.slower() else { break };
-        dearest.rate = rate;
-        now = now.saturating_sub(dearest.weight);
+        let Some((_, entity, n)) = dearest.pop() else { break };
+        let it = &mut sectors[n];
+        let Some(rate) = it.rate.slower() else { continue };
+        it.rate = rate;
+        now = now.saturating_sub(it.weight);
+        if can(it) {
+            dearest.push((it.cost(), entity, n));
+        }
     }
     let changed = sectors.into_iter().zip(before).filter(|(after, before)| after != before);
     changed.map(|(after, _)| (after.entity, after.rate)).collect()

@@ -211,6 +211,10 @@ impl Table {
     pub fn weighed(&self) -> Vec<Weighed> {
         let weigh = |(entity, cell): (&EntityKey, &Cell)| {
             let Kind::Sector(sector) = cell.entity.kind() else { return None };
+            if !cell.is_claimed() {
+                // Its rate is its last owner's.
+                return None;
+            }
             let units = sector.state().units().len() as u64;
             let weight = if cell.is_active() { units + 1 } else { 0 };
             let rate = cell.entity.rate();

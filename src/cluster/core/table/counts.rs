@@ -52,7 +52,9 @@ impl Table {
     pub fn load(&self, busy: u32) -> TableLoad {
         let mut load = TableLoad { busy, ..TableLoad::default() };
         for (key, cell) in &self.cells {
-            let Some(weight) = units(cell).map(|units| units + 1) else { continue };
+            let Some(units) = units(cell) else { continue };
+            // One that does not step costs nothing.
+            let weight = if cell.is_active() { units + 1 } else { 0 };
             load.sectors += 1;
             load.weight += weight;
             if load.heaviest.is_none_or(|(_, most)| weight > most) {
