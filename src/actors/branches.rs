@@ -61,10 +61,10 @@ impl Branches {
 
     /// Sectors that hibernated when the node started, as the store has them;
     /// `is_last` when there are no more.
-    pub fn note_asleep(&self, page: &[(EntityKey, Summary)], is_last: bool) {
+    pub fn note_asleep(&self, page: &[(EntityKey, Option<Summary>)], is_last: bool) {
         let mut waiting = lock(&self.waiting);
         for (entity, summary) in page {
-            let EntityKey::Sector(sector) = *entity else { continue };
+            let (EntityKey::Sector(sector), Some(summary)) = (*entity, summary) else { continue };
             if waiting.heard.as_ref().is_some_and(|heard| !heard.contains(&sector)) {
                 waiting.words.insert(sector, Word::Is(snapshot(summary)));
             }
@@ -74,9 +74,14 @@ impl Branches {
         }
     }
 
-    /// Sums up a bounded part of what is new. True when a round has ended.
+    /// Sums up a bounded part of what is new. True when a round has ended. What
+    /// is not known whole, because the store is still being read, is not summed
+    /// up: it would be too little.
     pub fn advance(&self, now: Millis) -> bool {
-        let words = std::mem::take(&mut lock(&self.waiting).words);
+        let (words, is_whole) = {
+            let mut waiting = lock(&self.waiting);
+            (std::mem::take(&mut waiting.words), waiting.heard.is_none())
+        };
         let (galaxy, mut rollup) = (&self.world.galaxy, lock(&self.rollup));
         for (sector, word) in words {
             match word {
@@ -84,7 +89,7 @@ impl Branches {
                 Word::Stopped => rollup.note_stopped(sector),
             }
         }
-        rollup.advance(now, galaxy)
+        is_whole && rollup.advance(now, galaxy)
     }
 
     /// A sector of any scale, and as of when; `None` outside of the galaxy, and
@@ -95,10 +100,11 @@ impl Branches {
 
     /// A sector and its children, as observers are told.
     pub fn aggregate(&self, sector: SectorId) -> Option<Aggregate> {
-        let (galaxy, rollup) = (&self.world.galaxy, lock(&self.rollup));
+        let (galaxy, mut rollup) = (&self.world.galaxy, lock(&self.rollup));
+        let of = rollup.get(sector, galaxy)?;
         let children =
             sector.children().filter_map(|child| Some((child, rollup.get(child, galaxy)?.0)));
-        Some(aggregates::aggregate(rollup.get(sector, galaxy)?, children))
+        Some(aggregates::aggregate(of, children))
     }
 }
 

@@ -7,7 +7,7 @@
 //! hands out whole sectors again, so that a slow view loses frames and never
 //! grows. Of the rest a session sends what its limits allow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -35,6 +35,8 @@ use crate::view::fanout::{Shown, Watcher};
 /// Batches of tables that may wait: one for each table and tick of three
 /// seconds with one table.
 const BATCHES_MAX: usize = 32;
+/// Of large sectors that somebody begins to observe so many are told a tick.
+const AGGREGATES_MAX: usize = 16;
 /// Messages taken together.
 const TOGETHER: usize = 1024;
 /// Sectors that are awaited are woken again after so many times that.
@@ -177,7 +179,14 @@ pub fn start(
         core,
     };
     let (again, awaited) = (BTreeMap::new(), BTreeSet::new());
-    let thread = ViewThread { parts, fanout: Fanout::default(), again, awaited, wake_in: 0 };
+    let thread = ViewThread {
+        parts,
+        fanout: Fanout::default(),
+        again,
+        awaited,
+        wake_in: 0,
+        asked: VecDeque::new(),
+    };
     std::thread::Builder::new()
         .name("view".into())
         .spawn(move || ending.guard("the view", || thread.run(&queue)))?;
@@ -194,6 +203,9 @@ struct ViewThread {
     awaited: BTreeSet<SectorId>,
     /// Ticks until then.
     wake_in: u32,
+    /// Large sectors with an observer that is to be told soon: those that are
+    /// observed at most.
+    asked: VecDeque<SectorId>,
 }
 
 impl ViewThread {
@@ -214,6 +226,9 @@ impl ViewThread {
                 if self.parts.branches.advance(now) {
                     self.show_aggregates(tick);
                 }
+                for sector in self.asked.drain(..self.asked.len().min(AGGREGATES_MAX)) {
+                    show_aggregate(&mut self.fanout, &self.parts.branches, sector, tick, false);
+                }
                 self.fanout.handle_tick(tick, &self.parts.world.rules);
                 metrics::VIEW_PLACES.set(self.fanout.len() as f64);
                 self.wake_again();
@@ -227,8 +242,8 @@ impl ViewThread {
         match message {
             ToView::Observe { sector, observer, watcher } => {
                 self.fanout.observe(sector, observer, watcher, rules);
-                if is_aggregate(sector) {
-                    self.show_aggregate(sector, self.parts.status.time().0, false);
+                if is_aggregate(sector) && !self.asked.contains(&sector) {
+                    self.asked.push_back(sector);
                 }
             }
             ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
@@ -256,14 +271,7 @@ impl ViewThread {
 
     fn show_aggregates(&mut self, tick: Tick) {
         for sector in self.fanout.aggregates() {
-            self.show_aggregate(sector, tick, true);
-        }
-    }
-
-    /// Before anything was summed up, who asked is told in the next second.
-    fn show_aggregate(&mut self, sector: SectorId, tick: Tick, is_due: bool) {
-        if let Some(known) = self.parts.branches.aggregate(sector) {
-            self.fanout.handle_aggregate(sector, &known, tick, is_due);
+            show_aggregate(&mut self.fanout, &self.parts.branches, sector, tick, true);
         }
     }
 
@@ -322,6 +330,19 @@ impl ViewThread {
         if let Err(SendError::Full(_)) = actor.try_send(Follow { on }) {
             self.again.insert(sector, on);
         }
+    }
+}
+
+/// Before anything was summed up, who asked is told in the next second.
+fn show_aggregate(
+    fanout: &mut Fanout,
+    branches: &Branches,
+    sector: SectorId,
+    tick: Tick,
+    is_due: bool,
+) {
+    if let Some(known) = branches.aggregate(sector) {
+        fanout.handle_aggregate(sector, &known, tick, is_due);
     }
 }
 

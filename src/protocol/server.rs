@@ -77,8 +77,8 @@ pub struct Aggregate {
     pub resource_density: u16,
     /// Commands and combat events per second of the busiest scale-0 sector.
     pub activity_level: u8,
-    /// When one of its scale-0 sectors last changed, and when all were summed
-    /// up, in milliseconds since the Unix epoch.
+    /// About when one of its scale-0 sectors last changed, to the minute, and when
+    /// all were summed up, in milliseconds since the Unix epoch.
     pub last_update: u64,
     pub as_of: u64,
     /// Those that have a part in the galaxy.

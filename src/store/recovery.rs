@@ -129,8 +129,9 @@ pub fn due(
     parsed.collect()
 }
 
-/// A sector that hibernates, and what is known of it.
-pub type Asleep = (EntityKey, Summary);
+/// A sector that hibernates, and what is known of it: nothing when that cannot
+/// be read.
+pub type Asleep = (EntityKey, Option<Summary>);
 
 /// A page of the entities that hibernate, behind the key `after`, and after
 /// which key there may be more.
@@ -146,7 +147,7 @@ pub fn asleep(
         let entity = keys::parse_summary(key);
         let entity = entity.ok_or_else(|| ReadError::Damaged("the key of a summary".into()))?;
         // What it had is known again when it wakes.
-        Ok((entity, Summary::from_bytes(&row.value).unwrap_or_default()))
+        Ok((entity, Summary::from_bytes(&row.value).ok()))
     });
     let entities = parsed.collect::<Result<Vec<_>, ReadError>>()?;
     Ok((entities, page.into_iter().next_back().map(|(key, _)| key)))

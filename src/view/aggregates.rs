@@ -24,6 +24,13 @@ pub fn is_aggregate(sector: SectorId) -> bool {
     sector.scale > 0 && sector.scale != WARP_SCALE
 }
 
+/// A minute: when exactly something changed would say who came and went.
+const TOLD_MS: u64 = 60_000;
+
+fn told(at: Millis) -> u64 {
+    at.0 - at.0 % TOLD_MS
+}
+
 /// What is known of a sector and its children, as its observers are told.
 pub fn aggregate(
     (of, as_of): (SectorSnapshot, Millis),
@@ -34,8 +41,8 @@ pub fn aggregate(
     Aggregate {
         unit_count: round(unit_count),
         resource_density,
-        activity_level,
-        last_update: last_update.0,
+        activity_level: round_level(activity_level),
+        last_update: told(last_update),
         as_of: as_of.0,
         children: children.collect(),
     }
@@ -46,13 +53,25 @@ fn sum(sector: SectorId, of: SectorSnapshot) -> Sum {
         sector: sector.into(),
         unit_count: round(of.unit_count),
         resource_density: of.resource_density,
-        activity_level: of.activity_level,
-        last_update: of.last_update.0,
+        activity_level: round_level(of.activity_level),
+        last_update: told(of.last_update),
     }
 }
 
 fn round(count: u32) -> u32 {
     u32::try_from(rounded(count.into())).unwrap_or(u32::MAX)
+}
+
+/// Commands are as few as units are many, so they too have one digit.
+pub fn round_level(level: u8) -> u8 {
+    u8::try_from(rounded(level.into())).unwrap_or(u8::MAX)
+}
+
+/// All but when it was summed up and last changed.
+fn without_times(mut known: Aggregate) -> Aggregate {
+    (known.as_of, known.last_update) = (0, 0);
+    known.children.iter_mut().for_each(|child| child.last_update = 0);
+    known
 }
 
 #[derive(Debug)]
@@ -122,8 +141,8 @@ impl Aggregates {
     ) {
         let Some(place) = self.places.get_mut(&sector) else { return };
         let is_news = place.told.as_ref().is_none_or(|(told, at)| {
-            let now = Aggregate { as_of: told.as_of, ..known.clone() };
-            *told != now || tick.since(*at) >= BEAT_TICKS
+            let is_other = without_times(told.clone()) != without_times(known.clone());
+            is_other || tick.since(*at) >= BEAT_TICKS
         });
         let asked = std::mem::take(&mut place.asked);
         let all = is_due && is_news;
@@ -158,7 +177,9 @@ mod tests {
     const PLACE: SectorId = SectorId { x: 3, y: 2, scale: 7 };
 
     fn known(units: u32, as_of: u64) -> Aggregate {
-        let of = SectorSnapshot { unit_count: units, ..SectorSnapshot::default() };
+        // Each time something else has just changed.
+        let last_update = Millis(as_of * 70_000);
+        let of = SectorSnapshot { unit_count: units, last_update, ..SectorSnapshot::default() };
         aggregate((of, Millis(as_of)), PLACE.children().map(|child| (child, of)))
     }
 

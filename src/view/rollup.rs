@@ -24,6 +24,8 @@ pub const ROUND_MS: u64 = 1_000;
 /// Branches summed up in one [`Rollup::advance`]; each has at most 64 entries
 /// beneath it.
 pub const BRANCHES_MAX: usize = 1_024;
+/// Densities kept; beyond that all are forgotten.
+const MADE_MAX: usize = 65_536;
 /// Of the scales above 0 each that this divides is stored.
 const STORED: u8 = 3;
 /// A column or row of a sector in the galaxy has at most so many bits.
@@ -87,6 +89,11 @@ impl Sum {
         }
     }
 
+    /// Whether only the time may differ.
+    fn has_as_much(self, other: Sum) -> bool {
+        Sum { last_update: other.last_update, ..self } == other
+    }
+
     fn is_nothing(self) -> bool {
         (self.units, self.activity, self.density) == (0, 0, 0)
     }
@@ -119,6 +126,9 @@ pub struct Rollup {
     next: BTreeSet<Key>,
     began: Option<Millis>,
     as_of: Option<Millis>,
+    /// The mean densities that sectors were made with, as far as they were
+    /// asked for: each costs hundreds of draws and never changes.
+    made: BTreeMap<Key, u16>,
 }
 
 impl Rollup {
@@ -156,6 +166,10 @@ impl Rollup {
 
     fn set(&mut self, sector: SectorId, sum: Sum) {
         let Some(key) = key(sector).filter(|_| sector.scale == 0) else { return };
+        // One that wakes is told anew, and has not changed for that.
+        if self.sums.get(&key).is_some_and(|before| before.has_as_much(sum)) {
+            return;
+        }
         if self.put(key, sum) {
             self.next.extend(above(key));
         }
@@ -197,7 +211,7 @@ impl Rollup {
 
     /// A sector of any scale up to the root's, and as of when; `None` outside
     /// of the galaxy, and before anything was summed up.
-    pub fn get(&self, sector: SectorId, galaxy: &Galaxy) -> Option<(SectorSnapshot, Millis)> {
+    pub fn get(&mut self, sector: SectorId, galaxy: &Galaxy) -> Option<(SectorSnapshot, Millis)> {
         let area = galaxy.area(sector)?;
         let (key, as_of) = (key(sector)?, self.as_of?);
         let sum = match sector.scale % STORED {
@@ -206,7 +220,11 @@ impl Rollup {
         };
         // Of scales below the lowest stored branch it may be newer than the round.
         let as_of = as_of.max(Millis(sum.last_update));
-        Some((sum.snapshot(galaxy.made_density(area), area.sectors()), as_of))
+        if self.made.len() >= MADE_MAX {
+            self.made.clear();
+        }
+        let made = *self.made.entry(key).or_insert_with(|| galaxy.made_density(area));
+        Some((sum.snapshot(made, area.sectors()), as_of))
     }
 
     fn sum_beneath(&self, branch: Key) -> Sum {
@@ -375,9 +393,10 @@ mod tests {
             let leaf = SectorId::tactical(x, y);
             rollup.note(leaf, &noted(&galaxy, leaf, 1), &galaxy);
         }
-        let count = |rollup: &Rollup| rollup.get(galaxy.root(), &galaxy).map(|it| it.0.unit_count);
+        let count =
+            |rollup: &mut Rollup| rollup.get(galaxy.root(), &galaxy).map(|it| it.0.unit_count);
         assert!(!rollup.advance(Millis(5_000), &galaxy));
-        assert_eq!(count(&rollup), None, "nothing is said before all was summed up");
+        assert_eq!(count(&mut rollup), None, "nothing is said before all was summed up");
         let leaf = SectorId::tactical(1, 1);
         let mut calls = 1;
         while !rollup.advance(Millis(5_100), &galaxy) {
@@ -385,10 +404,14 @@ mod tests {
             calls += 1;
         }
         assert!(calls >= (SIDE / 8).pow(2) as usize / BRANCHES_MAX, "{calls}");
-        assert_eq!(count(&rollup), Some(SIDE * SIDE), "what comes meanwhile is the next round's");
+        assert_eq!(
+            count(&mut rollup),
+            Some(SIDE * SIDE),
+            "what comes meanwhile is the next round's"
+        );
         assert!(!rollup.advance(Millis(5_999), &galaxy), "the next one begins a second later");
         assert!(rollup.advance(Millis(6_000), &galaxy));
-        assert_eq!(count(&rollup), Some(SIDE * SIDE + 8));
+        assert_eq!(count(&mut rollup), Some(SIDE * SIDE + 8));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::base::{CompressedPosition, SectorId};
 use crate::protocol::http;
 use crate::sim::Galaxy;
 use crate::sim::galaxy::{COUNTED_SECTORS_MAX, Feature, FeatureKind, Rectangle, StarSystem};
+use crate::view::aggregates::round_level;
 
 /// Squares of 16 × 16 sectors that a page with stars only looks at, at most.
 const PAGE_CELLS: u64 = 4_096;
@@ -63,7 +64,7 @@ pub async fn map(
     let mut map = compute(move || made(&galaxy, sector, area, cursor, limit)).await?;
     map.summary = reading.summary(sector).map(|(snapshot, as_of)| http::SectorSummary {
         unit_count: rounded(u64::from(snapshot.unit_count)),
-        activity: snapshot.activity_level,
+        activity: round_level(snapshot.activity_level),
         as_of: as_of.0,
     });
     Ok(public(&request, GOOD_S, &map))

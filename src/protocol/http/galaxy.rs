@@ -32,8 +32,8 @@ pub struct Map {
     /// Absent when there are no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// What goes on in it; absent for the first second of a node. Units in
-    /// warp are not counted.
+    /// What goes on in it; absent until the node has summed up after its start.
+    /// Units in warp are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<SectorSummary>,
 }
@@ -58,8 +58,8 @@ pub struct MapCounts {
 pub struct SectorSummary {
     /// Rounded down to one digit.
     pub unit_count: u64,
-    /// Commands and combat events per second of the busiest scale-0 sector, at
-    /// most 255.
+    /// Commands and combat events per second of the busiest scale-0 sector,
+    /// rounded down to one digit.
     pub activity: u8,
     /// When it was summed up, in milliseconds since the Unix epoch.
     pub as_of: u64,
