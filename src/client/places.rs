@@ -11,7 +11,7 @@ use crate::protocol::{Header, SUBSCRIBED_SECTORS_MAX};
 use crate::view::{Applied, CellsView};
 
 /// So many ticks beyond its last packet a place is taken to be: a server says
-/// something at least once a second.
+/// something at least every so many of them.
 const TICKS_AHEAD_MAX: u64 = 10;
 const TICK_MS: u64 = 100;
 /// A keyframe or subscription asked for is asked for again after so long.
@@ -24,6 +24,8 @@ struct Watched {
     view: CellsView,
     /// When the view got its tick.
     told_at: u64,
+    /// How fast it runs if not like its node, in per cent.
+    percent: Option<u8>,
     /// Of a sector that is not told by cells.
     aggregate: Option<Aggregate>,
     /// A keyframe is asked for, and again then.
@@ -87,8 +89,16 @@ impl Places {
     /// The tick that `place` has now, as near as its last packet tells.
     pub fn tick(&self, now: u64, place: EntityKey) -> Option<u64> {
         let watched = self.watched.get(&place)?;
-        let since = now.saturating_sub(watched.told_at) / TICK_MS;
+        let percent = u64::from(watched.percent.unwrap_or(100));
+        let since = now.saturating_sub(watched.told_at).saturating_mul(percent) / (100 * TICK_MS);
         watched.view.tick().map(|tick| tick.saturating_add(since.min(TICKS_AHEAD_MAX)))
+    }
+
+    /// The place of this name runs so fast, in per cent, until a keyframe.
+    pub fn handle_dilation(&mut self, handle: u32, percent: u8) -> Option<EntityKey> {
+        let (place, watched) = self.named(handle)?;
+        watched.percent = Some(percent);
+        Some(place)
     }
 
     /// How much goes on in `place`, if it is told by sums.
@@ -152,7 +162,7 @@ impl Places {
     ) -> Option<(EntityKey, Applied)> {
         let (place, watched) = self.named(header.handle)?;
         if packet.full_tick.is_some() {
-            watched.keyframe_due = None;
+            (watched.keyframe_due, watched.percent) = (None, None);
         }
         let before = watched.view.tick();
         let applied = watched.view.handle(header.tick, packet);

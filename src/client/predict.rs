@@ -13,7 +13,7 @@
 //! change nothing, nor does a lost connection: what is unanswered stays, and is
 //! predicted from the keyframe that comes next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::commands::Issued;
@@ -22,7 +22,7 @@ use crate::base::{EntityKey, PlayerId, UnitId};
 use crate::protocol::server::Ack;
 use crate::protocol::{Point, UNANSWERED_MAX};
 use crate::sim::Command;
-use crate::view::predict::{self, Pending, Shown, Units, predictable};
+use crate::view::predict::{self, AHEAD_TICKS_MAX, Pending, Shown, Units, predictable};
 use crate::view::{CellsView, Charts, convert};
 
 /// Orders of one place that are predicted: as many as may be unanswered. Beyond
@@ -226,7 +226,7 @@ impl Predictor {
     }
 
     /// The units of `place` with an order that is not acknowledged.
-    fn guessed(&self, place: EntityKey) -> Vec<UnitId> {
+    fn guessed(&self, place: EntityKey) -> BTreeSet<UnitId> {
         let open = self.sent.values().filter(|sent| sent.place == place && !sent.acknowledged);
         open.filter_map(|sent| predictable(&sent.command)).flat_map(|ids| ids.iter()).collect()
     }
@@ -246,7 +246,15 @@ impl Predictor {
         self.shown.remove(&place);
         let Some((view, tick)) = view.and_then(|view| Some((view, view.tick()?))) else { return };
         let is_shown = |sent: &Sent| sent.settled.is_some_and(|settled| settled < tick);
-        self.sent.retain(|_, sent| sent.place != place || !is_shown(sent));
+        // A place that begins anew at a lower tick shows nothing of what was
+        // ordered before, and no order takes effect much later than given.
+        let is_past = |sent: &Sent| {
+            let reach = tick.max(sent.given).saturating_add(AHEAD_TICKS_MAX);
+            sent.given > tick.saturating_add(AHEAD_TICKS_MAX)
+                || sent.settled.is_some_and(|settled| settled > reach)
+        };
+        let is_over = |sent: &Sent| is_shown(sent) || is_past(sent);
+        self.sent.retain(|_, sent| sent.place != place || !is_over(sent));
         let here = self.sent.values().filter(|sent| sent.place == place);
         let named = here.filter_map(|sent| predictable(&sent.command)).flat_map(|ids| ids.iter());
         let units: Units = named.filter_map(|id| Some((id, *view.unit(id)?))).collect();

@@ -301,7 +301,9 @@ impl Bot {
                 if waited_ms > LATE_MS {
                     self.fog.clear();
                 }
-                self.answers.note(&command, &ack);
+                if self.client.view(command.place).is_some() {
+                    self.answers.note(&command, &ack);
+                }
                 self.write(|journal, who| journal.note_answered(who, &command, &ack));
                 self.counts(|counts| {
                     counts.note_latency(waited_ms);

@@ -83,7 +83,7 @@ impl ClientCore {
                 }
             }
             ServerMessage::TimeDilation(TimeDilation { percent }) => {
-                if let Some(place) = self.places.place(header.handle) {
+                if let Some(place) = self.places.handle_dilation(header.handle, *percent) {
                     self.tell(Event::Dilated { place, percent: *percent });
                 }
             }

@@ -10,7 +10,7 @@ use play::{HERE, PLACE, Play, Trouble, message};
 use proptest::prelude::*;
 use starmesh::client::predict::PREDICTED_MAX;
 use starmesh::client::{Cause, Correction};
-use starmesh::protocol::server::{Ack, Error};
+use starmesh::protocol::server::{Ack, Error, TimeDilation};
 use starmesh::protocol::{Answer, EndReason, Place, Received, ServerMessage};
 use starmesh::view::predict::Units;
 
@@ -205,4 +205,29 @@ fn a_unit_that_moved_on_is_predicted_where_it_is_now() {
     play.trouble.unanswered = 0;
     play.run(0);
     play.is_settled().unwrap();
+}
+
+#[test]
+fn an_order_that_no_packet_can_show_does_not_stay() {
+    let mut play = watching(12, 1);
+    play.trouble.unanswered = 1_000;
+    let sequence = play.order().unwrap();
+    let failed = Ack::failed(sequence, 0, Answer::Busy {});
+    let ack = Ack { success: true, error: None, effect_tick: u64::MAX, ..failed };
+    play.core.handle_received(play.now, &message(0, ServerMessage::Ack(ack)));
+    // The server here does not say such a thing: it is not looked at.
+    drop(play.core.drain_effects());
+    (0..15).for_each(|_| play.pass());
+    assert_eq!(play.core.pending(PLACE).count(), 0);
+}
+
+#[test]
+fn a_place_that_runs_slower_is_taken_to_be_less_far() {
+    let mut play = watching(13, 1);
+    let told = play.core.view(PLACE).and_then(|view| view.tick()).unwrap();
+    let later = play.now + 900;
+    assert!(play.core.tick(later, PLACE) >= Some(told + 9));
+    let slower = ServerMessage::TimeDilation(TimeDilation { percent: 10 });
+    play.core.handle_received(play.now, &message(play.server.handle, slower));
+    assert!(play.core.tick(later, PLACE) <= Some(told + 1));
 }
