@@ -230,6 +230,9 @@ impl Player {
             // No fault: nothing has ever been in some of the sectors. Asked for
             // again and again, they are seen as soon as something is.
             (Answer::NotHere {}, Some("subscribe")) => self.world.empty_told = true,
+            // The screen went elsewhere before what it showed was given back: the
+            // client asks again in a moment.
+            (Answer::Invalid { .. }, Some("subscribe")) => {}
             (answer, _) => self.say(refusal(answer)),
         }
     }
