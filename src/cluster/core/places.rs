@@ -123,6 +123,11 @@ impl Places {
             }
             moving.come_again += 1;
         }
+        // One tells all that ask.
+        let is_awake = |message: &ToTable| matches!(message, ToTable::Awake(_));
+        if is_awake(&message) && moving.held.iter().any(is_awake) {
+            return Err(Kept::Held);
+        }
         moving.held.push(message);
         Err(Kept::Held)
     }
@@ -237,7 +242,11 @@ mod tests {
         );
         assert!(matches!(places.way(entity, ack(entity), &limits), Err(Kept::Dropped)));
         assert!(matches!(places.way(entity, ToTable::Drop(entity), &limits), Err(Kept::Held)));
-        assert_eq!(places.end(entity, true).unwrap().held.len(), 3);
+        for _ in 0..9 {
+            let way = places.way(entity, ToTable::Awake(entity), &limits);
+            assert!(matches!(way, Err(Kept::Held)));
+        }
+        assert_eq!(places.end(entity, true).unwrap().held.len(), 4);
     }
 
     #[test]
