@@ -193,7 +193,10 @@ impl CoreThread {
                 events.push(Event::Rows { id: self.last_row, group });
             }
             ToCore::Disk { full, pinned } => self.note_disk(full, pinned, events),
-            ToCore::Settle(done) => self.settling = Some(Settling { done, asked: None }),
+            ToCore::Settle(done) => {
+                self.settling = Some(Settling { done, asked: None });
+                events.push(Event::Settle);
+            }
             ToCore::Flushed => {
                 if let Some(Settling { asked: Some((_, unflushed)), .. }) = &mut self.settling {
                     *unflushed = unflushed.saturating_sub(1);

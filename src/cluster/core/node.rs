@@ -112,6 +112,8 @@ pub struct NodeCore {
     full: bool,
     /// Commands are not taken.
     closed: bool,
+    /// The node is to stop: nothing begins any more.
+    settling: bool,
     pipeline: Pipeline,
 
     owned: BTreeMap<EntityKey, Owned>,
@@ -180,6 +182,7 @@ impl NodeCore {
             away: false,
             full: false,
             closed: false,
+            settling: false,
             pipeline: Pipeline::default(),
             owned: BTreeMap::new(),
             generations: 0,
@@ -272,6 +275,7 @@ impl NodeCore {
             }
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
+            Event::Settle => self.settling = true,
             Event::DiskFull(full) => {
                 self.full = full;
                 self.note_closed();
@@ -291,7 +295,9 @@ impl NodeCore {
     }
 
     /// Whether nothing waits for a commit and none is under way: the process
-    /// can end without anything being answered late.
+    /// can end without anything being answered late. After [`Event::Settle`]
+    /// that comes with the store's answers: time stands still, so that sectors
+    /// have nothing more to say of themselves, and nothing is loaded or moved.
     pub fn is_settled(&self) -> bool {
         self.phase == Phase::Deposed
             || (self.pipeline.is_idle()
@@ -428,7 +434,9 @@ impl NodeCore {
     }
 
     fn begin_snapshots(&mut self) {
-        while let Some(entity) = self.snapshots.begin_next(&self.limits) {
+        while !self.settling
+            && let Some(entity) = self.snapshots.begin_next(&self.limits)
+        {
             self.tell(entity, ToTable::Snapshot(entity));
         }
     }
@@ -439,7 +447,7 @@ impl NodeCore {
     fn wake_at(&self, now: Millis) -> Millis {
         match self.pipeline.resend_at() {
             Some(at) => at,
-            None if self.pipeline.is_idle() && !self.held => self.next_tick,
+            None if self.pipeline.is_idle() && !self.held && !self.settling => self.next_tick,
             None => Millis(now.0 + TICK_MS),
         }
     }
@@ -455,7 +463,7 @@ impl NodeCore {
     /// The tick moves when it is due, no commit is under way and no table is
     /// too far behind; a late one is not made up for.
     fn advance_tick(&mut self, now: Millis) {
-        if now < self.next_tick {
+        if now < self.next_tick || self.settling {
             return;
         }
         let is_held = self.tick.since(self.stepped) >= self.limits.ticks_behind;

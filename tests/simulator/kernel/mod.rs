@@ -7,6 +7,7 @@ mod keys;
 mod misfits;
 mod moving;
 mod pace;
+mod settling;
 mod snapshots;
 
 use std::collections::{BTreeSet, VecDeque};

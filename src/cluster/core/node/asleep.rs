@@ -138,7 +138,7 @@ impl NodeCore {
 
     /// Has timers of hibernating entities read when it is time to.
     pub(super) fn read_due(&mut self, now: Millis) {
-        let may_load = self.phase == Phase::Running && self.may_claim;
+        let may_load = self.phase == Phase::Running && self.may_claim && !self.settling;
         let has_room = self.loading.waits() < self.limits.waiting_for_loads;
         if may_load && has_room && !self.due_scan.asked && now >= self.due_scan.at {
             self.due_scan.asked = true;

@@ -158,6 +158,7 @@ impl NodeCore {
         let asker = Asker { node: self.node, incarnation: self.incarnation, durable: self.durable };
         while self.phase != Phase::Beginning
             && self.may_claim
+            && !self.settling
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
             self.effects.push(NodeEffect::Load(entity, asker));

@@ -51,6 +51,9 @@ pub enum Event {
     /// get a new snapshot, for which those that hibernate are woken, some at a
     /// time.
     Pinned(Vec<EntityKey>),
+    /// The node is to stop: what was admitted is made durable, and nothing
+    /// begins any more.
+    Settle,
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }

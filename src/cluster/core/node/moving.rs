@@ -76,7 +76,7 @@ impl NodeCore {
         // The mailboxes of others hold what does not come again.
         let is_sector = matches!(entity, EntityKey::Sector(_));
         let runs = self.owned.contains_key(&entity) && !self.closing.contains_key(&entity);
-        if !is_sector || !runs || self.away {
+        if !is_sector || !runs || self.away || self.settling {
             return;
         }
         if let Some(from) = self.places.begin(entity, to) {
