@@ -86,7 +86,7 @@ impl Port {
                 news.await;
             }
         };
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         tokio::time::timeout(limit, found).await.expect("the node answers")
     }
 }
