@@ -260,9 +260,12 @@ impl Fanout {
     }
 
     /// The sector makes so many per cent of its ticks from its last step on.
+    /// While that is less than all it is said again and again, to everybody: a
+    /// slow one has nothing else to say for seconds.
     pub fn handle_pace(&mut self, sector: SectorId, percent: u8) {
         let Some(place) = self.places.get_mut(&sector) else { return };
-        if !matches!(place.source, Source::Running(_)) || place.percent == percent {
+        let is_known = percent == WHOLE && place.percent == WHOLE;
+        if !matches!(place.source, Source::Running(_)) || is_known {
             return;
         }
         place.percent = percent;

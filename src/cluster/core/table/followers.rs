@@ -15,6 +15,10 @@ use crate::entity::pace::Rate;
 use crate::view::motion::Mover;
 use crate::view::stage::{Scene, StepDelta};
 
+/// A sector that runs slower says so that often, in ticks of its node: every
+/// observer has word of it once a second, however seldom it steps.
+const PACE_TICKS: u64 = 10;
+
 impl Table {
     /// Hands out `entity` from now on: all of it at its next even tick, then
     /// each step. Asked again, all of it again.
@@ -42,8 +46,13 @@ impl Table {
     pub(super) fn show_followed(&mut self) {
         let followed: Vec<EntityKey> = self.followed.iter().copied().collect();
         for key in followed {
-            if self.cells.get(&key).is_some_and(|cell| cell.moves_at(self.tick)) {
+            let Some(cell) = self.cells.get(&key) else { continue };
+            let rate = cell.entity.rate();
+            if cell.moves_at(self.tick) {
                 self.show(key);
+            }
+            if rate < Rate::FULL && self.tick.0.is_multiple_of(PACE_TICKS) {
+                self.hold(Release::Pace { entity: key, percent: rate.percent() });
             }
         }
     }
