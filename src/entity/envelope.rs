@@ -18,6 +18,8 @@ pub enum Kind {
     SigningKeys = 8,
     Galaxy = 10,
     Summary = 11,
+    DirectoryEntry = 12,
+    DirectoryKind = 13,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

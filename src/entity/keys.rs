@@ -26,6 +26,11 @@ pub const SIGNING: &[u8] = b"signing/keys";
 /// The first id no block holds yet, big endian; without it, 1.
 pub const NEXT_ID: &[u8] = b"ids/next";
 
+/// All of the cluster's directory, its version last.
+pub const DIRECTORY: &[u8] = b"directory/";
+/// The directory's version, a big-endian u64: every change checks and puts it.
+pub const DIRECTORY_VERSION: &[u8] = b"directory/version";
+
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
 
@@ -127,6 +132,16 @@ pub fn chunk(entity: EntityKey, sequence: u64, index: u32) -> Vec<u8> {
     join(&[&snapshot(entity, sequence), &index.to_be_bytes()])
 }
 
+/// The node that `entity` belongs to, with all in it when it is a sector.
+pub fn directory_entry(entity: EntityKey) -> Vec<u8> {
+    join(&[b"directory/entry/", &entity.to_bytes()])
+}
+
+/// The nodes that share the entities of the kind with this byte.
+pub fn directory_kind(kind: u8) -> Vec<u8> {
+    join(&[b"directory/kind/", &[kind]])
+}
+
 /// The node whose [`row`] this key names.
 pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(ROW)?.try_into().ok()?;
@@ -166,6 +181,19 @@ pub fn parse_chunk(key: &[u8]) -> Option<(EntityKey, u64, u32)> {
     Some((entity, u64::from_be_bytes(*sequence), u32::from_be_bytes(*index)))
 }
 
+/// The entity whose [`directory_entry`] this key names.
+pub fn parse_directory_entry(key: &[u8]) -> Option<EntityKey> {
+    EntityKey::from_bytes(key.strip_prefix(b"directory/entry/")?).ok()
+}
+
+/// The byte of the kind whose [`directory_kind`] this key names.
+pub fn parse_directory_kind(key: &[u8]) -> Option<u8> {
+    match key.strip_prefix(b"directory/kind/")? {
+        [kind] => Some(*kind),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,8 +207,10 @@ mod tests {
             assert_eq!(parse_chunk(&chunk(entity, 1 << 40, 3)), Some((entity, 1 << 40, 3)));
             assert_eq!(parse_due(&due(Millis(1 << 41), entity)), Some((Millis(1 << 41), entity)));
             assert_eq!(parse_summary(&summary(entity)), Some(entity));
+            assert_eq!(parse_directory_entry(&directory_entry(entity)), Some(entity));
         }
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
+        assert_eq!(parse_directory_kind(&directory_kind(5)), Some(5));
         let ended = (NodeId(9), Incarnation(1 << 40));
         assert_eq!(parse_ended_incarnation(&ended_incarnation(ended.0, ended.1)), Some(ended));
     }
@@ -192,6 +222,8 @@ mod tests {
         assert_eq!(parse_head(b"head/"), None);
         assert_eq!(parse_due(b"due/12345678"), None);
         assert_eq!(parse_summary(b"summary/"), None);
+        assert_eq!(parse_directory_entry(DIRECTORY_VERSION), None);
+        assert_eq!(parse_directory_kind(b"directory/kind/"), None);
         assert_eq!(parse_chunk(b"snapshot/short"), None);
         assert_eq!(parse_chunk(&head(EntityKey::Ledger(5))), None);
     }

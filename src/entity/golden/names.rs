@@ -112,13 +112,17 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix-summary", keys::SUMMARY.to_vec()),
         ("summary", keys::summary(entity)),
         ("parked", keys::parked(entity)),
+        ("prefix-directory", keys::DIRECTORY.to_vec()),
+        ("directory-version", keys::DIRECTORY_VERSION.to_vec()),
+        ("directory-entry", keys::directory_entry(entity)),
+        ("directory-kind", keys::directory_kind(2)),
         ("head", keys::head(entity)),
         ("prefix-snapshot-of", keys::snapshot(entity, 0x0C0D)),
         ("chunk", keys::chunk(entity, 0x0C0D, 0x0E)),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 9] {
+fn kinds() -> [(&'static str, Kind); 11] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -129,6 +133,8 @@ fn kinds() -> [(&'static str, Kind); 9] {
         ("refresh-family", Kind::RefreshFamily),
         ("signing-keys", Kind::SigningKeys),
         ("summary", Kind::Summary),
+        ("directory-entry", Kind::DirectoryEntry),
+        ("directory-kind", Kind::DirectoryKind),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod cells;
 mod channel;
 mod commands;
+mod directory;
 mod golden_journals;
 mod prediction;
 mod second_process;
