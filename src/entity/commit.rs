@@ -36,8 +36,9 @@ pub struct Commit {
     /// on each commit has the next number; the number already in the row is
     /// answered from the row and changes nothing.
     pub number: u64,
-    /// Drawn once by the process that began the incarnation; tells a repeated
-    /// beginning from a second process with the same node id.
+    /// Drawn once by the process that began the incarnation, not
+    /// [`VACANT`](NodeRow::VACANT); tells a repeated beginning from a second
+    /// process with the same node id.
     pub nonce: u64,
     /// The node's tick; never less than the row's. Ignored in commit 0.
     pub tick: Tick,
@@ -149,6 +150,14 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
+    /// The nonce of a row that nobody runs under: its node was declared dead.
+    pub const VACANT: u64 = 0;
+
+    /// Whether nobody runs under it.
+    pub fn is_vacant(&self) -> bool {
+        self.nonce == NodeRow::VACANT
+    }
+
     /// The row in its envelope.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);

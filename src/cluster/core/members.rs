@@ -1,0 +1,314 @@
+//! Owns which nodes of a cluster live, as far as this one can tell: when each
+//! one's row last moved, and of which incarnations it may be declared that they
+//! are dead (`semantics.md` 2.9). Never reads a store and never writes a row:
+//! the [core](super::node) reads them a few times a second and proposes what
+//! comes of it. Called with each reading.
+//!
+//! ```text
+//!   living ──(row unmoved for 1 s, ours moves, another's moves)──> may be declared
+//!      ^                                                               │ group accepted
+//!      └──────────────(a new process begins: commit 0)────────── vacant row
+//! ```
+//!
+//! Invariants: a row counts as unmoved only for as long as this node read the
+//! rows without a pause and its own commits returned, so that a node that stood
+//! still itself accuses nobody; in ten seconds at most a third of the nodes, or
+//! one, are declared dead, by whomever.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{Incarnation, Millis, NodeId};
+use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
+use crate::entity::keys;
+
+/// A row that did not move for so long may be of a dead node.
+const SILENT_MS: u64 = 1000;
+/// It need not be compared with another's any more after so long.
+const ALL_SILENT_MS: u64 = 5000;
+/// Between two readings, or from a returned commit to now, no more may pass: a
+/// node's own row moves every 200 ms.
+const PAUSE_MS: u64 = 500;
+/// At most a third of the nodes are declared dead in this time.
+const CAP_MS: u64 = 10_000;
+
+/// A node's row as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowRead {
+    pub node: NodeId,
+    /// Of its key.
+    pub version: u64,
+    pub row: NodeRow,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    version: u64,
+    row: NodeRow,
+    /// Since when it has been read like this.
+    since: Millis,
+}
+
+/// What is known of the rows.
+#[derive(Debug)]
+pub struct Members {
+    me: NodeId,
+    rows: BTreeMap<NodeId, Member>,
+    read: Option<Millis>,
+    /// When a commit of this node's last returned.
+    returned: Option<Millis>,
+    /// When rows became vacant.
+    deaths: VecDeque<Millis>,
+}
+
+impl Members {
+    pub fn new(me: NodeId) -> Members {
+        Members { me, rows: BTreeMap::new(), read: None, returned: None, deaths: VecDeque::new() }
+    }
+
+    /// A commit of this node's returned.
+    pub fn note_returned(&mut self, now: Millis) {
+        self.returned = Some(now);
+    }
+
+    /// All rows, as they were read just now. Returns the nodes whose incarnation
+    /// is another than before: what they owned is to be looked after.
+    pub fn note_rows(&mut self, rows: Vec<RowRead>, now: Millis) -> Vec<NodeId> {
+        let paused = self.read.is_none_or(|read| now.since(read) > PAUSE_MS);
+        self.read = Some(now);
+        let mut ended = Vec::new();
+        for RowRead { node, version, row } in rows {
+            let before = self.rows.get(&node);
+            let moved = before.is_none_or(|member| member.version != version);
+            let since = before.map(|member| member.since).filter(|_| !moved && !paused);
+            if before.is_some_and(|member| member.row.incarnation < row.incarnation)
+                || before.is_none() && row.incarnation > Incarnation(1)
+            {
+                ended.push(node);
+            }
+            if row.is_vacant() && before.is_some_and(|member| !member.row.is_vacant()) {
+                self.deaths.push_back(now);
+            }
+            self.rows.insert(node, Member { version, row, since: since.unwrap_or(now) });
+        }
+        while self.deaths.front().is_some_and(|at| now.since(*at) >= CAP_MS) {
+            self.deaths.pop_front();
+        }
+        ended
+    }
+
+    /// Nodes that run, as far as is known, ascending.
+    pub fn living(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.rows.iter().filter(|(_, member)| !member.row.is_vacant()).map(|(node, _)| *node)
+    }
+
+    /// Whether `node` runs, as far as is known.
+    pub fn is_living(&self, node: NodeId) -> bool {
+        self.rows.get(&node).is_some_and(|member| !member.row.is_vacant())
+    }
+
+    /// Whether something of this incarnation may be heeded: it is not known to
+    /// have ended.
+    pub fn may_speak(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.rows.get(&node).is_none_or(|member| {
+            let known = member.row.incarnation;
+            incarnation > known || (incarnation == known && !member.row.is_vacant())
+        })
+    }
+
+    /// The groups that declare dead whoever may be, each with its node.
+    pub fn deaths(&self, now: Millis) -> Vec<(NodeId, Group)> {
+        let is_fresh = |at: &Millis| now.since(*at) <= PAUSE_MS;
+        if !self.returned.is_some_and(|at| is_fresh(&at))
+            || !self.read.is_some_and(|at| is_fresh(&at))
+        {
+            return Vec::new();
+        }
+        let silent = self.rows.iter().filter(|(node, _)| self.is_silent(**node, now));
+        let count = self.living().count() + self.deaths.len();
+        let room = (count / 3).max(1).saturating_sub(self.deaths.len());
+        silent.take(room).map(|(node, member)| (*node, declare(*node, member))).collect()
+    }
+
+    fn is_silent(&self, node: NodeId, now: Millis) -> bool {
+        let Some(member) = self.rows.get(&node).filter(|member| !member.row.is_vacant()) else {
+            return false;
+        };
+        let silent_ms = now.since(member.since);
+        let others = self
+            .rows
+            .iter()
+            .filter(|(other, it)| **other != node && **other != self.me && !it.row.is_vacant());
+        let mut others = others.peekable();
+        let is_alone = others.peek().is_none();
+        let another_moves = others.any(|(_, it)| now.since(it.since) < SILENT_MS);
+        node != self.me
+            && silent_ms >= SILENT_MS
+            && (is_alone || another_moves || silent_ms >= ALL_SILENT_MS)
+    }
+}
+
+/// Raises the row's incarnation if it still is as it was read: from then on the
+/// node commits nothing, and what it had may be claimed at its last tick.
+fn declare(node: NodeId, member: &Member) -> Group {
+    let row = &member.row;
+    let vacant = NodeRow {
+        incarnation: Incarnation(row.incarnation.0.saturating_add(1)),
+        nonce: NodeRow::VACANT,
+        number: 0,
+        refused: Vec::new(),
+        ..row.clone()
+    };
+    let ended = keys::ended_incarnation(node, row.incarnation);
+    Group {
+        checks: vec![Check { key: keys::row(node), expect: Expect::Version(member.version) }],
+        puts: vec![
+            Put { key: keys::row(node), value: Some(vacant.to_bytes()) },
+            Put { key: ended, value: Some(row.tick.0.to_be_bytes().to_vec()) },
+        ],
+        append: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Tick;
+
+    fn row(incarnation: u64, tick: u64) -> NodeRow {
+        NodeRow {
+            incarnation: Incarnation(incarnation),
+            nonce: 7,
+            number: tick,
+            tick: Tick(tick),
+            refused: Vec::new(),
+            audit_root: [0; 32],
+        }
+    }
+
+    /// Rows of nodes 1 to n, of which those in `moves` move at each reading.
+    struct Model {
+        members: Members,
+        rows: Vec<RowRead>,
+        now: u64,
+        commits: bool,
+    }
+
+    impl Model {
+        fn new(nodes: u32) -> Model {
+            let read = |node| RowRead { node: NodeId(node), version: 0, row: row(1, 0) };
+            let rows = (1..=nodes).map(read).collect();
+            Model { members: Members::new(NodeId(1)), rows, now: 1000, commits: true }
+        }
+
+        /// Who may be declared dead after so many ms in which only these move.
+        fn run(&mut self, ms: u64, moves: &[u32]) -> Vec<u32> {
+            let until = self.now + ms;
+            while self.now < until {
+                self.now += 200;
+                self.read(moves);
+            }
+            self.dead()
+        }
+
+        fn read(&mut self, moves: &[u32]) {
+            for read in &mut self.rows {
+                read.version += u64::from(moves.contains(&read.node.0));
+            }
+            if self.commits {
+                self.members.note_returned(Millis(self.now));
+            }
+            self.members.note_rows(self.rows.clone(), Millis(self.now));
+        }
+
+        fn dead(&self) -> Vec<u32> {
+            let deaths = self.members.deaths(Millis(self.now));
+            deaths.into_iter().map(|(node, _)| node.0).collect()
+        }
+
+        /// As the store does with the groups.
+        fn bury(&mut self) {
+            for (node, group) in self.members.deaths(Millis(self.now)) {
+                let put = group.puts[0].value.as_deref().unwrap();
+                let read = self.rows.iter_mut().find(|read| read.node == node).unwrap();
+                (read.version, read.row) = (read.version + 1, NodeRow::from_bytes(put).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_silent_for_a_second_while_others_move_may_be_declared_dead() {
+        let mut model = Model::new(3);
+        assert_eq!(model.run(10_000, &[1, 2, 3]), [0; 0]);
+        assert_eq!(model.run(800, &[1, 2]), [0; 0], "not for a second yet");
+        assert_eq!(model.run(400, &[1, 2]), [3]);
+    }
+
+    #[test]
+    fn of_two_nodes_one_may_declare_the_other() {
+        let mut model = Model::new(2);
+        assert_eq!(model.run(2000, &[1]), [2]);
+    }
+
+    #[test]
+    fn where_nobody_else_moves_it_waits_for_five_seconds() {
+        let mut model = Model::new(3);
+        assert_eq!(model.run(4800, &[1]), [0; 0]);
+        assert_eq!(model.run(600, &[1]), [2], "one of three");
+    }
+
+    #[test]
+    fn who_cannot_commit_itself_accuses_nobody() {
+        let mut model = Model::new(3);
+        model.run(1000, &[1, 2, 3]);
+        model.commits = false;
+        assert_eq!(model.run(20_000, &[2]), [0; 0]);
+    }
+
+    #[test]
+    fn who_stood_still_itself_accuses_nobody() {
+        let mut model = Model::new(3);
+        model.run(1000, &[1, 2, 3]);
+        // The process was stopped; what it reads first is as it was before.
+        model.now += 60_000;
+        model.read(&[2]);
+        assert_eq!(model.dead(), [0; 0]);
+        assert_eq!(model.run(800, &[1, 2]), [0; 0]);
+        assert_eq!(model.run(400, &[1, 2]), [3], "it is dead all the same");
+    }
+
+    #[test]
+    fn in_ten_seconds_no_more_than_a_third_are_declared_dead() {
+        let mut model = Model::new(9);
+        assert_eq!(model.run(2000, &[1, 2]), [3, 4, 5]);
+        model.bury();
+        assert_eq!(model.run(8000, &[1, 2]), [0; 0]);
+        assert_eq!(model.run(4000, &[1, 2]), [6, 7], "of six");
+    }
+
+    #[test]
+    fn what_a_dead_incarnation_says_is_not_heeded() {
+        let mut model = Model::new(2);
+        let (node, first) = (NodeId(2), Incarnation(1));
+        model.run(2000, &[1]);
+        assert!(model.members.may_speak(node, first) && model.members.is_living(node));
+        model.bury();
+        model.read(&[1]);
+        assert!(!model.members.is_living(node));
+        assert!(!model.members.may_speak(node, first), "it was declared dead");
+        assert!(!model.members.may_speak(node, Incarnation(2)), "nobody runs under this one");
+        assert!(model.members.may_speak(node, Incarnation(3)), "it began after the reading");
+    }
+
+    #[test]
+    fn says_whose_incarnation_is_another() {
+        let mut members = Members::new(NodeId(1));
+        let read = |incarnation, version| {
+            vec![RowRead { node: NodeId(2), version, row: row(incarnation, 5) }]
+        };
+        assert_eq!(members.note_rows(read(1, 1), Millis(0)), []);
+        assert_eq!(members.note_rows(read(1, 2), Millis(200)), []);
+        assert_eq!(members.note_rows(read(2, 3), Millis(400)), [NodeId(2)]);
+        let mut late = Members::new(NodeId(1));
+        assert_eq!(late.note_rows(read(2, 3), Millis(0)), [NodeId(2)], "one ended before");
+    }
+}

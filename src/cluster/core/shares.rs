@@ -1,0 +1,164 @@
+//! Owns which part of the galaxy a node gets when it comes, and who gets the
+//! parts of one that died: a pure function from the directory and the nodes that
+//! live to a change of the directory. Never weighs load. Called by the planner's
+//! [core](super::node) at every reading.
+//!
+//! The galaxy is divided into a hundred regions or so, and each prefers the
+//! nodes in an order of its own ([rendezvous](super::rendezvous)). A newcomer
+//! gets those that prefer it to all others that live, about its share; of a node
+//! that died each goes to the one that it prefers of the rest. Invariant: nothing
+//! else moves, and where everybody who lives has a share there is no change.
+
+use std::collections::BTreeSet;
+
+use super::directory::{Change, Directory, EDITS_MAX, Edit, Kind};
+use super::rendezvous;
+use crate::base::{EntityKey, NodeId, SectorId};
+use crate::sim::Galaxy;
+
+/// Regions along the galaxy's side: from so many to twice as many.
+const REGIONS: u32 = 8;
+/// What tells the choice of a region's node from that of a ledger's.
+const REGION_KIND: u8 = 1;
+
+/// What the directory should become when `living`, ascending, are the nodes
+/// that take entities; `None` when it is as it should be, or nobody is there.
+pub fn plan(directory: &Directory, living: &[NodeId], galaxy: &Galaxy) -> Option<Change> {
+    let first = *living.first()?;
+    let lives = |node: NodeId| living.binary_search(&node).is_ok();
+    let root = galaxy.root();
+    let mut edits = Vec::new();
+    let mut assign = |sector, node| {
+        edits.push(Edit::Assign { entity: EntityKey::Sector(sector), node });
+    };
+    if !directory.region_of(root).is_some_and(|(_, node)| lives(node)) {
+        assign(root, first);
+    }
+    let settled: BTreeSet<NodeId> = directory.regions().map(|(_, node)| node).collect();
+    for region in regions(galaxy) {
+        let Some(wanted) = choose(region, living) else { continue };
+        let entry = directory.region_of(region);
+        let is_newcomer = !settled.contains(&wanted);
+        if is_newcomer || !entry.is_some_and(|(_, node)| lives(node)) {
+            assign(region, wanted);
+        }
+    }
+    // What a plan split off besides.
+    let finer = directory.regions().filter(|(sector, node)| {
+        !lives(*node) && *sector != root && sector.scale != region_scale(galaxy)
+    });
+    finer.for_each(|(sector, _)| assign(sector, choose(sector, living).unwrap_or(first)));
+    let apart = Kind::ALL.into_iter().filter(|kind| directory.nodes_of(*kind) != living);
+    edits.extend(apart.map(|kind| Edit::Share { kind, nodes: living.to_vec() }));
+    edits.truncate(EDITS_MAX);
+    (!edits.is_empty()).then(|| Change { seen: directory.version(), edits })
+}
+
+/// The node of `nodes` that the region prefers.
+fn choose(region: SectorId, nodes: &[NodeId]) -> Option<NodeId> {
+    // Codes of regions of a galaxy fit many times over.
+    let number = u64::try_from(region.morton() & u128::from(u64::MAX)).unwrap_or_default();
+    rendezvous::choose(REGION_KIND, number, nodes)
+}
+
+fn region_scale(galaxy: &Galaxy) -> u8 {
+    // Of a side of at least `REGIONS`; a logarithm is below 32.
+    u8::try_from((galaxy.side() / REGIONS).max(1).ilog2()).unwrap_or_default()
+}
+
+/// The regions that are given away as wholes.
+fn regions(galaxy: &Galaxy) -> impl Iterator<Item = SectorId> {
+    let scale = region_scale(galaxy);
+    let across = i64::from(galaxy.side().div_ceil(1 << scale));
+    (0..across).flat_map(move |y| (0..across).map(move |x| SectorId { x, y, scale }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn galaxy() -> Galaxy {
+        Galaxy::new(1, Galaxy::SIDE).unwrap()
+    }
+
+    fn nodes(ids: &[u32]) -> Vec<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    /// The directory when these live, and how many regions changed their node.
+    fn next(directory: &Directory, living: &[u32]) -> (Directory, usize) {
+        let galaxy = galaxy();
+        let mut after = directory.clone();
+        if let Some(change) = plan(directory, &nodes(living), &galaxy) {
+            after.apply(&change).unwrap();
+        }
+        assert_eq!(plan(&after, &nodes(living), &galaxy), None, "it is as it should be now");
+        let node = |of: &Directory, region| of.node_of(EntityKey::Sector(region));
+        let moved = regions(&galaxy).filter(|region| {
+            node(directory, *region).is_some() && node(directory, *region) != node(&after, *region)
+        });
+        let moved = moved.count();
+        (after, moved)
+    }
+
+    fn shares(directory: &Directory) -> BTreeMap<NodeId, usize> {
+        let mut shares = BTreeMap::new();
+        for region in regions(&galaxy()) {
+            let node = directory.node_of(EntityKey::Sector(region)).unwrap();
+            *shares.entry(node).or_default() += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn the_first_node_gets_everything() {
+        let (directory, _) = next(&Directory::default(), &[4]);
+        assert_eq!(shares(&directory), BTreeMap::from([(NodeId(4), 100)]));
+        assert_eq!(directory.node_of(EntityKey::Sector(galaxy().root())), Some(NodeId(4)));
+        assert_eq!(directory.node_of(EntityKey::Ledger(3)), Some(NodeId(4)));
+    }
+
+    #[test]
+    fn each_newcomer_gets_about_its_share_and_nothing_else_moves() {
+        let (mut directory, _) = next(&Directory::default(), &[1]);
+        for count in 2..=8 {
+            let living: Vec<u32> = (1..=count).collect();
+            let (after, moved) = next(&directory, &living);
+            let shares = shares(&after);
+            assert_eq!(moved, shares[&NodeId(count)], "only to the newcomer");
+            let fair = 100 / count as usize;
+            assert!((fair / 3..=fair * 2).contains(&moved), "{moved} regions of {count} nodes");
+            directory = after;
+        }
+    }
+
+    #[test]
+    fn what_a_dead_node_had_is_divided_among_the_rest() {
+        let (directory, _) = next(&Directory::default(), &[1, 2, 3, 4]);
+        let had = shares(&directory)[&NodeId(3)];
+        let (after, moved) = next(&directory, &[1, 2, 4]);
+        assert_eq!(moved, had);
+        assert!(!shares(&after).contains_key(&NodeId(3)));
+        let (none, _) = next(&after, &[2, 4]);
+        assert!(none.regions().all(|(_, node)| node != NodeId(1)));
+        assert_eq!(none.nodes_of(Kind::Ledger), nodes(&[2, 4]));
+    }
+
+    #[test]
+    fn what_was_split_off_is_not_left_with_a_dead_node() {
+        let (mut directory, _) = next(&Directory::default(), &[1, 2]);
+        let entity = EntityKey::Sector(SectorId::tactical(5000, 4999));
+        let seen = directory.version();
+        let change = Change { seen, edits: vec![Edit::Assign { entity, node: NodeId(2) }] };
+        directory.apply(&change).unwrap();
+        let (after, _) = next(&directory, &[1]);
+        assert_eq!(after.node_of(entity), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn where_nobody_lives_nothing_is_planned() {
+        assert_eq!(plan(&Directory::default(), &[], &galaxy()), None);
+    }
+}
