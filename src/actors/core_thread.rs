@@ -284,6 +284,11 @@ impl CoreThread {
                 tracing::error!(%entity, ?found, "replay differs from a journalled hash");
                 metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
             }
+            // Only of a node in a cluster.
+            NodeEffect::ReadCluster { .. }
+            | NodeEffect::ScanOwnedBy(_)
+            | NodeEffect::ToNode(..)
+            | NodeEffect::Elsewhere(..) => {}
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");

@@ -15,7 +15,7 @@ use super::message::{Answer, Body, Notice, Request};
 use super::pace::Pace;
 use super::world::World;
 use crate::base::ids::ID_BLOCK;
-use crate::base::{EntityKey, Millis, PlayerId, Tick, UnitId};
+use crate::base::{EntityKey, Millis, NodeId, PlayerId, Tick, UnitId};
 
 /// The journalled state that all kinds share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Head {
     /// The claim that its owner closed, while it hibernates: its tick goes on
     /// by it when it wakes.
     pub slept: Option<OpenClaim>,
+    /// Whom its owner gave it to, until it is claimed.
+    pub handed: Option<NodeId>,
     /// What the names of its channels begin from: its tick at its first record,
     /// times 2^24. An entity that was deleted begins its journal again, and must
     /// not name a channel as it did before.

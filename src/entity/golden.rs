@@ -162,7 +162,7 @@ fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
 }
 
 /// Every input there is, and its name; a new one is added to both lists.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 12] = [
     "claim",
     "close",
     "ids",
@@ -174,6 +174,7 @@ const INPUTS: [&str; 11] = [
     "hash",
     "time",
     "dilate",
+    "hand over",
 ];
 
 fn input_name(input: &Input) -> &'static str {
@@ -189,6 +190,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Hash { .. } => "hash",
         Input::Time => "time",
         Input::Dilate(_) => "dilate",
+        Input::HandOver { .. } => "hand over",
     }
 }
 

@@ -36,6 +36,9 @@ pub enum Input {
     /// A sector runs slower than its node, or as fast again. Written by
     /// `cluster::core` only.
     Dilate(Dilation),
+    /// The owner gives it to another node, which goes on at this tick. The last
+    /// input of its record. Written by `cluster::core` only.
+    HandOver { to: NodeId },
 }
 
 /// Who owns the entity from here on, and how its ticks follow from the

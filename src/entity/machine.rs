@@ -123,9 +123,11 @@ impl Entity {
         self.run_to(tick, world, effects);
         self.head.sequence = sequence;
         self.head.time = self.head.time.max(time);
-        // A claim says first what the time before it counts for; a close
+        // A claim says first what the time before it counts for; who lets go
         // leaves everything as it is.
-        if !matches!(record.inputs.first(), Some(Input::Claim(_) | Input::Close)) {
+        let lets_go = |input: &Input| matches!(input, Input::Close | Input::HandOver { .. });
+        let first = record.inputs.first();
+        if !first.is_some_and(|input| matches!(input, Input::Claim(_)) || lets_go(input)) {
             self.expire(world, effects);
         }
         for input in &record.inputs {
@@ -209,6 +211,11 @@ impl Entity {
     fn apply_input(&mut self, input: &Input, world: &World, effects: &mut Vec<Effect>) {
         match input {
             Input::Close => self.head.slept = self.head.claim.take(),
+            // Its time stands still until the next claim.
+            Input::HandOver { to } => {
+                self.head.claim = None;
+                self.head.handed = Some(*to);
+            }
             Input::Command(command) => self.apply_command(command, world, effects),
             Input::Message(message) => match self.head.inbox.judge_message(message) {
                 Verdict::Apply => self.apply_message(message, world, effects),
@@ -252,6 +259,7 @@ impl Entity {
         }
         let pace = Pace::new(tick, claim.node_tick, Rate::FULL);
         self.head.claim = Some(OpenClaim { claim, pace });
+        self.head.handed = None;
         match self.head.slept.take() {
             Some(_) => {
                 let away_ms = passed.ms.saturating_sub(passed.ticks.saturating_mul(TICK_MS));

@@ -29,7 +29,7 @@ pub use waypoint::Waypoint;
 
 /// The logic's version, named by every record and snapshot: raised by every
 /// change that changes a bit of any state.
-pub const LOGIC_VERSION: u32 = 7;
+pub const LOGIC_VERSION: u32 = 8;
 
 /// Milliseconds that one step of a sector takes.
 pub const STEP_MS: u64 = 200;

@@ -2,9 +2,12 @@
 //! owned, the next free ids. Never writes. Called by the store's reading
 //! threads, by `starmesh replay` and by the simulator.
 
-use super::{ReadError, Store};
+use super::{ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
+use crate::cluster::core::directory::{self, Directory};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded, recover};
+use crate::cluster::core::members::RowRead;
+use crate::cluster::core::node::ClusterRead;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
@@ -90,6 +93,32 @@ pub fn node_ticks(store: &dyn Store) -> Result<NodeTicks, ReadError> {
         ticks.extend(ended(store, node, incarnation)?.map(|tick| ((node, incarnation), tick)));
     }
     Ok(ticks)
+}
+
+/// All nodes' rows, and the directory if its version is not `known`.
+///
+/// # Errors
+/// When the store does not answer, or the directory changed while it was read.
+pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> {
+    let mut rows = Vec::new();
+    for (key, Versioned { version, value }) in store.scan(keys::ROW, None, usize::MAX)? {
+        let damaged = |error: RowError| ReadError::Damaged(error.to_string());
+        let row = NodeRow::from_bytes(&value).map_err(damaged)?;
+        rows.extend(keys::parse_row(&key).map(|node| RowRead { node, version, row }));
+    }
+    let version = store.get(keys::DIRECTORY_VERSION)?.map(|version| version.value);
+    let damaged = |error: directory::RowError| match error {
+        directory::RowError::Changed { .. } => ReadError::Away(error.to_string()),
+        error => ReadError::Damaged(error.to_string()),
+    };
+    let version = directory::read_version(version.as_deref()).map_err(damaged)?;
+    if version == known {
+        return Ok(ClusterRead { rows, directory: None });
+    }
+    let entries = store.scan(keys::DIRECTORY, None, usize::MAX)?;
+    let entries = entries.into_iter().map(|(key, row)| (key, row.value));
+    let directory = Directory::from_rows(version, entries).map_err(damaged)?;
+    Ok(ClusterRead { rows, directory: Some(directory) })
 }
 
 /// The entities that `node` has, or had, an open claim on.

@@ -2,6 +2,7 @@
 //! seed. `make sim` runs many seeds, `make sim SEED=n` repeats one.
 
 mod client;
+mod cluster;
 mod coverage;
 mod gateway;
 mod invariants;

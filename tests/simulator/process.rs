@@ -319,6 +319,12 @@ impl Process {
                 let what = format!("replay of {entity} differs: {mismatches:?}");
                 outside.witness.note(&Fact::Never(what));
             }
+            NodeEffect::ReadCluster { .. }
+            | NodeEffect::ScanOwnedBy(_)
+            | NodeEffect::ToNode(..)
+            | NodeEffect::Elsewhere(..) => {
+                outside.witness.note(&Fact::Never("a lone node looked for others".into()));
+            }
             NodeEffect::WakeAt(at) => self.wake_at(at, now, outside),
             NodeEffect::StepDown(error) => {
                 self.deposed = true;

@@ -51,6 +51,8 @@ pub struct Cell {
     rate_asked: bool,
     /// It hibernates as soon as that is durable, and takes nothing more.
     resting: bool,
+    /// Another node gets it: it takes nothing more.
+    leaving: bool,
 }
 
 /// What those who follow an entity were handed out.
@@ -129,6 +131,7 @@ impl Cell {
             look: None,
             rate_asked: false,
             resting: false,
+            leaving: false,
         }
     }
 
@@ -176,6 +179,21 @@ impl Cell {
     /// Whether it takes nothing more, because it is about to hibernate.
     pub fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// Whether another node is to get it.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Takes nothing more from now on, for another node gets it.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether it takes nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.resting || self.leaving
     }
 
     /// Whether its rate may be changed: no change is under way.

@@ -39,6 +39,11 @@ pub struct Limits {
     /// Messages and proposals that may wait for all loads together.
     pub waiting_for_loads: usize,
 
+    // What waits for other nodes.
+    /// Messages that wait until the row says their tick, and entities that
+    /// others gave to this node; more are dropped, and come again.
+    pub waiting_for_nodes: usize,
+
     // What goes into one commit. Each but `record_bytes` is looked at before
     // the next thing is added, so a commit exceeds it by at most one of them.
     /// Bytes of records.
@@ -81,6 +86,7 @@ impl Default for Limits {
             loads: 64,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
+            waiting_for_nodes: 65_536,
             commit_bytes: 4 << 20,
             records_per_commit: 8192,
             record_bytes: RECORD_BYTES_MAX / 2,

@@ -86,6 +86,8 @@ pub struct Loading {
     messages: usize,
     /// Asked for because a key says that this node owned them.
     found: BTreeSet<EntityKey>,
+    /// Asked for because another node left them, or gave them.
+    left: BTreeSet<EntityKey>,
     /// Asked for because somebody wants to see or command them.
     seen: BTreeSet<EntityKey>,
     /// Asked for because they hibernate and keep an overlong journal.
@@ -124,10 +126,19 @@ impl Loading {
     /// Whether nothing but a key asks for `entity`.
     pub fn is_only_found(&self, entity: EntityKey) -> bool {
         self.found.contains(&entity)
+            && !self.left.contains(&entity)
             && !self.seen.contains(&entity)
             && !self.due.contains_key(&entity)
             && !self.pinned.contains(&entity)
             && !self.has_messages(entity)
+    }
+
+    /// Asks for `entity`, which another node left or gave.
+    pub fn want_left(&mut self, entity: EntityKey) {
+        if !self.unloadable.contains(&entity) {
+            self.want(entity);
+            self.left.insert(entity);
+        }
     }
 
     /// Whether a message waits for `entity`, which must be claimed for it.
@@ -254,6 +265,7 @@ impl Loading {
     pub fn finish(&mut self, entity: EntityKey) -> Vec<ToTable> {
         self.under_way.remove(&entity);
         self.found.remove(&entity);
+        self.left.remove(&entity);
         self.seen.remove(&entity);
         self.due.remove(&entity);
         self.pinned.remove(&entity);

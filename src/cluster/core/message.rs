@@ -1,6 +1,9 @@
-//! Owns what a node's core and its tables of entities say to each other.
-//! The core's messages to one table arrive in the order they were sent; that
-//! order is what makes a table deterministic.
+//! Owns what a node's core and its tables of entities say to each other, and
+//! what the cores of nodes do. The core's messages to one table arrive in the
+//! order they were sent; that order is what makes a table deterministic. Those
+//! between nodes may be lost, doubled and late.
+
+use serde::{Deserialize, Serialize};
 
 use super::table::Moved;
 use crate::base::{EntityKey, Millis, Tick};
@@ -45,6 +48,9 @@ pub enum ToTable {
     /// Run this entity, which another table gave up, and take what came for it
     /// meanwhile, in order.
     Adopt { moved: Box<Moved>, then: Vec<ToTable> },
+    /// Have this entity take nothing more, for another node gets it; answered by
+    /// [`FromTable::Leaving`] when nothing waits for it any more.
+    Leave(EntityKey),
     /// To whoever asked for the entity to be woken, by way of its table: it is
     /// installed. The table itself does nothing about it.
     Awake(EntityKey),
@@ -110,6 +116,9 @@ pub enum FromTable {
     /// The entity has been quiet for long enough to hibernate; the table takes
     /// nothing more for it and waits for [`ToTable::Drop`].
     Quiet { entity: EntityKey, generation: u64, rest: Box<Rest> },
+    /// The entity takes nothing more, and all that it took is durable: it may
+    /// be handed over. Until [`ToTable::Drop`] it goes on.
+    Leaving { entity: EntityKey, generation: u64 },
     /// All that the table has of the entity is for another one: nothing of it is
     /// left here. `None` when it stays, because it is about to hibernate.
     Yielded { entity: EntityKey, moved: Option<Box<Moved>> },
@@ -121,4 +130,39 @@ pub enum FromTable {
     SnapshotDue(EntityKey),
     /// The entity's state after `sequence`, to be its snapshot.
     Snapshot { entity: EntityKey, generation: u64, sequence: u64, bytes: Vec<u8> },
+}
+
+/// From a node's core to another's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMessage {
+    /// How often it was passed on, because the entity was not where a directory
+    /// said.
+    pub hops: u8,
+    pub body: NodeBody,
+}
+
+/// What cores say to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeBody {
+    /// A message from an entity to another; it comes again until it is
+    /// acknowledged.
+    Deliver(ChannelMessage),
+    /// What an entity sent was applied; comes again with the message.
+    Acknowledge(Acknowledgement),
+    /// This entity was handed over to you: claim it. Comes again until it is
+    /// answered.
+    Claim(EntityKey),
+    /// This entity is claimed here, or was claimed and given away again.
+    Claimed(EntityKey),
+}
+
+impl NodeBody {
+    /// The entity it is for.
+    pub fn entity(&self) -> EntityKey {
+        match self {
+            NodeBody::Deliver(message) => message.channel.receiver,
+            NodeBody::Acknowledge(ack) => ack.channel.sender,
+            NodeBody::Claim(entity) | NodeBody::Claimed(entity) => *entity,
+        }
+    }
 }

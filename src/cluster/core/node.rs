@@ -12,22 +12,27 @@
 //! bytes or by nothing.
 
 mod asleep;
+mod cluster;
 mod commit;
 mod durable;
 mod entities;
 mod event;
+mod handover;
 mod moving;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::asleep::DueScan;
+use self::cluster::Cluster;
+use self::routes::Route;
 use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
 use super::limits::Limits;
 use super::loading::Loading;
-use super::message::{FromTable, Rest, ToTable};
+use super::message::{FromTable, NodeBody, Rest, ToTable};
 use super::pipeline::Pipeline;
 use super::places::{Places, Tables};
 use super::snapshots::Snapshots;
@@ -39,6 +44,7 @@ use crate::entity::commit::{Group, NodeRow};
 use crate::entity::context::OpenClaim;
 use crate::entity::input::Input;
 use crate::entity::pace::{Pace, Rate};
+pub use cluster::ClusterRead;
 pub use event::{Event, NodeCounts, NodeEffect};
 
 /// What the next record of an entity here follows.
@@ -143,6 +149,8 @@ pub struct NodeCore {
     snapshots: Snapshots,
     ids: IdBlocks,
     reservation: Option<Group>,
+    /// `None` for a node that has its store alone.
+    cluster: Option<Cluster>,
 
     counts: NodeCounts,
     effects: Vec<NodeEffect>,
@@ -164,7 +172,7 @@ impl NodeCore {
         NodeCore {
             node,
             incarnation,
-            nonce,
+            nonce: nonce.max(NodeRow::VACANT + 1),
             world,
             limits,
             phase: Phase::Beginning,
@@ -202,6 +210,7 @@ impl NodeCore {
             snapshots: Snapshots::default(),
             ids: IdBlocks::default(),
             reservation: None,
+            cluster: None,
             counts: NodeCounts::default(),
             effects: Vec::new(),
         }
@@ -266,6 +275,11 @@ impl NodeCore {
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),
+            Event::Cluster(read) => self.handle_cluster(read.map(|read| *read), now),
+            Event::OwnedBy { node, entities } => self.handle_owned_by(node, entities),
+            Event::FromNode { node, incarnation, message } => {
+                self.handle_from_node(node, incarnation, message);
+            }
             Event::Wake(entity) => self.handle_wake(entity),
             Event::Move { entity, to } => self.handle_move(entity, to),
             Event::Load { table, load } => self.handle_load(table, load, now),
@@ -323,6 +337,7 @@ impl NodeCore {
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
             }
+            FromTable::Leaving { entity, generation } => self.handle_leaving(entity, generation),
             FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
@@ -371,22 +386,20 @@ impl NodeCore {
     }
 
     fn carry(&mut self, message: ChannelMessage) {
-        self.send_to(message.channel.receiver, ToTable::Deliver(message));
+        self.pass(NodeBody::Deliver(message), 0);
     }
 
     fn acknowledge(&mut self, ack: Acknowledgement) {
-        // A sender that does not run here asks again when it does.
-        let sender = ack.channel.sender;
-        if self.owned.contains_key(&sender) {
-            self.tell(sender, ToTable::Acknowledge(ack));
-        }
+        self.pass(NodeBody::Acknowledge(ack), 0);
     }
 
-    /// To an entity that runs here, or is made to.
+    /// To an entity that runs here, or is made to if it is this node's.
     fn send_to(&mut self, entity: EntityKey, message: ToTable) {
         let is_closing = self.closing.contains_key(&entity);
         if self.owned.contains_key(&entity) && !is_closing {
             self.tell(entity, message);
+        } else if self.route(entity) != Route::Here {
+            self.counts.dropped += 1;
         } else if !self.loading.keep(entity, message, is_closing, &self.limits) {
             self.counts.dropped += 1;
         }
@@ -419,6 +432,7 @@ impl NodeCore {
         if self.pipeline.is_idle() && self.has_work(now) {
             self.commit(now);
         }
+        self.read_cluster(now);
         self.read_due(now);
         self.begin_loads();
         self.begin_snapshots();

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::message::Committed;
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Millis, NodeId};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
 /// A commit whose outcome is unknown is sent again after this long, doubled
@@ -27,6 +27,12 @@ pub enum Slot {
     Record(Committed),
     /// The record with which an entity hibernates, and whether it is kept.
     Close { record: Committed, is_kept: bool },
+    /// The record with which an entity goes to another node.
+    HandOver { record: Committed, to: NodeId },
+    /// A declaration that a node is dead.
+    Death(NodeId),
+    /// A change of the directory.
+    Directory,
     /// Rows that a gateway wants put.
     Rows(u64),
     /// A reservation of id blocks.

@@ -12,6 +12,7 @@ mod activity;
 mod counts;
 mod door;
 mod followers;
+mod leave;
 mod moving;
 mod reads;
 mod rest;
@@ -175,7 +176,7 @@ impl Table {
             ToTable::Propose { entity, input } => self.take_proposed(entity, input),
             ToTable::Snapshot(entity) => {
                 // One that rests is dropped soon, and then its turn is another's.
-                let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+                let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
                 match cell.map(Cell::allow_snapshot) {
                     Some(true) => self.snapshot(entity),
                     // A bounded number, each at the core's word.
@@ -191,6 +192,7 @@ impl Table {
             }
             ToTable::Drop(entity) => self.drop_entity(entity),
             ToTable::Yield(entity) => self.yield_up(entity),
+            ToTable::Leave(entity) => self.leave_node(entity),
             ToTable::Adopt { moved, then } => self.adopt(*moved, then),
             ToTable::Awake(_) => {}
         }
@@ -229,7 +231,7 @@ impl Table {
     /// on as it does.
     pub fn dilate(&mut self, entity: EntityKey, rate: Rate) {
         let Some(cell) = self.cells.get_mut(&entity) else { return };
-        if matches!(entity, EntityKey::Sector(_)) && !cell.is_resting() && cell.ask_rate() {
+        if matches!(entity, EntityKey::Sector(_)) && !cell.is_closed() && cell.ask_rate() {
             let generation = cell.generation();
             self.to_core.push(FromTable::Dilate { entity, generation, rate });
         }
@@ -338,6 +340,7 @@ impl Table {
             self.hold(Release::Pace { entity: key, percent: rate.percent() });
         }
         self.note_state(key);
+        self.note_leaving(key);
     }
 
     /// A durable record is not what comes next here. The core numbers the

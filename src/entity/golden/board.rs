@@ -52,6 +52,7 @@ pub fn play(world: &World) -> Play<'_> {
     play.record(6_200, 12 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
     play.record(6_205, 13 * MINUTE, vec![Play::dilate(1, 10)]);
+    play.record(6_205, 13 * MINUTE + 100, vec![Input::HandOver { to: NodeId(3) }]);
     play
 }
 

@@ -102,6 +102,7 @@ fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
     play.record(9_370, time(16_000), vec![hash, Input::Time]);
     play.snapshot();
     play.record(9_371, time(16_100), vec![Play::dilate(9, 76)]);
+    play.record(9_372, time(16_300), vec![Input::HandOver { to: NodeId(3) }]);
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

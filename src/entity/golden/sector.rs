@@ -132,6 +132,16 @@ fn dilate(play: &mut Play<'_>) {
     let hash = play.hash(6_275);
     play.record(6_278, 13_100 + 13 * MINUTE, vec![hash, Play::dilate(10, 145)]);
     play.record(6_279, 13_200 + 13 * MINUTE, vec![Input::Time]);
+    hand_over(play);
+}
+
+/// To another node, which goes on a second later at the tick there was.
+fn hand_over(play: &mut Play<'_>) {
+    let hash = play.hash(6_280);
+    play.record(6_280, 13_300 + 13 * MINUTE, vec![hash, Input::HandOver { to: NodeId(3) }]);
+    let claim = Claim { node: NodeId(3), incarnation: Incarnation(4), node_tick: Tick(77) };
+    play.record(6_280, 14_300 + 13 * MINUTE, vec![Input::Claim(claim)]);
+    play.snapshot();
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

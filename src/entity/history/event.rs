@@ -60,6 +60,9 @@ pub enum Event {
     },
     Time,
     /// From here on it makes so many of ten ticks of its node.
+    HandedOver {
+        to: u32,
+    },
     Dilated {
         tenths: u8,
         node_tick: u64,
@@ -160,6 +163,7 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
             Event::Hash { tick: tick.0, hash: hash.to_string(), verdict: Verdict::Unchecked }
         }
         Input::Time => Event::Time,
+        Input::HandOver { to } => Event::HandedOver { to: to.0 },
         Input::Dilate(Dilation { rate, node_tick }) => {
             Event::Dilated { tenths: rate.tenths(), node_tick: node_tick.0 }
         }
@@ -321,6 +325,7 @@ impl fmt::Display for Event {
                 write!(f, "hash {hash} of tick {tick}: {verdict}")
             }
             Event::Time => write!(f, "time passes"),
+            Event::HandedOver { to } => write!(f, "handed over to node {to}"),
             Event::Dilated { tenths, node_tick } => {
                 write!(f, "runs at {tenths} ticks of its node's ten, from its tick {node_tick} on")
             }

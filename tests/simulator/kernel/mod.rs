@@ -317,6 +317,10 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::RowsDone { id, version } => self.rows_done.push((id, version.is_some())),
             NodeEffect::StoreAway(_) => {}
+            NodeEffect::ReadCluster { .. }
+            | NodeEffect::ScanOwnedBy(_)
+            | NodeEffect::ToNode(..)
+            | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),
             NodeEffect::StepDown(error) => panic!("deposed: {error}"),
         }

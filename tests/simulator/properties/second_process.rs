@@ -126,7 +126,11 @@ impl<'a> Node<'a> {
                 NodeEffect::Claiming { may_claim, .. } => assert!(may_claim, "clocks agree"),
                 // The claims of the process that took over are open.
                 NodeEffect::Unloadable(..) => {}
-                NodeEffect::Mismatch(..) => panic!("{effect:?}"),
+                NodeEffect::Mismatch(..)
+                | NodeEffect::ReadCluster { .. }
+                | NodeEffect::ScanOwnedBy(_)
+                | NodeEffect::ToNode(..)
+                | NodeEffect::Elsewhere(..) => panic!("{effect:?}"),
             }
         }
         self.events.extend(self.table.drain_core().into_iter().map(Event::FromTable));

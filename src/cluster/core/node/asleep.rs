@@ -11,6 +11,7 @@
 //! Invariant: an entity has a `summary/` key if and only if it has records and
 //! the last is a `Close`; a `due/` key is of such an entity, at its timer.
 
+use super::routes::Route;
 use super::{NodeCore, NodeEffect, Owned, Phase};
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis, Tick};
@@ -83,6 +84,9 @@ impl NodeCore {
             self.tell(entity, ToTable::Awake(entity));
             return;
         }
+        if let Route::There(node) = self.route(entity) {
+            return self.effects.push(NodeEffect::Elsewhere(entity, node));
+        }
         if Entity::genesis(entity, &self.world).is_none() {
             // No such place: loading it would say that it is damaged.
             self.effects.push(NodeEffect::Dormant(entity));
@@ -96,7 +100,9 @@ impl NodeCore {
     /// Notes what is deleted with the claim of an entity that was loaded.
     pub(super) fn note_slept(&mut self, entity: &Entity) {
         let key = entity.key();
-        let deleted = NodeCore::sleep_keys(entity, self.loading.due(key));
+        let mut deleted = NodeCore::sleep_keys(entity, self.loading.due(key));
+        let before = entity.head().claim.map(|open| open.claim.node).or(entity.head().handed);
+        deleted.extend(before.filter(|node| *node != self.node).map(|it| keys::owned(it, key)));
         // Not by themselves, for they may come again.
         deleted.iter().for_each(|key| _ = self.stale.remove(key));
         if !deleted.is_empty() {
@@ -159,7 +165,7 @@ impl NodeCore {
         self.due_scan.at = if is_full { now } else { Millis(now.0 + DUE_PERIOD_MS) };
         for (at, entity) in due {
             // Whoever runs, or is on its way, sees to its timer itself.
-            if !self.owned.contains_key(&entity) {
+            if !self.owned.contains_key(&entity) && self.is_ours(entity) {
                 self.loading.want_due(entity, at);
             }
         }

@@ -26,6 +26,7 @@ impl NodeCore {
                 || !self.snapshots.is_empty()
                 || self.reservation.is_some()
                 || !self.stale.is_empty()
+                || self.cluster_has_work()
                 || self.wanted > self.durable
                 || is_row_due
                 || self.tick.since(self.durable) >= ROW_TICKS)
@@ -42,7 +43,8 @@ impl NodeCore {
             commit.groups.push(group);
             slots.push(slot);
         };
-        stale.into_iter().chain(records).chain(rows).for_each(&mut add);
+        let cluster = self.take_cluster_groups();
+        stale.into_iter().chain(cluster).chain(records).chain(rows).for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
         let commit = self.pipeline.send(commit, slots);
@@ -126,7 +128,11 @@ impl NodeCore {
             inputs.extend_from_slice(&input);
             taken += 1;
         }
-        let ours = [claim.is_some(), dilation.is_some(), closing.is_some()];
+        let taker = self.taker(entity).filter(|_| waiting.is_empty());
+        if let Some(to) = taker {
+            encode_input(&Input::HandOver { to }, &mut inputs);
+        }
+        let ours = [claim.is_some(), dilation.is_some(), closing.is_some(), taker.is_some()];
         let count = taken + ours.map(u32::from).iter().sum::<u32>();
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
         let record = Committed {
@@ -141,9 +147,13 @@ impl NodeCore {
             bytes: bytes.len() as u64,
         };
         let append = Some(Append { entity, sequence: header.sequence, bytes });
-        let slot = match closing {
-            None => Slot::Record(record),
-            Some(rest) => {
+        let slot = match (closing, taker) {
+            (None, None) => Slot::Record(record),
+            (None, Some(to)) => {
+                puts = self.hand_over_puts(entity, to);
+                Slot::HandOver { record, to }
+            }
+            (Some(rest), _) => {
                 let is_kept = !rest.is_seed;
                 puts = self.close_puts(entity, rest);
                 Slot::Close { record, is_kept }

@@ -17,8 +17,9 @@ impl NodeCore {
         match self.pipeline.settle(result, now) {
             Some(Settled::Durable { commit, slots, answer }) => {
                 self.note_away(false);
+                self.cluster.iter_mut().for_each(|cluster| cluster.members.note_returned(now));
                 self.compare_clocks(self.sent, answer.store_time, now);
-                self.handle_durable(&commit, slots, &answer);
+                self.handle_durable(&commit, slots, &answer, now);
             }
             Some(Settled::Unknown) => {
                 self.counts.resent += 1;
@@ -48,10 +49,18 @@ impl NodeCore {
         }
     }
 
-    fn handle_durable(&mut self, commit: &Commit, slots: Vec<Slot>, answer: &CommitAnswer) {
+    fn handle_durable(
+        &mut self,
+        commit: &Commit,
+        slots: Vec<Slot>,
+        answer: &CommitAnswer,
+        now: Millis,
+    ) {
         if self.phase == Phase::Beginning {
             self.phase = Phase::Recovering;
-            self.effects.push(NodeEffect::ScanOwned);
+            if self.cluster.is_none() {
+                self.effects.push(NodeEffect::ScanOwned);
+            }
             return;
         }
         self.counts.commits += 1;
@@ -62,7 +71,12 @@ impl NodeCore {
             match slot {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
-                Slot::Record(record) | Slot::Close { record, .. } => {
+                Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
+                Slot::Death(node) => self.note_declared(node, accepted),
+                Slot::Directory => self.note_directory_settled(),
+                Slot::Record(record)
+                | Slot::Close { record, .. }
+                | Slot::HandOver { record, .. } => {
                     // Another node has the entity, whatever was thought here.
                     self.counts.refused += 1;
                     if self.runs(record.entity, record.generation) {
@@ -97,6 +111,7 @@ impl NodeCore {
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
+            self.note_claim_settled(record.entity);
             if record.woke {
                 self.census.note_durable(record.entity, false);
             }
@@ -104,5 +119,6 @@ impl NodeCore {
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
         self.tell_records(records);
+        self.send_waiting();
     }
 }

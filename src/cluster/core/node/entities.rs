@@ -3,10 +3,11 @@
 //! Invariant: nothing is loaded before commit 0 is durable, nor while the
 //! clocks differ, nor while a commit may hold a record of it.
 
+use super::routes::HOPS_MAX;
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
-use crate::base::{EntityKey, Incarnation, Millis};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
-use crate::cluster::core::message::{Installed, ToTable};
+use crate::cluster::core::message::{Installed, NodeBody, NodeMessage, ToTable};
 use crate::cluster::core::pipeline::Slot;
 use crate::entity::commit::{Group, Put};
 use crate::entity::keys;
@@ -25,7 +26,12 @@ impl NodeCore {
         self.scanned = true;
         // Some may run already: a message came for them before the scan's answer.
         let missing = entities.into_iter().filter(|key| !self.owned.contains_key(key));
-        missing.for_each(|entity| self.loading.want_found(entity));
+        let (ours, others): (Vec<_>, Vec<_>) = missing.partition(|key| self.is_ours(*key));
+        ours.into_iter().for_each(|entity| self.loading.want_found(entity));
+        if let Some(cluster) = &mut self.cluster {
+            // Given to others while nobody ran here: they are told.
+            cluster.handed.extend(others.into_iter().map(|entity| (entity, Millis(0))));
+        }
         self.ended = ended;
     }
 
@@ -62,6 +68,10 @@ impl NodeCore {
         self.claiming.remove(&entity);
         self.dilating.remove(&entity);
         self.with_claim.remove(&entity);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.leaving.remove(&entity);
+            cluster.ready_to_leave.remove(&entity);
+        }
         if self.waiting.remove(&entity).is_some() {
             self.order.retain(|key| *key != entity);
         }
@@ -86,6 +96,9 @@ impl NodeCore {
             {
                 return self.give_up_found(entity);
             }
+            Err(LoadError::Owned { node, .. }) if self.cluster.is_some() && node != self.node => {
+                return self.pass_on(entity, node);
+            }
             Err(error) => {
                 self.loading.fail(entity);
                 self.effects.push(NodeEffect::Unloadable(entity, error));
@@ -96,7 +109,7 @@ impl NodeCore {
             return self.loading.postpone(entity);
         }
         let head = loaded.entity.head();
-        let is_ours = head.claim.is_some_and(|open| open.claim.node == self.node);
+        let is_ours = head.claim.map(|open| open.claim.node).or(head.handed) == Some(self.node);
         if !is_ours && self.loading.is_only_found(entity) {
             // Its claim was closed, or taken over: the key is all that is left.
             return self.give_up_found(entity);
@@ -118,6 +131,10 @@ impl NodeCore {
             slept: head.slept,
         };
         self.owned.insert(entity, owned);
+        if let Some(cluster) = &mut self.cluster {
+            // The directory may have changed since it was asked for.
+            cluster.review = true;
+        }
         self.claiming.insert(entity);
         self.waiting.insert(entity, Waiting::default());
         self.order.push_back(entity);
@@ -140,6 +157,21 @@ impl NodeCore {
         }
     }
 
+    /// What was to be loaded here runs on another node: what waits for it goes
+    /// there.
+    fn pass_on(&mut self, entity: EntityKey, node: NodeId) {
+        for message in self.loading.finish(entity) {
+            if let ToTable::Deliver(message) = message {
+                let body = NodeBody::Deliver(message);
+                // The journal says so: from there it goes nowhere else.
+                self.send_node(node, NodeMessage { hops: HOPS_MAX, body });
+            } else {
+                self.counts.dropped += 1;
+            }
+        }
+        self.note_claim_settled(entity);
+    }
+
     /// An entity without a record, of which nobody has anything to say.
     fn leave_dormant(&mut self, entity: EntityKey) {
         self.stale.extend(self.loading.due(entity).map(|due| keys::due(due, entity)));
@@ -159,6 +191,7 @@ impl NodeCore {
         while self.phase != Phase::Beginning
             && self.may_claim
             && !self.settling
+            && self.knows_its_own()
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
             self.effects.push(NodeEffect::Load(entity, asker));
@@ -174,8 +207,11 @@ impl NodeCore {
 
     /// Everything this node owned runs again, under this incarnation's claims:
     /// the ticks of those before are of use to nobody, unless something could
-    /// not be loaded.
+    /// not be loaded. In a cluster others may have to claim what was this node's.
     pub(super) fn forget_ended(&mut self) {
+        if self.cluster.is_some() {
+            return;
+        }
         let ended = std::mem::take(&mut self.ended);
         if self.loading.is_complete() {
             let key = |incarnation| keys::ended_incarnation(self.node, incarnation);

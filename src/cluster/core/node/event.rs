@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::base::{EntityKey, Incarnation, Millis, Tick};
+use super::cluster::ClusterRead;
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
-use crate::cluster::core::message::{FromTable, ToTable};
+use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
 use crate::entity::replay::Mismatch;
@@ -29,6 +30,13 @@ pub enum Event {
     Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
     /// The answer to [`NodeEffect::ReadNextId`]: the key's value and version.
     NextId(Option<(u64, u64)>),
+    /// The answer to [`NodeEffect::ReadCluster`], `None` when the store did not
+    /// give one.
+    Cluster(Option<Box<ClusterRead>>),
+    /// The answer to [`NodeEffect::ScanOwnedBy`], `None` as above.
+    OwnedBy { node: NodeId, entities: Option<Vec<EntityKey>> },
+    /// From the core of another node, in that incarnation.
+    FromNode { node: NodeId, incarnation: Incarnation, message: NodeMessage },
     /// An input for an entity that may not run yet.
     Propose(EntityKey, Input),
     /// Somebody wants to see or command an entity that does not run. Answered
@@ -70,6 +78,14 @@ pub enum NodeEffect {
     /// Read the keys of entities this node owned and of its incarnations that
     /// ended, and say them.
     ScanOwned,
+    /// Read all nodes' rows, and the directory if its version is another.
+    ReadCluster { version: u64 },
+    /// Read the keys of entities that this other node owned, and say them.
+    ScanOwnedBy(NodeId),
+    /// Carry this to the core of another node; it may be lost.
+    ToNode(NodeId, NodeMessage),
+    /// An entity that was to be woken is this other node's.
+    Elsewhere(EntityKey, NodeId),
     /// Load and replay this entity and say what came of it.
     Load(EntityKey, Asker),
     /// Read the next free id block and say it.
@@ -119,6 +135,12 @@ pub struct NodeCounts {
     pub closed: u64,
     /// Of them, those of which nothing was kept.
     pub deleted: u64,
+    /// Nodes that this one declared dead.
+    pub deaths: u64,
+    /// Entities that it gave to other nodes.
+    pub handed_over: u64,
+    /// Messages of incarnations that had ended.
+    pub unheeded: u64,
     /// Entities that changed their table.
     pub moves: u64,
     /// Sectors that have a thread of their own.

@@ -75,7 +75,7 @@ impl NodeCore {
     pub(super) fn handle_move(&mut self, entity: EntityKey, to: usize) {
         // The mailboxes of others hold what does not come again.
         let is_sector = matches!(entity, EntityKey::Sector(_));
-        let runs = self.owned.contains_key(&entity) && !self.closing.contains_key(&entity);
+        let runs = self.is_open(entity);
         if !is_sector || !runs || self.away || self.settling {
             return;
         }

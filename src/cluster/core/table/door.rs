@@ -64,7 +64,7 @@ impl Table {
             return Err(Unavailable::StoreAway);
         }
         let is_full = self.pending >= self.limits.inputs_per_table;
-        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
         let cell = cell.ok_or(Unavailable::NotHere)?;
         if is_full {
             return Err(Unavailable::Busy);
@@ -94,7 +94,7 @@ impl Table {
 
     pub(super) fn deliver(&mut self, message: ChannelMessage) {
         let key = message.channel.receiver;
-        let cell = self.cells.get(&key).filter(|cell| !cell.is_resting());
+        let cell = self.cells.get(&key).filter(|cell| !cell.is_closed());
         let Some(cell) = cell else { return };
         match cell.judge_message(&message) {
             Verdict::Apply if self.is_full(key) => self.counts.dropped += 1,
@@ -119,7 +119,7 @@ impl Table {
 
     /// Whether an entity is here and not about to hibernate.
     fn is_open(&self, entity: EntityKey) -> bool {
-        self.cells.get(&entity).is_some_and(|cell| !cell.is_resting())
+        self.cells.get(&entity).is_some_and(|cell| !cell.is_closed())
     }
 
     /// Whether an entity takes no more from outside before a commit.
@@ -142,7 +142,7 @@ impl Table {
     }
 
     fn submit_encoded(&mut self, entity: EntityKey, input: Input, bytes: Vec<u8>) {
-        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
         let Some(cell) = cell else { return };
         cell.push(input);
         self.pending += 1;

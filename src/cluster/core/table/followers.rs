@@ -26,7 +26,7 @@ impl Table {
     /// # Errors
     /// When the entity is not here, or about to hibernate.
     pub fn follow(&mut self, entity: EntityKey) -> Result<(), Unavailable> {
-        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
         let cell = cell.ok_or(Unavailable::NotHere)?;
         cell.follower = Some(Follower::default());
         self.followed.insert(entity);

@@ -62,7 +62,7 @@ impl Table {
     /// Gives an entity up to another table. One that is about to hibernate
     /// stays.
     pub(super) fn yield_up(&mut self, key: EntityKey) {
-        let stays = self.cells.get(&key).is_some_and(Cell::is_resting);
+        let stays = self.cells.get(&key).is_some_and(Cell::is_closed);
         let moved = (!stays).then(|| Box::new(self.take_out(key)));
         self.to_core.push(FromTable::Yielded { entity: key, moved });
     }

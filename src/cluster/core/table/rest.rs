@@ -90,7 +90,7 @@ impl Table {
 
 fn may_rest(cell: &Cell) -> bool {
     cell.is_claimed()
-        && !cell.is_resting()
+        && !cell.is_closed()
         && cell.pending() == 0
         && !cell.is_rate_asked()
         && cell.follower.is_none()

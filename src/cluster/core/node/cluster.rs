@@ -1,0 +1,252 @@
+//! Owns what a node knows of its cluster and does about it: it reads the nodes'
+//! rows and the directory a few times a second, declares dead who is, has the
+//! directory name those who live, and finds what others left behind. Never reads
+//! a store itself. A node without a cluster has none of this, and owns all that
+//! there is.
+//!
+//! ```text
+//!   ReadCluster ──> Cluster ─┬─ a row unmoved ──> group: vacant row ──> others may claim
+//!                            ├─ who lives changed, and this is the planner ──> group: directory
+//!                            ├─ an incarnation ended ──> ScanOwnedBy ──> loads
+//!                            └─ the directory names another ──> hand-over
+//! ```
+//!
+//! The planner is the node with the smallest id of those that live; two are
+//! harmless, because a change names the version that it was made from.
+//!
+//! Invariants: nothing is loaded before the directory is known; a node claims
+//! what the directory says is its own, or what it was given.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{NodeCore, NodeEffect, Phase};
+use crate::base::{EntityKey, Millis, NodeId, Tick};
+use crate::cluster::core::directory::Directory;
+use crate::cluster::core::members::{Members, RowRead};
+use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::pipeline::Slot;
+use crate::cluster::core::shares;
+use crate::entity::commit::Group;
+
+/// Rows and directory are read so often.
+const READ_MS: u64 = 200;
+
+/// What is in the store of the other nodes.
+#[derive(Clone, Debug)]
+pub struct ClusterRead {
+    /// Of every node that ever was.
+    pub rows: Vec<RowRead>,
+    /// `None` when its version is still the one asked about.
+    pub directory: Option<Directory>,
+}
+
+/// What is known of the cluster, and what is under way.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub members: Members,
+    pub directory: Directory,
+    /// Asked and not answered.
+    reading: bool,
+    next_read: Millis,
+    /// Whose entities are to be looked for, because an incarnation ended.
+    bereft: BTreeSet<NodeId>,
+    /// Declarations of death that wait for a commit, and all that are not settled.
+    deaths: Vec<(NodeId, Group)>,
+    declaring: BTreeSet<NodeId>,
+    /// A change of the directory that waits for a commit; and whether one is
+    /// not settled.
+    change: Option<Group>,
+    changing: bool,
+    /// What may leave when the row says that tick, in order. Bounded: what is
+    /// dropped comes again.
+    pub outgoing: VecDeque<(Tick, NodeId, NodeMessage)>,
+    /// Who gets what is about to leave.
+    pub leaving: BTreeMap<EntityKey, NodeId>,
+    /// Of those: nothing waits for them any more.
+    pub ready_to_leave: BTreeSet<EntityKey>,
+    /// What nobody has claimed yet, as far as is known, though it is another's;
+    /// and when that was last said.
+    pub handed: BTreeMap<EntityKey, Millis>,
+    /// Who asked this node to claim, and is answered when it has.
+    pub askers: BTreeMap<EntityKey, NodeId>,
+    /// Something owned here may belong elsewhere.
+    pub review: bool,
+}
+
+impl Cluster {
+    fn new(me: NodeId) -> Cluster {
+        Cluster {
+            members: Members::new(me),
+            directory: Directory::default(),
+            reading: false,
+            next_read: Millis(0),
+            bereft: BTreeSet::new(),
+            deaths: Vec::new(),
+            declaring: BTreeSet::new(),
+            change: None,
+            changing: false,
+            outgoing: VecDeque::new(),
+            leaving: BTreeMap::new(),
+            ready_to_leave: BTreeSet::new(),
+            handed: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            review: false,
+        }
+    }
+
+    /// Whether a directory was read that gives entities to nodes.
+    fn is_known(&self) -> bool {
+        self.directory.version() > 0
+    }
+
+    fn has_groups(&self) -> bool {
+        !self.deaths.is_empty() || self.change.is_some()
+    }
+
+    fn planner(&self) -> Option<NodeId> {
+        self.members.living().next()
+    }
+}
+
+impl NodeCore {
+    /// The same core as one node of several that share the store.
+    #[must_use]
+    pub fn in_cluster(mut self) -> NodeCore {
+        self.cluster = Some(Cluster::new(self.node));
+        self
+    }
+
+    /// Nodes of the cluster that live, as far as is known here; none without a
+    /// cluster.
+    pub fn living(&self) -> Vec<NodeId> {
+        self.cluster.as_ref().map(|it| it.members.living().collect()).unwrap_or_default()
+    }
+
+    /// The version of the directory that is known here.
+    pub fn directory_version(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.directory.version())
+    }
+
+    /// Whether it is known which entities are this node's.
+    pub(super) fn knows_its_own(&self) -> bool {
+        self.cluster.as_ref().is_none_or(Cluster::is_known)
+    }
+
+    /// Whether the cluster wants something committed.
+    pub(super) fn cluster_has_work(&self) -> bool {
+        self.cluster.as_ref().is_some_and(Cluster::has_groups)
+    }
+
+    /// Has rows and directory read when it is time to.
+    pub(super) fn read_cluster(&mut self, now: Millis) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if self.phase != Phase::Beginning && !cluster.reading && now >= cluster.next_read {
+            cluster.reading = true;
+            cluster.next_read = Millis(now.0 + READ_MS);
+            let version = cluster.directory.version();
+            self.effects.push(NodeEffect::ReadCluster { version });
+        }
+    }
+
+    /// What was read, `None` when the store did not answer.
+    pub(super) fn handle_cluster(&mut self, read: Option<ClusterRead>, now: Millis) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.reading = false;
+        let Some(ClusterRead { rows, directory }) = read else { return };
+        let living: Vec<NodeId> = cluster.members.living().collect();
+        let vacant: Vec<NodeId> =
+            rows.iter().filter(|read| read.row.is_vacant()).map(|read| read.node).collect();
+        cluster.bereft.extend(cluster.members.note_rows(rows, now));
+        cluster.review |= !cluster.members.living().eq(living);
+        if let Some(directory) = directory {
+            let is_first = !cluster.is_known() && directory.version() > 0;
+            cluster.directory = directory;
+            cluster.review = true;
+            cluster.bereft.extend(vacant);
+            if is_first {
+                self.effects.push(NodeEffect::ScanOwned);
+            }
+        }
+        self.declare_deaths(now);
+        self.plan_shares();
+        self.look_for_bereft();
+        self.hand_over_strays();
+        self.say_handed(now);
+    }
+
+    fn declare_deaths(&mut self, now: Millis) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for (node, group) in cluster.members.deaths(now) {
+            if cluster.declaring.insert(node) {
+                cluster.deaths.push((node, group));
+            }
+        }
+    }
+
+    /// As long as a change is not settled no other is made.
+    fn plan_shares(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.changing || self.settling || cluster.planner() != Some(self.node) {
+            return;
+        }
+        let living: Vec<NodeId> = cluster.members.living().collect();
+        if let Some(change) = shares::plan(&cluster.directory, &living, &self.world.galaxy) {
+            cluster.changing = true;
+            cluster.change = Some(change.group());
+        }
+    }
+
+    /// Where an incarnation ended, it may have given something to this node that
+    /// it could not say any more: the own keys are looked at, too.
+    fn look_for_bereft(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.is_known() && !cluster.bereft.is_empty() {
+            let mut nodes = std::mem::take(&mut cluster.bereft);
+            nodes.insert(self.node);
+            self.effects.extend(nodes.into_iter().map(NodeEffect::ScanOwnedBy));
+        }
+    }
+
+    /// What `node` has or had, by the keys; `None` when they could not be read.
+    pub(super) fn handle_owned_by(&mut self, node: NodeId, entities: Option<Vec<EntityKey>>) {
+        let Some(entities) = entities else {
+            self.cluster.iter_mut().for_each(|cluster| _ = cluster.bereft.insert(node));
+            return;
+        };
+        let (is_own, mut strays) = (node == self.node, Vec::new());
+        for entity in entities {
+            if self.owned.contains_key(&entity) {
+                continue;
+            }
+            match self.is_ours(entity) {
+                true => self.loading.want_left(entity),
+                false if is_own => strays.push((entity, Millis(0))),
+                false => {}
+            }
+        }
+        self.cluster.iter_mut().for_each(|cluster| cluster.handed.extend(strays.iter().copied()));
+    }
+
+    /// Groups for the next commit.
+    pub(super) fn take_cluster_groups(&mut self) -> Vec<(Group, Slot)> {
+        let Some(cluster) = &mut self.cluster else { return Vec::new() };
+        let deaths = std::mem::take(&mut cluster.deaths).into_iter();
+        let deaths = deaths.map(|(node, group)| (group, Slot::Death(node)));
+        let change = cluster.change.take().map(|group| (group, Slot::Directory));
+        deaths.chain(change).collect()
+    }
+
+    /// A declaration is settled: the next reading says what came of it.
+    pub(super) fn note_declared(&mut self, node: NodeId, accepted: bool) {
+        self.counts.deaths += u64::from(accepted);
+        self.cluster.iter_mut().for_each(|cluster| _ = cluster.declaring.remove(&node));
+    }
+
+    /// A change is settled; when it lost against another, that one is read first.
+    pub(super) fn note_directory_settled(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.changing = false;
+            cluster.next_read = Millis(0);
+        }
+    }
+}

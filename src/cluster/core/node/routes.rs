@@ -1,0 +1,117 @@
+//! Owns where what is for an entity goes when the entity does not run here: by
+//! the directory, to the node that it belongs to. Never waits for an answer:
+//! whatever goes to another node comes again until it is acknowledged. Called by
+//! the [core](super) for its tables' messages and for those of other nodes.
+//!
+//! Invariants: nothing leaves for another node before the row says the tick at
+//! which it came up, so that nobody has seen what a successor would make
+//! otherwise; what goes round, because directories differ, does so four times at
+//! most.
+
+use super::{NodeCore, NodeEffect};
+use crate::base::{EntityKey, Incarnation, NodeId};
+use crate::cluster::core::message::{NodeBody, NodeMessage, ToTable};
+
+/// How often something is passed on from node to node.
+pub(super) const HOPS_MAX: u8 = 4;
+
+/// Where an entity belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Here,
+    There(NodeId),
+    /// To a node that died, or nobody knows yet.
+    Nowhere,
+}
+
+impl NodeCore {
+    pub(super) fn route(&self, entity: EntityKey) -> Route {
+        let Some(cluster) = &self.cluster else { return Route::Here };
+        match cluster.directory.node_of(entity) {
+            Some(node) if node == self.node => Route::Here,
+            Some(node) if cluster.members.is_living(node) => Route::There(node),
+            _ => Route::Nowhere,
+        }
+    }
+
+    /// Whether this node may claim it unasked.
+    pub(super) fn is_ours(&self, entity: EntityKey) -> bool {
+        self.route(entity) == Route::Here
+    }
+
+    /// Whether it runs here and takes what comes.
+    pub(super) fn is_open(&self, entity: EntityKey) -> bool {
+        let is_leaving =
+            self.cluster.as_ref().is_some_and(|cluster| cluster.leaving.contains_key(&entity));
+        self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) && !is_leaving
+    }
+
+    /// What is for an entity goes to its table, waits until it is loaded here,
+    /// or goes to its node. What cannot is dropped: it comes again.
+    pub(super) fn pass(&mut self, body: NodeBody, hops: u8) {
+        let entity = body.entity();
+        if self.is_open(entity) {
+            return match body {
+                NodeBody::Deliver(message) => self.tell(entity, ToTable::Deliver(message)),
+                NodeBody::Acknowledge(ack) => self.tell(entity, ToTable::Acknowledge(ack)),
+                NodeBody::Claim(_) | NodeBody::Claimed(_) => {}
+            };
+        }
+        match (self.route(entity), body) {
+            (Route::There(node), body) if hops < HOPS_MAX && !self.owned.contains_key(&entity) => {
+                self.send_node(node, NodeMessage { hops: hops + 1, body });
+            }
+            (Route::Here, NodeBody::Deliver(message)) => {
+                self.send_to(entity, ToTable::Deliver(message));
+            }
+            // A sender that does not run asks again when it does.
+            (Route::Here, NodeBody::Acknowledge(_)) => {}
+            _ => self.counts.dropped += 1,
+        }
+    }
+
+    /// To another node's core, when the row says the tick that is now.
+    pub(super) fn send_node(&mut self, node: NodeId, message: NodeMessage) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.outgoing.is_empty() && self.durable >= self.tick {
+            self.effects.push(NodeEffect::ToNode(node, message));
+        } else if cluster.outgoing.len() < self.limits.waiting_for_nodes {
+            cluster.outgoing.push_back((self.tick, node, message));
+            self.wanted = self.wanted.max(self.tick);
+        } else {
+            self.counts.dropped += 1;
+        }
+    }
+
+    /// The row says more: what waited for it leaves.
+    pub(super) fn send_waiting(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        while let Some((tick, ..)) = cluster.outgoing.front()
+            && *tick <= self.durable
+            && let Some((_, node, message)) = cluster.outgoing.pop_front()
+        {
+            self.effects.push(NodeEffect::ToNode(node, message));
+        }
+    }
+
+    /// From another node's core. What one says that was declared dead is not
+    /// heeded: its entities may run elsewhere already.
+    pub(super) fn handle_from_node(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        message: NodeMessage,
+    ) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if !cluster.members.may_speak(node, incarnation) {
+            self.counts.unheeded += 1;
+            return;
+        }
+        let NodeMessage { hops, body } = message;
+        match body {
+            NodeBody::Deliver(_) | NodeBody::Acknowledge(_) => self.pass(body, hops),
+            NodeBody::Claim(entity) => self.handle_claim(entity, node),
+            NodeBody::Claimed(entity) => _ = cluster.handed.remove(&entity),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! An entity goes to another node with its owner's help, and whatever happens
+//! meanwhile it is somewhere, once.
+
+use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
+use starmesh::cluster::core::message::NodeBody;
+use starmesh::cluster::core::node::Event;
+use starmesh::entity::commands::CommandResult;
+use starmesh::sim::Instruction;
+
+use super::Cluster;
+
+/// A cluster of three, a sector of node 1 in which a unit flies about.
+fn busy() -> (Cluster, EntityKey, UnitId) {
+    let mut cluster = Cluster::of(3);
+    let (_, home) = cluster.found(1);
+    let sector = EntityKey::Sector(home);
+    cluster.assign(sector, 1);
+    cluster.run_until("it is there", |cluster| cluster.owner(sector) == Some(NodeId(1)));
+    let unit = cluster.units(home)[0];
+    cluster.patrol(1, 1, unit, home);
+    (cluster, sector, unit)
+}
+
+fn is_at(sector: EntityKey, node: u32) -> impl Fn(&Cluster) -> bool {
+    move |cluster| cluster.owner(sector) == Some(NodeId(node))
+}
+
+#[test]
+fn a_busy_sector_goes_over_and_its_tick_goes_on() {
+    let (mut cluster, sector, _) = busy();
+    let before = cluster.node(1).table.entity(sector).expect("it runs").tick();
+    cluster.assign(sector, 2);
+    let took = cluster.run_until("it is there", is_at(sector, 2));
+    assert!(took <= 1_000, "{took} ms");
+    let after = cluster.node(2).table.entity(sector).expect("it runs").tick();
+    assert!(after >= before && after.since(before) <= took / 100 + 5, "{before:?} {after:?}");
+    let answer = cluster.order(1, 2, cluster.units(sector_of(sector))[0], Instruction::Stop);
+    assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+#[test]
+fn every_command_that_was_taken_before_is_answered_once() {
+    let (mut cluster, sector, unit) = busy();
+    cluster.node(1).hold_commits = true;
+    cluster.run(300);
+    let command = cluster.command(1, 2, unit, Instruction::Stop);
+    cluster.node(1).table.admit(sector, command.clone()).expect("there is room");
+    cluster.assign_by(2, sector, 2);
+    cluster.run(400);
+    let event = cluster.node(1).let_commits_go();
+    cluster.event(1, event);
+    cluster.run_until("it is there", is_at(sector, 2));
+    let answer = cluster.node(1).answer(1, 2).expect("answered by who took it").clone();
+    // A retry at the new owner is the same command.
+    cluster.node(2).table.admit(sector, command).expect("there is room");
+    cluster.event(2, Event::Clock);
+    cluster.run_until("it is answered again", |cluster| {
+        cluster.nodes[&NodeId(2)].answer(1, 2).is_some()
+    });
+    assert_eq!(cluster.node(2).answer(1, 2), Some(&answer));
+    cluster.judge();
+}
+
+#[test]
+fn an_owner_that_dies_before_its_last_record_has_handed_over_nothing() {
+    let (mut cluster, sector, _) = busy();
+    cluster.node(1).hold_commits = true;
+    cluster.assign_by(2, sector, 2);
+    cluster.run(400);
+    cluster.kill(1);
+    cluster.run_until("its successor runs it", is_at(sector, 2));
+    cluster.start(1);
+    cluster.judge();
+}
+
+#[test]
+fn an_owner_that_dies_right_after_it_leaves_nothing_without_an_owner() {
+    let (mut cluster, sector, _) = busy();
+    // Nobody is told that it may be claimed.
+    cluster.network.cuts.extend([(NodeId(1), NodeId(2)), (NodeId(1), NodeId(3))]);
+    cluster.assign(sector, 2);
+    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    cluster.kill(1);
+    cluster.network.cuts.clear();
+    cluster.run_until("it runs", |cluster| cluster.owner(sector).is_some());
+    cluster.start(1);
+    cluster.judge();
+}
+
+#[test]
+fn a_taker_that_dies_before_it_claims_leaves_it_to_its_successor() {
+    let (mut cluster, sector, _) = busy();
+    cluster.node(2).stopped = true;
+    cluster.assign(sector, 2);
+    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    cluster.kill(2);
+    cluster.run_until("it runs", |cluster| cluster.owner(sector).is_some());
+    cluster.start(2);
+    cluster.judge();
+}
+
+#[test]
+fn a_taker_that_starts_again_finds_what_it_was_given() {
+    let (mut cluster, sector, _) = busy();
+    cluster.network.cuts.insert((NodeId(1), NodeId(2)));
+    cluster.assign(sector, 2);
+    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.run_until("it runs", is_at(sector, 2));
+    cluster.judge();
+}
+
+#[test]
+fn a_claim_is_asked_for_until_it_is_answered() {
+    let (mut cluster, sector, _) = busy();
+    cluster.network.cuts.insert((NodeId(1), NodeId(2)));
+    cluster.assign(sector, 2);
+    cluster.run(5_000);
+    assert_eq!(cluster.owner(sector), None);
+    cluster.network.cuts.clear();
+    let took = cluster.run_until("it runs", is_at(sector, 2));
+    assert!(took <= 1_500, "{took} ms");
+    cluster.run(3_000);
+    let sent = cluster.network.log.len();
+    cluster.run(3_000);
+    let claims = cluster.network.log[sent..].iter();
+    let claims = claims.filter(|(.., message)| matches!(message.body, NodeBody::Claim(_)));
+    assert_eq!(claims.count(), 0, "it was answered");
+    cluster.judge();
+}
+
+#[test]
+fn one_that_is_given_to_and_fro_stays_whole() {
+    let (mut cluster, sector, unit) = busy();
+    for round in 0..20 {
+        let to = 1 + (round + 1) % 3;
+        cluster.assign(sector, to);
+        if round % 3 == 0 {
+            // The next change comes before this one is through.
+            continue;
+        }
+        cluster.run_until("it is there", is_at(sector, to));
+    }
+    cluster.judge();
+    assert!(cluster.place(unit).is_some());
+}
+
+fn sector_of(entity: EntityKey) -> SectorId {
+    match entity {
+        EntityKey::Sector(sector) => sector,
+        other => panic!("{other} is no sector"),
+    }
+}

@@ -1,0 +1,160 @@
+//! Owns what must hold of a cluster when nothing happens any more: every unit
+//! in one place, every entity with one owner that may have it, every message
+//! applied once.
+
+use std::collections::BTreeMap;
+
+use starmesh::base::{EntityKey, NodeId, UnitId};
+use starmesh::entity::Entity;
+use starmesh::entity::channel::{ChannelMessage, Verdict};
+use starmesh::entity::kinds::Kind;
+use starmesh::entity::message::{Body, Notice};
+use starmesh::entity::replay::replay;
+use starmesh::store::{Store, recovery};
+
+use super::Cluster;
+
+/// Before the node and the entity in such keys.
+const OWNED: &[u8] = b"owned/";
+/// After faults end everything is settled within this time.
+const CALM_MS_MAX: u64 = 120_000;
+
+impl Cluster {
+    /// Stops all movement of chance: lets what is under way come to its end, and
+    /// judges what is left.
+    pub fn judge(&mut self) {
+        self.network.weather.lost = 0;
+        self.network.cuts.clear();
+        let began = self.now;
+        while let Some(why) = self.unsettled().or_else(|| self.waits()) {
+            assert!(self.now < began + CALM_MS_MAX, "22: not in two minutes: {why}");
+            self.run(100);
+        }
+        for node in self.nodes.values() {
+            assert!(node.unloadable.is_empty(), "{:?}", node.unloadable);
+            assert_eq!(node.table.counts().misfits, 0);
+        }
+        self.judge_owners();
+        self.judge_units();
+    }
+
+    /// Who does not know what the others know, or has what is another's.
+    pub fn unsettled(&self) -> Option<String> {
+        let directory = self.directory();
+        let version = directory.version();
+        let dead = directory.entries().find(|(_, node)| !self.nodes.contains_key(node));
+        if version == 0 || dead.is_some() {
+            return Some(format!("the directory of version {version} names the dead: {dead:?}"));
+        }
+        self.nodes.values().find_map(|node| {
+            let (id, known, living) = (node.id, node.core.directory_version(), node.core.living());
+            let stray = node.table.keys().find(|key| directory.node_of(*key) != Some(id));
+            let is_current = known == version && living.iter().eq(self.nodes.keys());
+            let what = format!("{id} knows directory {known} and {living:?}, runs {stray:?}");
+            (!node.ready || !is_current || stray.is_some()).then_some(what)
+        })
+    }
+
+    /// Something that is not at its end.
+    pub fn waits(&self) -> Option<String> {
+        for node in self.nodes.values() {
+            if !node.core.is_settled() {
+                return Some(format!("node {} has something to commit", node.id));
+            }
+        }
+        let runs = |(node, key): &(NodeId, EntityKey)| {
+            self.nodes.get(node).is_some_and(|node| node.table.entity(*key).is_some())
+        };
+        let idle = self.owned().into_iter().find(|it| !runs(it));
+        idle.map(|(node, key)| format!("{key} is node {node}'s and does not run"))
+    }
+
+    /// By the keys: who has which entity.
+    fn owned(&self) -> Vec<(NodeId, EntityKey)> {
+        let rows = self.store.scan(OWNED, None, usize::MAX).expect("the memory answers");
+        let parse = |key: &[u8]| {
+            let (node, entity) = key.strip_prefix(OWNED)?.split_first_chunk::<4>()?;
+            Some((NodeId(u32::from_be_bytes(*node)), EntityKey::from_bytes(entity).ok()?))
+        };
+        rows.iter().map(|(key, _)| parse(key).expect("a key of an owned entity")).collect()
+    }
+
+    /// One node runs an entity, and the journal says the same.
+    fn judge_owners(&self) {
+        let mut owners: BTreeMap<EntityKey, NodeId> = BTreeMap::new();
+        for node in self.nodes.values() {
+            for key in node.table.keys() {
+                let other = owners.insert(key, node.id);
+                assert_eq!(other, None, "21: two nodes run {key}");
+            }
+        }
+        for (key, entity) in self.journals() {
+            let claimed = entity.head().claim.map(|open| open.claim.node);
+            assert_eq!(claimed, owners.get(&key).copied(), "1: who owns {key}");
+        }
+    }
+
+    /// Every entity that has a journal, as it says.
+    pub fn journals(&self) -> Vec<(EntityKey, Entity)> {
+        let mut keys: Vec<EntityKey> = self.owned().into_iter().map(|(_, key)| key).collect();
+        for (key, _) in self.store.scan(b"summary/", None, usize::MAX).expect("it answers") {
+            keys.extend(starmesh::entity::keys::parse_summary(&key));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        let replayed = |key| {
+            let image = recovery::image(&*self.store, key).expect("the memory answers");
+            let replayed = replay(key, &image, &self.world).expect("a journal");
+            assert!(replayed.mismatches.is_empty(), "4: {key}: {:?}", replayed.mismatches);
+            (key, replayed.entity)
+        };
+        keys.into_iter().map(replayed).filter(|(_, it)| it.head().sequence > 0).collect()
+    }
+
+    /// Each unit that was made is in one sector, or on its way to one.
+    fn judge_units(&self) {
+        let live = |key: EntityKey, slept: Entity| {
+            let live = self.nodes.values().find_map(|node| node.table.entity(key));
+            live.cloned().unwrap_or(slept)
+        };
+        let entities: BTreeMap<EntityKey, Entity> =
+            self.journals().into_iter().map(|(key, slept)| (key, live(key, slept))).collect();
+        let mut places: BTreeMap<UnitId, EntityKey> = BTreeMap::new();
+        for (key, entity) in &entities {
+            for unit in here(entity).into_iter().chain(on_their_way(*key, entity, &entities)) {
+                let other = places.insert(unit, *key);
+                assert_eq!(other, None, "13: unit {unit} is of {key} and of another");
+            }
+        }
+        assert_eq!(places.len(), self.founded, "13: units there, and units made");
+    }
+}
+
+fn here(entity: &Entity) -> Vec<UnitId> {
+    match entity.kind() {
+        Kind::Sector(sector) => sector.state().units().iter().map(|unit| unit.id).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Those in messages that their receivers have not applied.
+fn on_their_way(
+    key: EntityKey,
+    entity: &Entity,
+    entities: &BTreeMap<EntityKey, Entity>,
+) -> Vec<UnitId> {
+    let head = entity.head();
+    let is_new = |message: &ChannelMessage| {
+        let receiver = entities.get(&message.channel.receiver);
+        let verdict = receiver.map(|it| it.head().inbox.judge_message(message));
+        !matches!(verdict, Some(Verdict::Repeat(_)))
+    };
+    let sent = head.outbox.waiting(key).filter(is_new).map(|message| message.body);
+    let waiting = head.backlog.values().flatten().cloned();
+    let mut units = Vec::new();
+    for body in sent.chain(waiting) {
+        let Body::Notice(Notice::Units { travellers }) = body else { continue };
+        units.extend(travellers.iter().map(|traveller| traveller.unit.id));
+    }
+    units
+}

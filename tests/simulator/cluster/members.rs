@@ -1,0 +1,165 @@
+//! Who comes, who dies, and who is only slow.
+
+use starmesh::base::{EntityKey, NodeId, PlayerId};
+use starmesh::cluster::core::directory::Kind;
+use starmesh::cluster::core::message::NodeBody;
+
+use super::Cluster;
+
+/// After a node may be declared dead, its entities run elsewhere within this.
+const ELSEWHERE_MS: u64 = 2_000;
+/// A row that did not move for so long may be of a dead node.
+const SILENT_MS: u64 = 1_000;
+
+#[test]
+fn the_first_node_gets_everything_and_a_newcomer_its_share() {
+    let mut cluster = Cluster::of(1);
+    let (_, home) = cluster.found(1);
+    assert_eq!(cluster.owner(EntityKey::Sector(home)), Some(NodeId(1)));
+    cluster.start(2);
+    let took = cluster.run_until("each has its share", |cluster| {
+        cluster.is_settled() && cluster.directory().regions().any(|(_, node)| node == NodeId(2))
+    });
+    assert!(took <= 2_000, "{took} ms");
+    cluster.judge();
+}
+
+#[test]
+fn what_a_killed_node_ran_runs_elsewhere_within_two_seconds_of_its_silence() {
+    let mut cluster = Cluster::of(3);
+    for player in 1..=3 {
+        cluster.found(player);
+    }
+    let ledger = cluster.world.ledger_of(PlayerId(1));
+    let victim = cluster.home(ledger);
+    let had: Vec<EntityKey> = cluster.node(victim).table.keys().collect();
+    assert!(!had.is_empty());
+    cluster.kill(victim);
+    let took = cluster.run_until("all of it runs elsewhere", |cluster| {
+        had.iter().all(|entity| cluster.owner(*entity).is_some())
+    });
+    assert!(took <= SILENT_MS + ELSEWHERE_MS, "{took} ms");
+    cluster.judge();
+}
+
+#[test]
+fn a_node_that_was_stopped_and_goes_on_is_not_heeded_and_ends() {
+    let mut cluster = Cluster::of(3);
+    let (_, home) = cluster.found(1);
+    let sector = EntityKey::Sector(home);
+    let victim = cluster.home(sector);
+    cluster.node(victim).table.follow(sector).expect("it runs");
+    cluster.run(1_000);
+    cluster.node(victim).stopped = true;
+    cluster.run_until("another runs it", |cluster| {
+        let others = cluster.nodes.values().filter(|node| node.id.0 != victim);
+        others.into_iter().any(|node| node.table.entity(sector).is_some())
+    });
+    let (before, sent) = (cluster.node(victim).released.len(), cluster.network.log.len());
+    cluster.node(victim).stopped = false;
+    // It finds out with its next commit, and until then shows nothing new.
+    let mut shown = before;
+    for _ in 0..100 {
+        if let Some(node) = cluster.nodes.get(&NodeId(victim)) {
+            shown = node.released.len();
+        }
+        cluster.run(10);
+    }
+    assert_eq!(shown, before, "a deposed owner showed something");
+    assert!(!cluster.nodes.contains_key(&NodeId(victim)), "it has ended");
+    let own = |(_, from, _, _): &&(u64, NodeId, NodeId, _)| from.0 == victim;
+    assert_eq!(cluster.network.log[sent..].iter().filter(own).count(), 0);
+    cluster.judge();
+}
+
+#[test]
+fn an_idle_node_that_was_deposed_ends_too() {
+    let mut cluster = Cluster::of(2);
+    cluster.node(2).stopped = true;
+    cluster.run_until("it is declared dead", |cluster| {
+        cluster.nodes[&NodeId(1)].core.living() == [NodeId(1)]
+    });
+    cluster.node(2).stopped = false;
+    cluster.run(1_000);
+    assert!(!cluster.nodes.contains_key(&NodeId(2)));
+    cluster.start(2);
+    cluster.judge();
+    assert_eq!(cluster.directory().nodes_of(Kind::Ledger), [NodeId(1), NodeId(2)]);
+}
+
+#[test]
+fn a_node_whose_commits_wait_is_alive_as_long_as_another_could_say_the_same() {
+    let mut cluster = Cluster::of(3);
+    cluster.found(1);
+    // The store answers nobody: all rows stand still.
+    (1..=3).for_each(|id| cluster.node(id).hold_commits = true);
+    cluster.run(30_000);
+    for id in 1..=3 {
+        let event = cluster.node(id).let_commits_go();
+        cluster.event(id, event);
+    }
+    cluster.run(3_000);
+    assert_eq!(cluster.nodes.len(), 3, "nobody was declared dead");
+    cluster.judge();
+}
+
+#[test]
+fn a_node_that_starts_again_goes_on_with_what_is_still_its_own() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let sector = EntityKey::Sector(home);
+    let victim = cluster.home(sector);
+    cluster.kill(victim);
+    cluster.run(300);
+    cluster.start(victim);
+    cluster
+        .run_until("it runs there again", |cluster| cluster.owner(sector) == Some(NodeId(victim)));
+    assert_eq!(cluster.home(sector), victim, "nobody else took it");
+    cluster.judge();
+}
+
+#[test]
+fn all_nodes_killed_and_started_again_have_lost_nothing() {
+    let mut cluster = Cluster::of(3);
+    let (_, home) = cluster.found(1);
+    let unit = cluster.units(home)[0];
+    cluster.patrol(1, 1, unit, home.neighbour(1, 0).expect("a neighbour"));
+    cluster.run(20_000);
+    (1..=3).for_each(|id| cluster.kill(id));
+    cluster.run(60_000);
+    (1..=3).for_each(|id| cluster.start(id));
+    cluster.judge();
+    let before = cluster.place(unit);
+    cluster.run_until("it goes on", |cluster| cluster.place(unit) != before);
+}
+
+#[test]
+fn nothing_is_said_of_a_tick_before_the_row_says_it() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let east = home.neighbour(1, 0).expect("a neighbour");
+    cluster.assign(EntityKey::Sector(home), 1);
+    cluster.assign(EntityKey::Sector(east), 2);
+    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let unit = cluster.units(home)[0];
+    cluster.patrol(1, 1, unit, east);
+    // Right before it crosses, the store takes nothing from its owner any more.
+    let is_near = |cluster: &Cluster| {
+        cluster.position(unit).is_some_and(|(place, x)| place == home && x > 990_000)
+    };
+    cluster.run_until("it is near the border", is_near);
+    cluster.node(1).hold_commits = true;
+    let sent = cluster.network.log.len();
+    cluster.run(800);
+    let crossed = cluster.network.log[sent..]
+        .iter()
+        .any(|(_, from, _, message)| from.0 == 1 && matches!(message.body, NodeBody::Deliver(_)));
+    assert!(!crossed, "3: a unit left in a history that a successor makes otherwise");
+    // Its owner dies with it, and the successor has it cross once.
+    cluster.kill(1);
+    cluster.run_until("it is across", |cluster| {
+        cluster.position(unit).is_some_and(|(place, _)| place == east)
+    });
+    cluster.start(1);
+    cluster.judge();
+}

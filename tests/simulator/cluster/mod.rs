@@ -1,0 +1,264 @@
+//! Whole clusters: cores and tables of several nodes over one store, and a
+//! network between them that is late, loses, doubles and is cut, all on one
+//! thread and one clock. The named tests are the situations in which naive
+//! designs break; the storm draws from a seed what happens when.
+
+mod handover;
+mod judge;
+mod members;
+mod network;
+mod node;
+mod routes;
+mod storm;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use starmesh::base::{
+    CompressedPosition, EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, UnitId,
+};
+use starmesh::cluster::core::directory::{Change, Directory, Edit};
+use starmesh::cluster::core::node::Event;
+use starmesh::entity::World;
+use starmesh::entity::commands::{CommandResult, PlayerCommand};
+use starmesh::entity::input::{Connect, Input};
+use starmesh::entity::kinds::Kind;
+use starmesh::sim::rules::sample;
+use starmesh::sim::{Command, Galaxy, Instruction, Target, UnitIds};
+use starmesh::store::memory::Memory;
+use starmesh::store::recovery;
+
+use network::Network;
+use node::Node;
+
+/// What the clock counts in.
+const STEP_MS: u64 = 10;
+/// Units of a new player, by the sample rules.
+const UNITS: usize = 3;
+
+/// Several nodes that share a store.
+struct Cluster {
+    store: Arc<Memory>,
+    world: Arc<World>,
+    now: u64,
+    /// By id; those that were killed are not in it.
+    nodes: BTreeMap<NodeId, Node>,
+    network: Network,
+    /// The highest tick of each entity that was seen outside.
+    seen: BTreeMap<EntityKey, u64>,
+    founded: usize,
+}
+
+impl Cluster {
+    /// Nodes 1 to `count`, each with its share.
+    fn of(count: u32) -> Cluster {
+        let mut cluster = Cluster::empty(1);
+        (1..=count).for_each(|id| cluster.start(id));
+        cluster.run_until("all have their share", |cluster| cluster.is_settled());
+        cluster
+    }
+
+    fn empty(seed: u64) -> Cluster {
+        // Both are fixed and valid.
+        let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
+        let rules = sample::rules().expect("sample rules");
+        let world = Arc::new(World { rules, galaxy, ledger_shards: 3 });
+        Cluster {
+            store: Arc::new(Memory::new()),
+            world,
+            now: 1_000_000,
+            nodes: BTreeMap::new(),
+            network: Network::new(seed),
+            seen: BTreeMap::new(),
+            founded: 0,
+        }
+    }
+
+    /// Starts a process of node `id`, which begins its next incarnation.
+    fn start(&mut self, id: u32) {
+        let node = Node::start(NodeId(id), &self.store, &self.world, self.now);
+        self.nodes.insert(NodeId(id), node);
+        self.event(id, Event::Clock);
+    }
+
+    fn kill(&mut self, id: u32) {
+        self.nodes.remove(&NodeId(id));
+    }
+
+    fn node(&mut self, id: u32) -> &mut Node {
+        self.nodes.get_mut(&NodeId(id)).expect("it runs")
+    }
+
+    fn event(&mut self, id: u32, event: Event) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&NodeId(id)) else { return };
+        node.handle(event, now, &mut self.network, &mut self.seen);
+        self.bury();
+    }
+
+    /// Processes that were deposed have ended.
+    fn bury(&mut self) {
+        self.nodes.retain(|_, node| !node.deposed);
+    }
+
+    /// Lets that many ms pass.
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(STEP_MS) {
+            self.now += STEP_MS;
+            self.store.set_time(Millis(self.now));
+            for (to, event) in self.network.due(self.now) {
+                self.event(to.0, event);
+            }
+            let due = self.nodes.iter().filter(|(_, node)| node.is_due(self.now));
+            let due: Vec<u32> = due.map(|(id, _)| id.0).collect();
+            for id in due {
+                self.event(id, Event::Clock);
+            }
+        }
+    }
+
+    /// Lets time pass until `condition` holds, but not for ever; how long it took.
+    fn run_until(&mut self, what: &str, condition: impl Fn(&Cluster) -> bool) -> u64 {
+        let began = self.now;
+        while !condition(self) {
+            assert!(self.now < began + 120_000, "two minutes passed, but not: {what}");
+            self.run(STEP_MS);
+        }
+        self.now - began
+    }
+
+    fn directory(&self) -> Directory {
+        let read = recovery::cluster(&*self.store, 0).expect("the memory answers");
+        read.directory.unwrap_or_default()
+    }
+
+    /// Who runs an entity; `None` when nobody does.
+    fn owner(&self, entity: EntityKey) -> Option<NodeId> {
+        let runs = |node: &&Node| node.table.entity(entity).is_some();
+        let owners: Vec<NodeId> = self.nodes.values().filter(runs).map(|node| node.id).collect();
+        owners.first().copied()
+    }
+
+    /// Whether everybody knows the same, and each has what belongs to it.
+    fn is_settled(&self) -> bool {
+        self.unsettled().is_none()
+    }
+
+    /// Gives an entity to a node, by an entry of its own.
+    fn assign(&mut self, entity: EntityKey, node: u32) {
+        let by = self.nodes.keys().next().expect("somebody runs").0;
+        let before = self.directory().version();
+        self.assign_by(by, entity, node);
+        self.run_until("the directory changed", |cluster| cluster.directory().version() > before);
+    }
+
+    /// Has one node commit that an entity is another's; it may lose.
+    fn assign_by(&mut self, by: u32, entity: EntityKey, node: u32) {
+        let seen = self.directory().version();
+        let edits = vec![Edit::Assign { entity, node: NodeId(node) }];
+        let group = Change { seen, edits }.group();
+        self.event(by, Event::Rows { id: 1, group });
+    }
+
+    fn command(
+        &self,
+        player: u64,
+        sequence: u32,
+        unit: UnitId,
+        instruction: Instruction,
+    ) -> PlayerCommand {
+        let (session, _) = self.session(player).expect("a session");
+        let units = UnitIds::new(vec![unit]).expect("one unit");
+        let command = Command::new(units, instruction);
+        PlayerCommand { player: PlayerId(player), session, sequence, command }
+    }
+
+    /// The node that an entity belongs to.
+    fn home(&self, entity: EntityKey) -> u32 {
+        self.directory().node_of(entity).expect("a node").0
+    }
+
+    /// Connects a player where its ledger belongs, and waits until it has units;
+    /// the session, and the sector they are in.
+    fn found(&mut self, player: u64) -> (SessionId, SectorId) {
+        let ledger = self.world.ledger_of(PlayerId(player));
+        let connect = Connect { player: PlayerId(player), connection: player, resume: None };
+        let home = self.home(ledger);
+        self.event(home, Event::Propose(ledger, Input::Connect(connect)));
+        self.run_until("a session", |cluster| cluster.session(player).is_some());
+        self.founded += UNITS;
+        self.session(player).expect("it has one")
+    }
+
+    fn session(&self, player: u64) -> Option<(SessionId, SectorId)> {
+        self.nodes.values().find_map(|node| node.session(player))
+    }
+
+    /// Has a unit fly to and fro between where it is and the middle of a sector,
+    /// for ever.
+    fn patrol(&mut self, player: u64, sequence: u32, unit: UnitId, sector: SectorId) {
+        let position = CompressedPosition { x: 1 << 31, y: 1 << 31 };
+        let target = Target { sector, position };
+        let result = self.order(player, sequence, unit, Instruction::Patrol { target });
+        assert!(matches!(result, CommandResult::Done(_)), "{result:?}");
+    }
+
+    /// Gives an order where the unit is, until it is answered.
+    fn order(
+        &mut self,
+        player: u64,
+        sequence: u32,
+        unit: UnitId,
+        instruction: Instruction,
+    ) -> CommandResult {
+        let command = self.command(player, sequence, unit, instruction);
+        for _ in 0..200 {
+            if let Some((node, place)) = self.place(unit) {
+                let node = self.node(node.0);
+                // One that is not taken is sent again.
+                let _ = node.table.admit(EntityKey::Sector(place), command.clone());
+                let id = node.id.0;
+                self.event(id, Event::Clock);
+                self.run(100);
+            }
+            let mut nodes = self.nodes.values();
+            if let Some(answer) = nodes.find_map(|node| node.answer(player, sequence)) {
+                return answer.result.clone();
+            }
+        }
+        panic!("command {sequence} of player {player} was never answered");
+    }
+
+    /// Where a unit is that is in no message.
+    fn place(&self, unit: UnitId) -> Option<(NodeId, SectorId)> {
+        self.nodes.values().find_map(|node| {
+            let place = node.table.keys().find_map(|key| {
+                let entity = node.table.entity(key)?;
+                let (EntityKey::Sector(sector), Kind::Sector(state)) = (key, entity.kind()) else {
+                    return None;
+                };
+                state.state().units().iter().any(|it| it.id == unit).then_some(sector)
+            });
+            place.map(|place| (node.id, place))
+        })
+    }
+
+    /// Where in its sector a unit is, in steps from the western border.
+    fn position(&self, unit: UnitId) -> Option<(SectorId, i32)> {
+        let (node, place) = self.place(unit)?;
+        let entity = self.nodes.get(&node)?.table.entity(EntityKey::Sector(place))?;
+        let Kind::Sector(sector) = entity.kind() else { return None };
+        let unit = sector.state().units().iter().find(|it| it.id == unit)?;
+        Some((place, unit.position.x))
+    }
+
+    /// Units of a player in a sector, ascending.
+    fn units(&self, sector: SectorId) -> Vec<UnitId> {
+        let key = EntityKey::Sector(sector);
+        let entity = self.nodes.values().find_map(|node| node.table.entity(key));
+        let Some(Kind::Sector(state)) = entity.map(|entity| entity.kind()) else {
+            return Vec::new();
+        };
+        state.state().units().iter().map(|unit| unit.id).collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! Owns what is under way between nodes: each message late, lost or doubled by
+//! chance, or held up by a cut. Links refuse nothing here: a core must bear what
+//! any link may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starmesh::base::{Incarnation, NodeId};
+use starmesh::cluster::core::message::NodeMessage;
+use starmesh::cluster::core::node::Event;
+
+use crate::random::Random;
+
+/// A run has no more than so many.
+const MESSAGES_MAX: usize = 200_000;
+
+/// What happens to messages, in thousandths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    pub lost: u64,
+    pub doubled: u64,
+    /// Milliseconds that one may be late.
+    pub late_ms: u64,
+}
+
+pub struct Network {
+    random: Random,
+    pub weather: Weather,
+    /// Pairs that do not hear each other.
+    pub cuts: BTreeSet<(NodeId, NodeId)>,
+    under_way: BTreeMap<(u64, u64), (NodeId, NodeId, Incarnation, NodeMessage)>,
+    count: u64,
+    /// All that was ever sent.
+    pub log: Vec<(u64, NodeId, NodeId, NodeMessage)>,
+}
+
+impl Network {
+    pub fn new(seed: u64) -> Network {
+        Network {
+            random: Random::new(seed),
+            weather: Weather { late_ms: 20, ..Weather::default() },
+            cuts: BTreeSet::new(),
+            under_way: BTreeMap::new(),
+            count: 0,
+            log: Vec::new(),
+        }
+    }
+
+    pub fn send(
+        &mut self,
+        now: u64,
+        (from, incarnation): (NodeId, Incarnation),
+        to: NodeId,
+        message: NodeMessage,
+    ) {
+        self.log.push((now, from, to, message.clone()));
+        assert!(self.log.len() < MESSAGES_MAX, "messages breed: {:?}", self.log.last());
+        let is_cut = self.cuts.contains(&(from, to)) || self.cuts.contains(&(to, from));
+        if is_cut || self.random.chance(self.weather.lost) {
+            return;
+        }
+        let copies = 1 + u64::from(self.random.chance(self.weather.doubled));
+        for _ in 0..copies {
+            let at = now + 1 + self.random.below(self.weather.late_ms.max(1));
+            self.count += 1;
+            self.under_way.insert((at, self.count), (from, to, incarnation, message.clone()));
+        }
+    }
+
+    /// What arrives by now, and where.
+    pub fn due(&mut self, now: u64) -> Vec<(NodeId, Event)> {
+        let later = self.under_way.split_off(&(now + 1, 0));
+        let due = std::mem::replace(&mut self.under_way, later);
+        let event =
+            |(node, to, incarnation, message)| (to, Event::FromNode { node, incarnation, message });
+        due.into_values().map(event).collect()
+    }
+}

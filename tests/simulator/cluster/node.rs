@@ -1,0 +1,274 @@
+//! Owns one process of a node in a cluster: its core and one table, over the
+//! store that all share. What it says to others goes to the network.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId};
+use starmesh::cluster::core::limits::Limits;
+use starmesh::cluster::core::loading::LoadError;
+use starmesh::cluster::core::message::ToTable;
+use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
+use starmesh::cluster::core::places::Tables;
+use starmesh::cluster::core::table::{Release, Table};
+use starmesh::entity::commands::CommandAnswer;
+use starmesh::entity::commit::{Commit, NodeRow};
+use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::{World, keys};
+use starmesh::store::memory::Memory;
+use starmesh::store::{Store, recovery};
+
+use super::network::Network;
+
+/// Whatever an event leads to at once ends.
+const TURNS_MAX: u32 = 10_000;
+
+pub struct Node {
+    pub id: NodeId,
+    store: Arc<Memory>,
+    world: Arc<World>,
+    pub core: NodeCore,
+    pub table: Table,
+    wake_at: u64,
+    pub ready: bool,
+    pub deposed: bool,
+    /// The process stands still, as one that was stopped by a signal.
+    pub stopped: bool,
+    /// Commits wait on their way to the store.
+    pub hold_commits: bool,
+    held: Option<Arc<Commit>>,
+    pub released: Vec<Release>,
+    pub unloadable: Vec<(EntityKey, LoadError)>,
+}
+
+impl Node {
+    pub fn start(id: NodeId, store: &Arc<Memory>, world: &Arc<World>, now: u64) -> Node {
+        let row = store.get(&keys::row(id)).expect("the memory answers");
+        let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
+        // Long enough for an entity to be watched while it moves.
+        let limits = Limits { quiet_ms: 5_000, ..Limits::default() };
+        let core = NodeCore::new(id, now, row.as_ref(), world.clone(), limits, Tables::ONE);
+        Node {
+            id,
+            store: store.clone(),
+            world: world.clone(),
+            core: core.in_cluster(),
+            table: Table::new(world.clone(), limits),
+            wake_at: 0,
+            ready: false,
+            deposed: false,
+            stopped: false,
+            hold_commits: false,
+            held: None,
+            released: Vec::new(),
+            unloadable: Vec::new(),
+        }
+    }
+
+    pub fn is_due(&self, now: u64) -> bool {
+        !self.stopped && now >= self.wake_at
+    }
+
+    /// The newest session given to a player, and where its units are.
+    pub fn session(&self, player: u64) -> Option<(SessionId, SectorId)> {
+        self.released.iter().rev().find_map(|release| match release {
+            Release::Player(PlayerEffect::Connected(it)) if it.player == PlayerId(player) => {
+                Some((it.session, it.presence.first()?.sector))
+            }
+            _ => None,
+        })
+    }
+
+    pub fn answer(&self, player: u64, sequence: u32) -> Option<&CommandAnswer> {
+        self.released.iter().rev().find_map(|release| match release {
+            Release::Player(PlayerEffect::Answered(answer))
+                if (answer.player, answer.sequence) == (PlayerId(player), sequence) =>
+            {
+                Some(answer)
+            }
+            _ => None,
+        })
+    }
+
+    /// Carries out the commit that was held, and those after it.
+    pub fn let_commits_go(&mut self) -> Event {
+        self.hold_commits = false;
+        match self.held.take() {
+            Some(commit) => Event::CommitDone(self.store.commit(&commit)),
+            None => Event::Clock,
+        }
+    }
+
+    /// Until nobody here has anything for anybody.
+    pub fn handle(
+        &mut self,
+        event: Event,
+        now: u64,
+        network: &mut Network,
+        seen: &mut BTreeMap<EntityKey, u64>,
+    ) {
+        if self.stopped || self.deposed {
+            return;
+        }
+        let mut events = VecDeque::from([event]);
+        for turn in 0.. {
+            if events.is_empty() {
+                return;
+            }
+            assert!(turn < TURNS_MAX, "{events:?} came of itself again and again");
+            self.core.handle_all(events.drain(..), Millis(now));
+            for effect in self.core.drain_effects() {
+                self.run_effect(effect, now, &mut events, network, seen);
+            }
+            self.note_released(seen);
+            events.extend(self.table.drain_core().into_iter().map(Event::FromTable));
+        }
+    }
+
+    fn note_released(&mut self, seen: &mut BTreeMap<EntityKey, u64>) {
+        for release in self.table.drain_released() {
+            let shown = match &release {
+                Release::Scene { entity, scene } => Some((*entity, scene.tick.0)),
+                Release::Step { entity, delta } => Some((*entity, delta.tick.0)),
+                _ => None,
+            };
+            if let Some((entity, tick)) = shown {
+                let most = seen.entry(entity).or_default();
+                *most = tick.max(*most);
+            }
+            self.released.push(release);
+        }
+    }
+
+    fn run_effect(
+        &mut self,
+        effect: NodeEffect,
+        now: u64,
+        events: &mut VecDeque<Event>,
+        network: &mut Network,
+        seen: &BTreeMap<EntityKey, u64>,
+    ) {
+        let store = &*self.store;
+        let answers = "the memory answers";
+        if let Ok(want) = std::env::var("TRACE") {
+            let text = match &effect {
+                NodeEffect::Commit(commit) => {
+                    let mut text = String::new();
+                    for group in &commit.groups {
+                        if let Some(append) = &group.append
+                            && append.entity.to_string() == want
+                        {
+                            let record =
+                                starmesh::entity::record::decode_record(&append.bytes).unwrap().1;
+                            text += &format!(
+                                "COMMIT {} {:?} puts {:?}",
+                                append.sequence,
+                                record.inputs,
+                                group
+                                    .puts
+                                    .iter()
+                                    .map(|p| (
+                                        String::from_utf8_lossy(&p.key).into_owned(),
+                                        p.value.is_some()
+                                    ))
+                                    .collect::<Vec<_>>()
+                            );
+                        }
+                    }
+                    text
+                }
+                NodeEffect::Load(entity, asker) if entity.to_string() == want => format!(
+                    "LOAD {asker:?} {:?}",
+                    recovery::load(store, *entity, &self.world, *asker)
+                        .map(|l| (l.entity.head().sequence, l.entity.head().claim))
+                ),
+                NodeEffect::ToNode(to, m) if m.body.entity().to_string() == want => format!(
+                    "TONODE {to:?} hops {} {}",
+                    m.hops,
+                    format!("{:?}", m.body).chars().take(60).collect::<String>()
+                ),
+                NodeEffect::ToTable(_, m) => {
+                    let t = format!("{m:?}");
+                    let key = want.rsplit(' ').next().unwrap().split(',').collect::<Vec<_>>();
+                    let pat = format!(
+                        "Sector(SectorId {{ x: {}, y: {}, scale: {} }})",
+                        key[0], key[1], key[2]
+                    );
+                    if t.contains(&pat)
+                        && (t.starts_with("Drop")
+                            || t.starts_with("Install")
+                            || t.starts_with("Leave"))
+                    {
+                        t.chars().take(30).collect()
+                    } else {
+                        String::new()
+                    }
+                }
+                _ => String::new(),
+            };
+            if !text.is_empty() {
+                println!("{now} node {} inc {:?}: {text}", self.id, self.core.incarnation());
+            }
+        }
+        match effect {
+            NodeEffect::Commit(commit) if self.hold_commits => self.held = Some(commit),
+            NodeEffect::Commit(commit) => {
+                events.push_back(Event::CommitDone(store.commit(&commit)));
+            }
+            NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
+                if let ToTable::Tick { tick, .. } = &message {
+                    events.push_back(Event::Stepped(*tick));
+                }
+                if let ToTable::Install(installed) = &message {
+                    let key = installed.entity.key();
+                    let most = seen.get(&key).copied().unwrap_or_default();
+                    let tick = installed.entity.tick().0;
+                    assert!(tick >= most, "5: {key} is loaded at {tick} but was seen at {most}");
+                }
+                self.table.handle(message);
+            }
+            NodeEffect::ScanOwned => {
+                let entities = recovery::owned(store, self.id).expect(answers);
+                let ended = recovery::ended_of(store, self.id).expect(answers);
+                events.push_back(Event::Owned { entities, ended });
+            }
+            NodeEffect::ScanOwnedBy(node) => {
+                let entities = recovery::owned(store, node).ok();
+                events.push_back(Event::OwnedBy { node, entities });
+            }
+            NodeEffect::ReadCluster { version } => {
+                let read = recovery::cluster(store, version).ok();
+                events.push_back(Event::Cluster(read.map(Box::new)));
+            }
+            NodeEffect::ToNode(to, message) => {
+                network.send(now, (self.id, self.core.incarnation()), to, message);
+            }
+            NodeEffect::Load(entity, asker) => {
+                let loaded = recovery::load(store, entity, &self.world, asker);
+                events.push_back(Event::Loaded(entity, loaded.map(Box::new)));
+            }
+            NodeEffect::ReadNextId => {
+                events.push_back(Event::NextId(recovery::next_id(store).expect(answers)));
+            }
+            NodeEffect::ReadDue { after, limit } => {
+                let due = recovery::due(store, after.as_deref(), limit).expect(answers);
+                events.push_back(Event::Due(due));
+            }
+            NodeEffect::ReadAsleep { after } => {
+                let (page, after) = recovery::asleep(store, after.as_deref()).expect(answers);
+                let page = page.into_iter().map(|(entity, _)| entity).collect();
+                events.push_back(Event::Asleep { page, after });
+            }
+            NodeEffect::Ready => self.ready = true,
+            NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
+            NodeEffect::WakeAt(at) => self.wake_at = at.0,
+            NodeEffect::StepDown(_) => self.deposed = true,
+            NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
+            NodeEffect::Dormant(_)
+            | NodeEffect::Elsewhere(..)
+            | NodeEffect::RowsDone { .. }
+            | NodeEffect::StoreAway(_)
+            | NodeEffect::Claiming { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Chance: nodes are killed, stopped, started and cut off, messages are lost,
+//! doubled and late, sectors are given to and fro, while units fly over borders
+//! between nodes. Then faults end, and everything must be whole.
+
+use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
+
+use super::Cluster;
+use super::network::Weather;
+use crate::random::Random;
+
+/// Storms when nothing else is said.
+const STORMS: u64 = 60;
+const STORM_MS: u64 = 40_000;
+
+struct Storm {
+    cluster: Cluster,
+    random: Random,
+    nodes: u32,
+    places: Vec<SectorId>,
+}
+
+impl Storm {
+    fn new(seed: u64) -> Storm {
+        let mut random = Random::new(seed);
+        let nodes = random.within(2..=4) as u32;
+        let mut cluster = Cluster::empty(seed);
+        (1..=nodes).for_each(|id| cluster.start(id));
+        cluster.run_until("all have their share", |cluster| cluster.is_settled());
+        let mut places = Vec::new();
+        for player in 1..=random.within(1..=3) {
+            let (_, home) = cluster.found(player);
+            let units = cluster.units(home);
+            for (sequence, unit) in (1..).zip(units.iter().take(4)) {
+                let beside = home.neighbour(1, i64::from(sequence % 2)).expect("a neighbour");
+                cluster.patrol(player, sequence, *unit, beside);
+                places.extend([home, beside]);
+            }
+        }
+        Storm { cluster, random, nodes, places }
+    }
+
+    fn node(&mut self) -> u32 {
+        1 + self.random.below(self.nodes.into()) as u32
+    }
+
+    fn act(&mut self) {
+        let (node, other) = (self.node(), self.node());
+        let runs = self.cluster.nodes.contains_key(&NodeId(node));
+        match self.random.below(10) {
+            0 if runs => self.cluster.kill(node),
+            1 if runs => self.cluster.node(node).stopped = true,
+            2 | 3 => {
+                if !runs {
+                    self.cluster.start(node);
+                } else if self.cluster.node(node).stopped {
+                    self.cluster.node(node).stopped = false;
+                }
+            }
+            4 if node != other => {
+                _ = self.cluster.network.cuts.insert((NodeId(node), NodeId(other)))
+            }
+            5 => self.cluster.network.cuts.clear(),
+            6..9 => {
+                let place = *self.random.pick(&self.places).expect("a place");
+                self.cluster.assign_by(node, EntityKey::Sector(place), other);
+            }
+            _ => {
+                self.cluster.network.weather = Weather {
+                    lost: self.random.below(300),
+                    doubled: self.random.below(300),
+                    late_ms: self.random.within(1..=2_000),
+                };
+            }
+        }
+    }
+
+    fn run(mut self) {
+        let until = self.cluster.now + STORM_MS;
+        while self.cluster.now < until {
+            self.act();
+            let wait = self.random.within(10..=1_500);
+            self.cluster.run(wait);
+        }
+        for id in 1..=self.nodes {
+            match self.cluster.nodes.get_mut(&NodeId(id)) {
+                Some(node) => node.stopped = false,
+                None => self.cluster.start(id),
+            }
+        }
+        self.cluster.run(5_000);
+        // Whoever was deposed has ended meanwhile.
+        (1..=self.nodes).for_each(|id| {
+            if !self.cluster.nodes.contains_key(&NodeId(id)) {
+                self.cluster.start(id);
+            }
+        });
+        self.cluster.judge();
+        let moving: Vec<UnitId> =
+            self.places.iter().flat_map(|it| self.cluster.units(*it)).collect();
+        assert!(!moving.is_empty(), "they are still about");
+    }
+}
+
+#[test]
+fn storms_leave_every_unit_in_one_place_and_every_entity_with_one_owner() {
+    let first = crate::variable("STARMESH_SIM_SEED");
+    let count = crate::variable("STARMESH_SIM_SEEDS").unwrap_or(STORMS);
+    let seeds = match first {
+        Some(seed) if crate::variable("STARMESH_SIM_SEEDS").is_none() => seed..seed + 1,
+        first => first.unwrap_or(1)..first.unwrap_or(1) + count,
+    };
+    for seed in seeds {
+        // A panic that says what was wrong has said the seed before.
+        println!("storm {seed}; repeat it: make sim SEED={seed}");
+        Storm::new(seed).run();
+    }
+}
