@@ -1,9 +1,17 @@
 //! Owns the commands that wait for their answer: sequences, timeouts, repeats.
-//! Never sends (`core` does). Invariant: each command issued is answered or
+//! Never sends (`core` does). Invariants: each command issued is answered or
 //! given up exactly once, and is never sent to another entity or under another
-//! sequence than at first.
+//! sequence than at first; what is sent again to a place begins with the first
+//! command that is unanswered there, and all behind it follow in order.
+//!
+//! Such a *round* is what tells a server that the client knows what was refused:
+//! until it begins, the server refuses all that comes behind. Each copy sent is
+//! answered at most once, so a command of which another copy is under way waits
+//! for that one; else it asks for a round, at once or after a while, and the
+//! place waits for whoever asks for the latest. Only a command that is `limited`
+//! waits alone, for that may be a minute: those behind it overtake it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::EntityKey;
 use crate::protocol::command::{Addressee, Command, Order, Recipients};
@@ -61,10 +69,8 @@ pub enum Settled {
         command: Issued,
         waited_ms: u64,
     },
-    /// Put off; `handle_time` sends it again.
+    /// Put off; `handle_time` sends it again, and may have to at once.
     Later,
-    /// The place has a new owner: these are to be sent again, in order.
-    Again(Vec<Issued>),
     GaveUp {
         command: Issued,
         why: GiveUp,
@@ -81,12 +87,29 @@ pub struct Due {
     pub given_up: Vec<Issued>,
 }
 
+/// A command that waits for its answer.
 #[derive(Clone, Debug)]
 struct Waiting {
     issued: Issued,
     first_sent: u64,
+    /// Copies sent that are not answered.
+    under_way: u32,
+    /// When it is sent again if none is.
     due: u64,
+    /// All were answered: not now.
+    refused: Option<PutOff>,
+    /// Rounds that were for its sake.
     repeats: u32,
+}
+
+/// How a command was put off.
+#[derive(Clone, Copy, Debug)]
+struct PutOff {
+    until: u64,
+    /// It waits alone.
+    alone: bool,
+    /// The round is for its sake, not only for one before it.
+    counts: bool,
 }
 
 /// The commands of one session.
@@ -117,7 +140,9 @@ impl CommandBook {
         let waiting = Waiting {
             issued: issued.clone(),
             first_sent: now,
+            under_way: 1,
             due: now.saturating_add(ANSWER_WITHIN_MS),
+            refused: None,
             repeats: 0,
         };
         self.waiting.insert(sequence, waiting);
@@ -159,25 +184,32 @@ impl CommandBook {
 
     /// Takes an answer.
     pub fn handle_ack(&mut self, now: u64, ack: &Ack) -> Settled {
-        let Some(waiting) = self.waiting.get_mut(&ack.sequence) else { return Settled::Unknown };
+        let Some(place) = self.waiting.get(&ack.sequence).map(|waiting| waiting.issued.place)
+        else {
+            return Settled::Unknown;
+        };
         let Some(error) = ack.error.as_ref().filter(|error| error.may_retry()) else {
             return self.settle(now, ack.sequence);
         };
-        if matches!(error, Answer::StoreAway {}) {
-            // Time stands still for all: this is no failed attempt.
-            waiting.due = now.saturating_add(ANSWER_WITHIN_MS);
+        let is_first = self.first_at(place) == Some(ack.sequence);
+        let Some(waiting) = self.waiting.get_mut(&ack.sequence) else { return Settled::Unknown };
+        waiting.under_way = waiting.under_way.saturating_sub(1);
+        if waiting.under_way > 0 {
             return Settled::Later;
         }
-        if waiting.repeats >= REPEATS_MAX {
-            let why = GiveUp::PutOff(error.clone());
-            return self.give_up(ack.sequence, why);
+        let put_off = waiting.put_off(now, error, is_first);
+        if put_off.counts && waiting.repeats >= REPEATS_MAX {
+            return self.give_up(ack.sequence, GiveUp::PutOff(error.clone()));
         }
-        waiting.due = match error {
-            Answer::Limited { after_ms } => now.saturating_add(u64::from(*after_ms)),
-            Answer::Busy {} => now.saturating_add(BUSY_MS << waiting.repeats),
-            _ => return self.attach_again(now, ack.sequence),
-        };
+        waiting.refused = Some(put_off);
         Settled::Later
+    }
+
+    /// The first command of a place that does not wait alone: for its sake the
+    /// others are refused.
+    fn first_at(&self, place: EntityKey) -> Option<u32> {
+        let first = self.waiting.values().find(|waiting| waiting.is_of(place) && !waiting.alone());
+        first.map(|waiting| waiting.issued.command.sequence)
     }
 
     fn settle(&mut self, now: u64, sequence: u32) -> Settled {
@@ -196,35 +228,59 @@ impl CommandBook {
         }
     }
 
-    /// Everything that waits for the place of `sequence`, to be sent anew.
-    fn attach_again(&mut self, now: u64, sequence: u32) -> Settled {
-        let Some(place) = self.waiting.get(&sequence).map(|waiting| waiting.issued.place) else {
-            return Settled::Unknown;
-        };
-        let again = self.waiting.values_mut().filter(|waiting| waiting.issued.place == place);
-        Settled::Again(again.map(|waiting| waiting.repeat(now)).collect())
-    }
-
-    /// Sends again what waited too long and gives up what was sent too often.
+    /// Sends again what was refused or waited too long, with all that is
+    /// unanswered of its place, and gives up what was sent too often.
     pub fn handle_time(&mut self, now: u64) -> Due {
         let mut due = Due::default();
-        self.waiting.retain(|_, waiting| {
-            if waiting.due > now {
-                return true;
+        for place in self.places() {
+            if self.round_due(place).is_some_and(|at| at <= now) {
+                self.begin_round(place, now, &mut due);
             }
-            if waiting.repeats >= REPEATS_MAX {
-                due.given_up.push(waiting.issued.clone());
-                return false;
-            }
-            due.again.push(waiting.repeat(now));
-            true
-        });
+        }
         due
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     pub fn next_due(&self) -> Option<u64> {
-        self.waiting.values().map(|waiting| waiting.due).min()
+        self.places().into_iter().filter_map(|place| self.round_due(place)).min()
+    }
+
+    fn places(&self) -> BTreeSet<EntityKey> {
+        self.unanswered().map(|issued| issued.place).collect()
+    }
+
+    /// When everything of a place is sent again: as late as the latest that was
+    /// put off wants it, or when the first was not answered for too long.
+    fn round_due(&self, place: EntityKey) -> Option<u64> {
+        let here = || self.waiting.values().filter(|waiting| waiting.is_of(place));
+        let together = || here().filter(|waiting| !waiting.alone());
+        let put_off = |waiting: &Waiting| waiting.refused.map(|refused| refused.until);
+        let held = together().filter_map(put_off).max();
+        let next = held.or_else(|| together().map(|waiting| waiting.due).min());
+        let alone = here().filter(|waiting| waiting.alone()).filter_map(put_off);
+        let alone = alone.map(|until| until.max(held.unwrap_or(0))).min();
+        [next, alone].into_iter().flatten().min()
+    }
+
+    /// All of a place but those that wait alone for longer.
+    fn begin_round(&mut self, place: EntityKey, now: u64, due: &mut Due) {
+        self.waiting.retain(|_, waiting| {
+            let stays = waiting.refused.is_some_and(|refused| refused.alone && refused.until > now);
+            if !waiting.is_of(place) || stays {
+                return true;
+            }
+            let counts = match waiting.refused {
+                Some(refused) => refused.counts,
+                None => waiting.due <= now,
+            };
+            if counts && waiting.repeats >= REPEATS_MAX {
+                due.given_up.push(waiting.issued.clone());
+                return false;
+            }
+            waiting.repeats += u32::from(counts);
+            due.again.push(waiting.send(now));
+            true
+        });
     }
 
     /// The session goes on, on a new connection: all that waits is sent again,
@@ -233,9 +289,8 @@ impl CommandBook {
         let waiting = self.waiting.values_mut();
         waiting
             .map(|waiting| {
-                waiting.repeats = 0;
-                waiting.due = now.saturating_add(ANSWER_WITHIN_MS);
-                waiting.issued.clone()
+                (waiting.repeats, waiting.under_way) = (0, 0);
+                waiting.send(now)
             })
             .collect()
     }
@@ -248,16 +303,47 @@ impl CommandBook {
 
     /// Nobody answers while time stands still: all deadlines begin anew.
     pub fn handle_standstill(&mut self, now: u64) {
+        let until = now.saturating_add(ANSWER_WITHIN_MS);
         for waiting in self.waiting.values_mut() {
-            waiting.due = now.saturating_add(ANSWER_WITHIN_MS);
+            waiting.due = until;
+            if let Some(refused) = &mut waiting.refused {
+                refused.until = until;
+            }
         }
     }
 }
 
 impl Waiting {
-    fn repeat(&mut self, now: u64) -> Issued {
-        self.repeats += 1;
+    fn is_of(&self, place: EntityKey) -> bool {
+        self.issued.place == place
+    }
+
+    /// Whether those behind it do not wait for it.
+    fn alone(&self) -> bool {
+        self.refused.is_some_and(|refused| refused.alone)
+    }
+
+    /// What an answer that is none means; `is_first` of its place.
+    fn put_off(&self, now: u64, error: &Answer, is_first: bool) -> PutOff {
+        let (after_ms, alone, counts) = match error {
+            Answer::Limited { after_ms } => (u64::from(*after_ms), true, true),
+            Answer::Busy {} => (BUSY_MS << self.repeats, false, true),
+            // Time stands still for all: this is no failed attempt.
+            Answer::StoreAway {} => (ANSWER_WITHIN_MS, false, false),
+            // The first time at once.
+            _ if is_first && self.repeats > 0 => (BUSY_MS << (self.repeats - 1), false, true),
+            _ => (0, false, is_first),
+        };
+        PutOff { until: now.saturating_add(after_ms), alone, counts }
+    }
+
+    fn send(&mut self, now: u64) -> Issued {
+        self.under_way += 1;
+        self.refused = None;
         self.due = now.saturating_add(ANSWER_WITHIN_MS);
         self.issued.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,8 +215,8 @@ impl ClientCore {
                 }
             }
             Settled::GaveUp { command, why } => self.give_up(now, vec![command], &why),
-            Settled::Again(again) => again.iter().for_each(|issued| self.send_command(issued)),
-            Settled::Later | Settled::Unknown => {}
+            Settled::Later => self.repeat_commands(now),
+            Settled::Unknown => {}
         }
     }
 
@@ -267,13 +267,17 @@ impl ClientCore {
         if self.standstill {
             self.commands.handle_standstill(now);
         }
-        let Due { again, given_up } = self.commands.handle_time(now);
-        again.iter().for_each(|issued| self.send_command(issued));
-        self.give_up(now, given_up, &GiveUp::NoAnswer);
+        self.repeat_commands(now);
         let AskAgain { keyframes, subscriptions } = self.places.handle_time(now);
         for handle in keyframes {
             self.send(handle, ClientMessage::KeyframeRequest(Empty {}));
         }
         self.send_subscribe(&subscriptions);
+    }
+
+    fn repeat_commands(&mut self, now: u64) {
+        let Due { again, given_up } = self.commands.handle_time(now);
+        again.iter().for_each(|issued| self.send_command(issued));
+        self.give_up(now, given_up, &GiveUp::NoAnswer);
     }
 }
