@@ -7,14 +7,16 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use starmesh::actors::entities::Entities;
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
 use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::cluster::core::attaching::Ticket;
 use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::effect::PlayerEffect;
@@ -32,7 +34,8 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 struct Player {
     id: PlayerId,
     place: Mutex<Option<(SessionId, EntityKey, u64)>>,
-    sequence: AtomicU32,
+    /// Of its next command, once it is attached.
+    ticket: Mutex<Option<Ticket>>,
     answered: Arc<AtomicU64>,
     rejected: Arc<AtomicU64>,
     entities: Entities,
@@ -59,12 +62,23 @@ impl SessionPort for Player {
 }
 
 impl Player {
+    async fn attach(&self) {
+        let Some((session, entity, _)) = *self.place.lock().unwrap() else { return };
+        let attached = self.entities.attach(entity, self.id, session).await;
+        let attached = attached.expect("it runs").expect("there is no newer session");
+        *self.ticket.lock().unwrap() = Some(Ticket::first(attached.attachment));
+    }
+
     fn order(&self) {
         if ENDED.load(Ordering::Relaxed) {
             return;
         }
         let Some((session, entity, connection)) = *self.place.lock().unwrap() else { return };
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        // One after the other: the entity takes them in their order only.
+        let mut ticket = self.ticket.lock().unwrap();
+        let Some(next) = *ticket else { return };
+        *ticket = Some(next.next());
+        let sequence = next.nth + 1;
         // Whose unit it is does not matter: a refusal is journalled like all.
         let units = UnitIds::new(vec![UnitId(1)]).unwrap();
         let command = PlayerCommand {
@@ -73,7 +87,7 @@ impl Player {
             sequence,
             command: Command::new(units, Instruction::Stop),
         };
-        self.entities.command(connection, entity, command);
+        self.entities.command(connection, entity, next, command);
     }
 }
 
@@ -102,6 +116,7 @@ async fn run(players: u64, time: Duration) {
     while fleet.iter().any(|player| player.place.lock().unwrap().is_none()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    join_all(fleet.iter().map(|player| player.attach())).await;
     let (cpu, before) = (process_cpu(), node.summary());
     let began = Instant::now();
     for player in &fleet {
@@ -139,7 +154,7 @@ fn player(
     let player = Arc::new(Player {
         id: PlayerId(id),
         place: Mutex::new(None),
-        sequence: AtomicU32::new(0),
+        ticket: Mutex::new(None),
         answered: answered.clone(),
         rejected: rejected.clone(),
         entities: node.entities.clone(),

@@ -13,6 +13,7 @@ use starmesh::actors::galaxy::find_or_make;
 use starmesh::actors::registry::Registry;
 use starmesh::actors::sector::{Ask, SectorActor};
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId};
+use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::{Installed, ToTable};
 use starmesh::cluster::core::table::{Table, Unavailable};
@@ -39,7 +40,7 @@ fn main() {
 
 /// Each size is made beside those before it, of sectors of its own.
 async fn run(world: Arc<World>, sizes: &[i64]) {
-    let mut table = Table::new(world.clone(), Limits::default());
+    let mut table = Table::new(world.clone(), Limits::default(), Attachment(1));
     let registry = Registry::default();
     let mut made = 0;
     println!("{:>8} {:>12} {:>12} {:>12}", "sectors", "cell B", "actor B", "together B");

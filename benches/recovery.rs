@@ -8,13 +8,15 @@
 //! left. Each player has a sector of its own, with eight units at rest.
 
 use std::process::Command as Process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
 use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::cluster::core::attaching::Ticket;
 use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::effect::{Connected, PlayerEffect};
@@ -27,6 +29,8 @@ use starmesh::store::sled::{Options, Sled};
 struct Port {
     connected: std::sync::OnceLock<Connected>,
     sequence: AtomicU32,
+    /// Of its next command, when it is attached.
+    ticket: Mutex<Option<Ticket>>,
     answered: Arc<AtomicU64>,
 }
 
@@ -36,7 +40,11 @@ impl SessionPort for Port {
             ToSession::Player(PlayerEffect::Connected(connected)) => {
                 let _ = self.connected.set(connected);
             }
-            ToSession::Player(PlayerEffect::Answered(_)) | ToSession::Rejected { .. } => {
+            ToSession::Player(PlayerEffect::Answered(_)) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            ToSession::Rejected { .. } => {
+                *self.ticket.lock().unwrap() = None;
                 self.answered.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -98,9 +106,9 @@ async fn fill(folder: &str, players: u64, records: u64) {
     );
     let mut asked = 0;
     while node.summary().core.records < records {
-        for (id, connection, port) in &ports {
-            order(&node, *id, *connection, port);
-        }
+        let orders =
+            ports.iter().map(|(id, connection, port)| order(&node, *id, *connection, port));
+        join_all(orders).await;
         asked += players;
         until(|| answered.load(Ordering::Relaxed) >= asked).await;
     }
@@ -110,7 +118,7 @@ async fn fill(folder: &str, players: u64, records: u64) {
     let _ = Process::new("kill").args(["-9", &std::process::id().to_string()]).status();
 }
 
-fn order(node: &Node, id: u64, connection: u64, port: &Port) {
+async fn order(node: &Node, id: u64, connection: u64, port: &Port) {
     let Some(connected) = port.connected.get() else { return };
     let session: SessionId = connected.session;
     let sequence = port.sequence.fetch_add(1, Ordering::Relaxed) + 1;
@@ -123,7 +131,17 @@ fn order(node: &Node, id: u64, connection: u64, port: &Port) {
         command: Command::new(units, Instruction::Stop),
     };
     let entity = EntityKey::Sector(connected.presence[0].sector);
-    node.entities.command(connection, entity, command);
+    let held = port.ticket.lock().unwrap().take();
+    let ticket = match held {
+        Some(ticket) => ticket,
+        None => loop {
+            if let Ok(Some(attached)) = node.entities.attach(entity, player, session).await {
+                break Ticket::first(attached.attachment);
+            }
+        },
+    };
+    *port.ticket.lock().unwrap() = Some(ticket.next());
+    node.entities.command(connection, entity, ticket, command);
 }
 
 async fn restart(folder: &str) -> f64 {

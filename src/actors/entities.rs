@@ -19,6 +19,7 @@ use super::ticker::Read;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
 use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
+use crate::cluster::core::attaching::{Attached, Ticket};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
@@ -46,27 +47,35 @@ pub struct Entities {
 }
 
 impl Entities {
-    /// Sends a player's command to its entity. The answer comes to the
-    /// session's port ([`ToSession::Player`]), or
-    /// [`Rejected`](ToSession::Rejected) to `connection`.
-    pub fn command(&self, connection: u64, entity: EntityKey, command: PlayerCommand) {
+    /// Sends a player's command to its entity, which takes it if it is the next
+    /// of an attachment. The answer comes to the session's port
+    /// ([`ToSession::Player`]), or [`Rejected`](ToSession::Rejected) to
+    /// `connection`.
+    pub fn command(
+        &self,
+        connection: u64,
+        entity: EntityKey,
+        ticket: Ticket,
+        command: PlayerCommand,
+    ) {
         let sequence = command.sequence;
         let sent = match self.is_stopping() {
             true => Err(Unavailable::Busy),
-            false => self.send(connection, entity, command),
+            false => self.send(entity, Admit { connection, ticket, command }),
         };
         match sent {
             Ok(()) => {}
-            Err(Unavailable::NotHere) => self.turn_away(connection, entity, sequence),
+            Err(Unavailable::NotHere) => self.turn_away(connection, entity, ticket, sequence),
             Err(why) => {
-                self.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+                let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+                self.ports.deliver(connection, rejected);
             }
         }
     }
 
     /// What does not run is woken; the command is to come again then. Sessions
     /// bound how many wait here.
-    fn turn_away(&self, connection: u64, entity: EntityKey, sequence: u32) {
+    fn turn_away(&self, connection: u64, entity: EntityKey, ticket: Ticket, sequence: u32) {
         let entities = self.clone();
         actix::spawn(async move {
             let why = match entities.wake_sector(entity).await {
@@ -74,7 +83,8 @@ impl Entities {
                 Ok(Woken::Dormant) => Unavailable::NotHere,
                 Err(why) => why,
             };
-            entities.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+            let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+            entities.ports.deliver(connection, rejected);
         });
     }
 
@@ -98,9 +108,9 @@ impl Entities {
         }
     }
 
-    /// The last sequence that `entity` applied for a session, 0 for none;
-    /// `None` when a newer session has sent it commands. One that hibernates is
-    /// woken.
+    /// Attaches a session to `entity`: the last sequence applied for it, and
+    /// the name under which it takes commands from now on; `None` when a newer
+    /// session has sent it commands. One that hibernates is woken.
     ///
     /// # Errors
     /// When the entity is not here or does not answer.
@@ -109,11 +119,14 @@ impl Entities {
         entity: EntityKey,
         player: PlayerId,
         session: SessionId,
-    ) -> Result<Option<u32>, Unavailable> {
+    ) -> Result<Option<Attached>, Unavailable> {
         for _ in 0..WAKES_MAX {
             match self.read(entity, Query::Applied { player, session }).await {
                 Err(Unavailable::NotHere) if self.wake_sector(entity).await? == Woken::Running => {}
-                Ok(Read { reading: Reading::Applied(last), .. }) => return Ok(last),
+                Ok(Read { reading: Reading::Applied(last), attached, .. }) => {
+                    let both = last.zip(attached);
+                    return Ok(both.map(|(last, attachment)| Attached { last, attachment }));
+                }
                 Ok(_) => return Err(Unavailable::NotHere),
                 Err(why) => return Err(why),
             }
@@ -226,13 +239,8 @@ impl Entities {
         self.status.stopping.load(Ordering::Relaxed)
     }
 
-    fn send(
-        &self,
-        connection: u64,
-        entity: EntityKey,
-        command: PlayerCommand,
-    ) -> Result<(), Unavailable> {
-        self.sector(entity)?.try_send(Admit { connection, command }).map_err(|error| match error {
+    fn send(&self, entity: EntityKey, admit: Admit) -> Result<(), Unavailable> {
+        self.sector(entity)?.try_send(admit).map_err(|error| match error {
             SendError::Full(_) => Unavailable::Busy,
             SendError::Closed(_) => Unavailable::NotHere,
         })

@@ -26,6 +26,7 @@ use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle, TableParts};
 use super::view_thread;
 use crate::base::{EntityKey, NodeId, SectorId};
+use crate::cluster::core::attaching::Attachment;
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
 use crate::cluster::core::places::Tables;
@@ -240,7 +241,8 @@ fn start_tables(
     parts: &TableParts,
 ) -> Vec<TableHandle> {
     let start = |(index, arbiter): (usize, &Arbiter)| {
-        let table = Table::new(world.clone(), limits);
+        let first = Attachment(uuid::Uuid::new_v4().as_u64_pair().1);
+        let table = Table::new(world.clone(), limits, first);
         ticker::start(&arbiter.handle(), index, table, parts.clone())
     };
     arbiters.iter().enumerate().map(start).collect()

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 
 use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::table::{Release, Unavailable};
 use crate::entity::effect::{Connected, PlayerEffect};
 use crate::entity::input::Left;
@@ -30,7 +31,7 @@ pub enum ToSession {
     /// What it wants to observe cannot be now.
     Unobserved { entity: EntityKey, why: Unavailable },
     /// A command was not taken; nothing happened.
-    Rejected { entity: EntityKey, sequence: u32, why: Unavailable },
+    Rejected { entity: EntityKey, ticket: Ticket, sequence: u32, why: Unavailable },
     /// This entity cannot be loaded: what was asked of it is not answered.
     Parked { entity: EntityKey },
     /// Time stands still (true), or goes on.

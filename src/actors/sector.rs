@@ -7,6 +7,7 @@ use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 
 use super::ticker::{self, Read};
 use crate::base::EntityKey;
+use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::read::Query;
@@ -39,6 +40,7 @@ impl Actor for SectorActor {
 #[rtype(result = "()")]
 pub struct Admit {
     pub connection: u64,
+    pub ticket: Ticket,
     pub command: PlayerCommand,
 }
 
@@ -58,7 +60,7 @@ impl Handler<Admit> for SectorActor {
     type Result = ();
 
     fn handle(&mut self, message: Admit, _: &mut Self::Context) {
-        ticker::admit(self.key, message.connection, message.command);
+        ticker::admit(self.key, message.connection, message.ticket, message.command);
     }
 }
 

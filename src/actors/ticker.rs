@@ -28,6 +28,7 @@ use super::sector::SectorActor;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
+use crate::cluster::core::attaching::{Attachment, Ticket};
 use crate::cluster::core::dilation::Dilator;
 use crate::cluster::core::load::Load;
 use crate::cluster::core::message::ToTable;
@@ -178,13 +179,14 @@ pub fn with_table<T>(
 }
 
 /// Admits a player's command; a refusal goes to the connection at once.
-pub fn admit(entity: EntityKey, connection: u64, command: PlayerCommand) {
+pub fn admit(entity: EntityKey, connection: u64, ticket: Ticket, command: PlayerCommand) {
     let sequence = command.sequence;
-    if let Err(why) = with_table(|table| table.admit(entity, command)) {
+    if let Err(why) = with_table(|table| table.admit(entity, ticket, command)) {
         with_desk(|desk| {
             // It is about to hibernate, or just does: that it is asked for wakes it.
             let why = if why == Unavailable::NotHere { desk.wake(entity) } else { why };
-            desk.ports.deliver(connection, ToSession::Rejected { entity, sequence, why });
+            let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+            desk.ports.deliver(connection, rejected);
         });
     }
     flush_soon();
@@ -195,6 +197,8 @@ pub fn admit(entity: EntityKey, connection: u64, command: PlayerCommand) {
 pub struct Read {
     pub at: Tick,
     pub reading: Reading,
+    /// To [`Query::Applied`]: the name of the session's attachment.
+    pub attached: Option<Attachment>,
 }
 
 /// Asks an entity; the answer comes when it may be seen.
@@ -423,8 +427,8 @@ impl Desk {
                 self.view.branches.note(changed);
                 continue;
             }
-            if let Release::Read { ask, at, reading, .. } = release {
-                self.asking.tell(ask, Read { at, reading });
+            if let Release::Read { ask, at, reading, attached, .. } = release {
+                self.asking.tell(ask, Read { at, reading, attached });
                 continue;
             }
             if let Some(left) = self.ports.release(release) {

@@ -16,7 +16,7 @@ use starmesh::store::memory::Memory;
 use starmesh::view::CellsView;
 use starmesh::view::fanout::Shown;
 
-use super::node_support::{Player, move_order, start, start_with, watcher};
+use super::node_support::{Player, any_ticket, move_order, start, start_with, watcher};
 
 const PLAYER: PlayerId = PlayerId(7);
 const QUIET: &str = "[engine]\nsector_quiet_s = 1\n";
@@ -64,7 +64,7 @@ async fn a_quiet_sector_hibernates_and_wakes_as_it_was() {
     let command =
         move_order(PLAYER, connected.session, 1, before.units().next().unwrap().id, sector);
     let entity = EntityKey::Sector(sector);
-    node.entities.command(player.connection, entity, command.clone());
+    node.entities.command(player.connection, entity, any_ticket(), command.clone());
     let why = player.port.wait_for(|message| match message {
         ToSession::Rejected { why, .. } => Some(*why),
         _ => None,
@@ -104,7 +104,7 @@ async fn a_sector_without_a_record_is_not_claimed_to_be_seen() {
     let nowhere = node.entities.observe(player.connection, outside, watcher(PLAYER));
     assert_eq!(nowhere, Err(Unavailable::NotHere));
     let command = move_order(PLAYER, SessionId(1), 1, UnitId(1), place);
-    node.entities.command(player.connection, EntityKey::Sector(place), command);
+    node.entities.command(player.connection, EntityKey::Sector(place), any_ticket(), command);
     let why = player.port.wait_for(|message| match message {
         ToSession::Rejected { why, .. } => Some(*why),
         _ => None,

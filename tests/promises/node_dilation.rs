@@ -19,7 +19,7 @@ use starmesh::store::recovery;
 use starmesh::view::fanout::Shown;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::node_support::{Player, start_with};
+use super::node_support::{Player, attach, start_with};
 
 const PLAYER: PlayerId = PlayerId(7);
 /// An answer keeps the thread busy for so long at least.
@@ -107,6 +107,7 @@ impl Burden<'_> {
             })
             .await;
         let (session, sector) = (connected.session, connected.presence[0].sector);
+        let entity = EntityKey::Sector(sector);
         for sequence in 1.. {
             if !self.load.is_on() {
                 return;
@@ -114,8 +115,8 @@ impl Burden<'_> {
             let units = UnitIds::new(vec![UnitId(1)]).unwrap();
             let command = Command::new(units, Instruction::Stop);
             let command = PlayerCommand { player: self.player, session, sequence, command };
-            let entity = EntityKey::Sector(sector);
-            self.node.entities.command(self.connection, entity, command);
+            let ticket = attach(self.node, entity, self.player, session).await;
+            self.node.entities.command(self.connection, entity, ticket, command);
             let answer: CommandAnswer = self
                 .next(|told| match told {
                     PlayerEffect::Answered(answer) => Some(answer.clone()),

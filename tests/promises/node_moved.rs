@@ -20,7 +20,7 @@ use starmesh::store::recovery;
 use starmesh::view::fanout::{Packet, Shown};
 use starmesh::view::{Applied, CellsView};
 
-use super::node_support::{Player, start_with};
+use super::node_support::{Player, attach, start_with};
 
 const PLAYER: PlayerId = PlayerId(7);
 const THREADS: &str = "[engine]\narbiters = 2\nhot_threads = 1\n";
@@ -43,13 +43,14 @@ fn packets(message: &ToSession) -> Vec<Packet> {
     shown.iter().filter_map(packet).collect()
 }
 
-/// Sends `command` until it is answered, as a client does that is told that the
-/// sector is busy.
+/// Sends `command` until it is answered, as a client and its session do that are
+/// told that the sector is busy, or to attach again.
 async fn order(node: &Node, player: &Player<'_>, sector: SectorId, command: &PlayerCommand) {
     let entity = EntityKey::Sector(sector);
     let mut sent = 0;
     loop {
-        node.entities.command(player.connection, entity, command.clone());
+        let ticket = attach(node, entity, command.player, command.session).await;
+        node.entities.command(player.connection, entity, ticket, command.clone());
         sent += 1;
         let outcome = |message: &ToSession| match message {
             ToSession::Player(PlayerEffect::Answered(answer)) => {

@@ -9,7 +9,7 @@ use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::input::Connect;
 
 use super::node_store::Gated;
-use super::node_support::{Player, move_order, start, watcher};
+use super::node_support::{Player, any_ticket, move_order, start, watcher};
 
 const PLAYER: PlayerId = PlayerId(7);
 
@@ -38,7 +38,8 @@ async fn a_parked_sector_is_told_from_one_that_does_not_exist() {
     let seen = node.entities.observe(connection, nowhere, watcher(PLAYER));
     assert_eq!(seen, Err(Unavailable::NotHere));
 
-    node.entities.command(connection, entity, move_order(PLAYER, session, 1, unit, sector));
+    let command = move_order(PLAYER, session, 1, unit, sector);
+    node.entities.command(connection, entity, any_ticket(), command);
     let why = player.port.wait_for(|message| match message {
         ToSession::Rejected { why, .. } => Some(*why),
         _ => None,

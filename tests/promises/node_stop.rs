@@ -16,7 +16,7 @@ use starmesh::entity::input::Connect;
 use tokio::time::timeout;
 
 use super::node_store::{Gate, Gated};
-use super::node_support::{Player, Port, connected, move_order, start};
+use super::node_support::{Player, Port, any_ticket, attach, connected, move_order, start};
 
 const PLAYER: PlayerId = PlayerId(7);
 const WITHIN: Duration = Duration::from_secs(20);
@@ -60,9 +60,11 @@ async fn what_was_admitted_has_reached_its_connection_when_the_node_has_settled(
     let sector = first.presence[0].sector;
     let unit = Player::new(&node, PLAYER).look(sector).await.units().next().unwrap().id;
 
+    let entity = EntityKey::Sector(sector);
+    let ticket = attach(&node, entity, PLAYER, first.session).await;
     stuck.gate.close();
     let command = move_order(PLAYER, first.session, 1, unit, sector);
-    node.entities.command(connection, EntityKey::Sector(sector), command);
+    node.entities.command(connection, entity, ticket, command);
     timeout(WITHIN, stuck.gate.waited_for()).await.expect("the answer is on its way");
     {
         let mut settling = std::pin::pin!(node.settle(WITHIN));
@@ -88,7 +90,7 @@ async fn a_node_that_stops_takes_nothing_new_and_says_so() {
     let connect = Connect { player: PlayerId(8), connection, resume: None };
     assert_eq!(node.entities.connect(connect), Err(Unavailable::Busy));
     let command = move_order(PLAYER, first.session, 1, unit, sector);
-    node.entities.command(connection, EntityKey::Sector(sector), command);
+    node.entities.command(connection, EntityKey::Sector(sector), any_ticket(), command);
     let why = port.wait_for(|message| match message {
         ToSession::Rejected { why, .. } => Some(*why),
         _ => None,

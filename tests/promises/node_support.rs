@@ -7,6 +7,8 @@ use std::time::Duration;
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
 use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
+use starmesh::cluster::core::attaching::{Attachment, Ticket};
+use starmesh::cluster::core::table::Unavailable;
 use starmesh::config::Config;
 use starmesh::entity::commands::{CommandAnswer, PlayerCommand};
 use starmesh::entity::effect::{Connected, PlayerEffect};
@@ -122,6 +124,34 @@ pub fn watcher(player: PlayerId) -> Watcher {
     Watcher { group: GroupId::of(player), codec: CodecKind::default() }
 }
 
+/// Attaches to what runs, or is about to.
+pub async fn attach(
+    node: &Node,
+    entity: EntityKey,
+    player: PlayerId,
+    session: SessionId,
+) -> Ticket {
+    let attached = async {
+        loop {
+            match node.entities.attach(entity, player, session).await {
+                Ok(attached) => return attached.expect("there is no newer session"),
+                Err(Unavailable::Busy | Unavailable::NotHere) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(why) => panic!("{entity}: {why}"),
+            }
+        }
+    };
+    let limit = Duration::from_secs(60);
+    let attached = tokio::time::timeout(limit, attached).await.expect("the node answers");
+    Ticket::first(attached.attachment)
+}
+
+/// A ticket of no attachment, for what is refused before anybody looks at it.
+pub fn any_ticket() -> Ticket {
+    Ticket::first(Attachment(1))
+}
+
 /// A player with one connection.
 pub struct Player<'n> {
     node: &'n Node,
@@ -159,7 +189,8 @@ impl Player<'_> {
 
     pub async fn order(&self, sector: SectorId, command: PlayerCommand) -> CommandAnswer {
         let entity = EntityKey::Sector(sector);
-        self.node.entities.command(self.connection, entity, command);
+        let ticket = attach(self.node, entity, command.player, command.session).await;
+        self.node.entities.command(self.connection, entity, ticket, command);
         self.port.wait_for(answer).await
     }
 }

@@ -1,6 +1,7 @@
 //! A session attaches to an entity before it commands it, keeps the order,
 //! bounds what is unanswered, and answers each command.
 
+use starmesh::cluster::core::attaching::{Attachment, Ticket};
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
 use starmesh::entity::effect::PlayerEffect;
@@ -39,7 +40,10 @@ fn attaches_before_the_first_command_then_sends_what_waited_in_order() {
     let attach = Effect::Attach { entity: place(1), player: ME, session: MY_SESSION };
     assert_eq!(script.take_effects(), [attach]);
     script.attached(1, 0);
-    let command = |n| Effect::Command { entity: place(1), command: hold(n) };
+    let command = |n: u32| {
+        let ticket = Ticket { attachment: Attachment(1), nth: n - 1 };
+        Effect::Command { entity: place(1), ticket, command: hold(n) }
+    };
     assert_eq!(script.take_effects(), [command(1), command(2)]);
     script.hold(1, 3);
     assert_eq!(script.take_effects(), [command(3)]);
@@ -117,13 +121,33 @@ fn says_why_an_entity_did_not_take_a_command() {
         let mut script = attached();
         script.hold(1, 2);
         script.take_effects();
-        script.on(|session, around| session.handle_rejected(place(1), 2, why, around.now));
+        script.rejected(1, 2, why);
         assert_eq!(read_acks(&mut script), [(2, Some(answer))]);
         script.hold(1, 2);
-        let again = script.take_effects();
-        let attaches = matches!(again[..], [Effect::Attach { .. }]);
-        assert_eq!(attaches, why == Unavailable::NotHere);
+        assert!(matches!(script.take_effects()[..], [Effect::Attach { .. }]));
     }
+}
+
+#[test]
+fn behind_a_command_that_was_refused_nothing_gets_through_until_it_comes_again() {
+    let mut script = attached();
+    (2..=4).for_each(|n| script.hold(1, n));
+    script.take_effects();
+    script.rejected(1, 2, Unavailable::Busy);
+    script.rejected(1, 3, Unavailable::AttachAgain);
+    let again = || Some(Answer::AttachAgain {});
+    assert_eq!(read_acks(&mut script), [(2, Some(Answer::Busy {})), (3, again()), (4, again())]);
+    // Sent before the client knew.
+    script.hold(1, 5);
+    assert_eq!(read_acks(&mut script), [(5, again())]);
+    assert_eq!(script.take_effects(), []);
+    (2..=5).for_each(|n| script.hold(1, n));
+    assert!(matches!(script.take_effects()[..], [Effect::Attach { .. }]));
+    script.attached(1, 1);
+    assert_eq!(script.take_commands(), [2, 3, 4, 5].map(|n| (place(1), n)));
+    // One of those had got through, and the answer was on its way.
+    script.answered(1, 2, 14);
+    assert!(matches!(read_acks(&mut script)[..], [(2, None)]));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use starmesh::base::{
     EntityKey, FleetId, GalaxyPosition, Incarnation, Millis, NodeId, PlayerId, Position, SectorId,
     Tick, UnitId,
 };
+use starmesh::cluster::core::attaching::{Attached, Attachment};
 use starmesh::entity::channel::{ChannelId, ChannelMessage};
 use starmesh::entity::effect::{Effect as EntityEffect, PlayerEffect};
 use starmesh::entity::input::{Claim, Input};
@@ -91,10 +92,11 @@ impl Game {
         if let [Effect::Attach { .. }] = self.script.effects[..] {
             self.script.effects.clear();
             let entity = self.sector.key();
-            self.script.on(|session, around| session.handle_attached(entity, Ok(Some(0)), around));
+            let attached = Ok(Some(Attached { last: 0, attachment: Attachment(1) }));
+            self.script.on(|session, around| session.handle_attached(entity, attached, around));
         }
         for effect in self.script.take_effects() {
-            let Effect::Command { entity, command } = effect else { panic!("{effect:?}") };
+            let Effect::Command { entity, command, .. } = effect else { panic!("{effect:?}") };
             assert_eq!(entity, self.sector.key());
             for told in self.record(Input::Command(command)) {
                 if let EntityEffect::Player(answer @ PlayerEffect::Answered(_)) = told {

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use starmesh::base::{EntityKey, Millis, PlayerId, Position, SectorId, SessionId, Tick, UnitId};
+use starmesh::cluster::core::attaching::{Attached, Attachment, Ticket};
+use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::effect::{Connected, PlayerEffect};
 use starmesh::gateway::limits::commands::{CommandClass, CommandLimits, CommandRates};
@@ -54,6 +56,8 @@ pub struct Script {
     pub connection: Connection,
     gate: Gate,
     pub now: Cell<u64>,
+    /// The name of the newest attachment.
+    pub attachment: u64,
     /// What the shell was asked for, but for counts.
     pub effects: Vec<Effect>,
 }
@@ -67,6 +71,7 @@ impl Script {
             connection: Connection::new(session, Queue::new(queue)),
             gate: Gate(RefCell::new(CommandLimits::new(rates))),
             now: Cell::new(1_000),
+            attachment: 0,
             effects: Vec::new(),
         }
     }
@@ -163,7 +168,18 @@ impl Script {
     }
 
     pub fn attached(&mut self, x: i64, last: u32) {
-        self.on(|session, around| session.handle_attached(place(x), Ok(Some(last)), around));
+        self.attachment += 1;
+        let attached = Attached { last, attachment: Attachment(self.attachment) };
+        self.on(|session, around| session.handle_attached(place(x), Ok(Some(attached)), around));
+    }
+
+    /// The entity did not take a command that was sent under the newest
+    /// attachment.
+    pub fn rejected(&mut self, x: i64, sequence: u32, why: Unavailable) {
+        let ticket = Ticket::first(Attachment(self.attachment));
+        self.on(|session, around| {
+            session.handle_rejected(place(x), (ticket, sequence), why, around.now);
+        });
     }
 
     pub fn answered(&mut self, x: i64, sequence: u32, tick: u64) {
@@ -184,7 +200,7 @@ impl Script {
         }));
     }
 
-    pub fn unobserved(&mut self, x: i64, why: starmesh::cluster::core::table::Unavailable) {
+    pub fn unobserved(&mut self, x: i64, why: Unavailable) {
         self.on(|session, around| session.handle_unobserved(place(x), why, around.now));
     }
 
@@ -263,7 +279,7 @@ impl Script {
     /// Place and sequence of the commands sent on, which are all effects there are.
     pub fn take_commands(&mut self) -> Vec<(EntityKey, u32)> {
         let commands = self.take_effects().into_iter().map(|effect| match effect {
-            Effect::Command { entity, command } => (entity, command.sequence),
+            Effect::Command { entity, command, .. } => (entity, command.sequence),
             other => panic!("not a command: {other:?}"),
         });
         commands.collect()

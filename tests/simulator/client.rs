@@ -1,5 +1,5 @@
-//! Owns a scripted client: connects, attaches, commands its units and others',
-//! repeats, comes back after anything. What it hears it hands to the judge.
+//! Owns a scripted client: connects, commands its units and others', repeats in
+//! order, comes back after anything. What it hears it hands to the judge.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -216,19 +216,25 @@ impl Client {
         }
     }
 
-    /// Sends again what is not answered, in order.
+    /// Sends again what is not answered: from the first one on, all of a place,
+    /// in order, when one of them has waited long enough.
     fn resend(&mut self, out: &mut Outside) {
+        let is_due = |pending: &&Pending| out.now >= pending.sent + pending.patience;
+        let due: BTreeSet<EntityKey> =
+            self.pending.values().filter(is_due).map(|pending| pending.entity).collect();
+        due.into_iter().for_each(|entity| self.resend_to(entity, out));
+    }
+
+    fn resend_to(&mut self, to: EntityKey, out: &mut Outside) {
         let Some(connection) = &self.connection else { return };
-        for (sequence, pending) in &mut self.pending {
-            if out.now >= pending.sent + pending.patience {
-                pending.sent = out.now;
-                // In the end it asks as often as it can: a sector that is woken
-                // for it sleeps again soon.
-                pending.patience = if out.calm { 0 } else { out.random.within(300..=3000) };
-                let (entity, command) = (pending.entity, pending.command.clone());
-                let request = Request::Command { entity, sequence: *sequence, command };
-                out.send_request(connection.number, &request);
-            }
+        for (sequence, pending) in self.pending.iter_mut().filter(|(_, p)| p.entity == to) {
+            pending.sent = out.now;
+            // In the end it asks as often as it can: a sector that is woken
+            // for it sleeps again soon.
+            pending.patience = if out.calm { 0 } else { out.random.within(300..=3000) };
+            let (entity, command) = (pending.entity, pending.command.clone());
+            let request = Request::Command { entity, sequence: *sequence, command };
+            out.send_request(connection.number, &request);
         }
     }
 
@@ -279,7 +285,7 @@ impl Client {
         })
     }
 
-    /// At times sends an answered command once more.
+    /// At times sends an answered command once more, and all behind it.
     fn repeat(&mut self, out: &mut Outside) {
         while self.answered.front().is_some_and(|(at, ..)| *at + REPEAT_MS_MAX < out.now) {
             self.answered.pop_front();
@@ -291,6 +297,7 @@ impl Client {
         let index = out.random.below(self.answered.len() as u64) as usize;
         let (_, sequence, entity, command) = self.answered[index].clone();
         out.send_request(connection.number, &Request::Command { entity, sequence, command });
+        self.resend_to(entity, out);
     }
 
     /// Takes a message of a connection.
@@ -315,7 +322,6 @@ impl Client {
                     pending.patience = out.random.within(300..=1500);
                 }
             }
-            ToClient::Attached(entity, last) => self.attached(entity, last.ok(), out),
             // One that was brought back and may not be claimed while clocks
             // differ is let go again; a keyframe comes when it is back.
             ToClient::Shown(Shown::Gone(sector)) => {
@@ -342,11 +348,8 @@ impl Client {
             self.answered.clear();
         }
         connected.presence.iter().for_each(|presence| self.present(presence, out));
-        let entities: BTreeSet<EntityKey> = self.pending.values().map(|p| p.entity).collect();
-        let Some(connection) = &self.connection else { return };
-        for entity in entities {
-            out.send_request(connection.number, &Request::Attach(entity));
-        }
+        self.pending.values_mut().for_each(|pending| pending.patience = 0);
+        self.resend(out);
     }
 
     fn present(&mut self, presence: &SectorPresence, out: &mut Outside) {
@@ -360,19 +363,6 @@ impl Client {
             }
         } else {
             self.sectors.insert(presence.sector);
-        }
-    }
-
-    /// Sends at once what the entity may not have.
-    fn attached(&mut self, entity: EntityKey, last: Option<Option<u32>>, out: &mut Outside) {
-        match last {
-            Some(None) => self.session_ended(out),
-            Some(Some(_)) => {
-                let pending = self.pending.values_mut().filter(|p| p.entity == entity);
-                pending.for_each(|pending| pending.patience = 0);
-                self.resend(out);
-            }
-            None => {}
         }
     }
 

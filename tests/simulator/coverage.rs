@@ -22,7 +22,7 @@ use starmesh::sim::{Refusal, Traveller, Unit};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 54] = [
+const RARE: [&str; 57] = [
     "snapshot of several chunks",
     "snapshot over several commits",
     "snapshot loaded",
@@ -35,6 +35,9 @@ const RARE: [&str; 54] = [
     "connection busy",
     "proposal dropped while loading",
     "command not here",
+    "command of another attachment",
+    "command behind a refused one",
+    "refused with later ones under way",
     "session ended",
     "power on a board changed",
     "stepped down",

@@ -1,15 +1,15 @@
 //! Owns the gateway inside a process: connections, and which one has a
-//! player's newest session. A model of `actors::ports` and of sessions without
-//! their queues; it dies with the process.
+//! player's newest session. A model of `actors::ports` and of sessions, with
+//! their commands but without their queues; it dies with the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId};
-use starmesh::cluster::core::table::{Release, Unavailable};
+use starmesh::cluster::core::table::Release;
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use starmesh::entity::input::Left;
-use starmesh::entity::read::Reading;
+use starmesh::gateway::session::commands::CommandTable;
 use starmesh::sim::Command;
 use starmesh::view::fanout::Shown;
 
@@ -26,7 +26,6 @@ pub enum Request {
         sequence: u32,
         command: Command,
     },
-    Attach(EntityKey),
     Observe(EntityKey),
     Unobserve(EntityKey),
     /// The connection has ended, whoever ended it.
@@ -40,13 +39,12 @@ pub enum ToClient {
     Answered(CommandAnswer),
     SessionEnded(SessionId),
     Presence(SectorPresence),
-    /// A command was not taken, because nobody is there (`never`), or at this
-    /// moment.
+    /// A copy of a command was not taken, because nobody is there (`never`), or
+    /// at this moment.
     Rejected {
         sequence: u32,
         never: bool,
     },
-    Attached(EntityKey, Result<Option<u32>, Unavailable>),
     Shown(Shown),
     /// The connection has ended.
     Closed,
@@ -57,6 +55,7 @@ pub struct Connection {
     pub client: usize,
     pub player: PlayerId,
     pub session: Option<SessionId>,
+    pub commands: CommandTable,
     /// What it observes.
     pub places: BTreeSet<SectorId>,
 }
@@ -71,7 +70,8 @@ pub struct Gateway {
 impl Gateway {
     /// Whether the connection is new: only its first message may be Connect.
     pub fn open(&mut self, connection: u64, client: usize, player: PlayerId) -> bool {
-        let fresh = Connection { client, player, session: None, places: BTreeSet::new() };
+        let (commands, places) = (CommandTable::default(), BTreeSet::new());
+        let fresh = Connection { client, player, session: None, commands, places };
         let is_new = !self.connections.contains_key(&connection);
         self.connections.entry(connection).or_insert(fresh);
         is_new
@@ -103,12 +103,9 @@ impl Gateway {
             | Release::Step { .. }
             | Release::Pace { .. }
             | Release::Gone { .. }
-            | Release::Summaries(_) => None,
-            Release::Read { ask, entity, reading, .. } => {
-                let Reading::Applied(last) = reading else { return None };
-                let connection = self.connections.get(&ask)?;
-                Some((connection.client, ask, ToClient::Attached(entity, Ok(last))))
-            }
+            | Release::Summaries(_)
+            // It is the session's own.
+            | Release::Read { .. } => None,
             Release::Player(effect) => self.route_player(effect),
         }
     }
@@ -133,7 +130,10 @@ impl Gateway {
             }
         };
         let (newest, connection) = *self.sessions.get(&player)?;
-        let client = self.connections.get(&connection)?.client;
-        (newest == session).then_some((client, connection, message))
+        let known = self.connections.get_mut(&connection).filter(|_| newest == session)?;
+        if let ToClient::Answered(answer) = &message {
+            known.commands.note_answered(answer.entity, answer.sequence);
+        }
+        Some((known.client, connection, message))
     }
 }

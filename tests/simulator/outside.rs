@@ -108,13 +108,18 @@ impl Outside {
     }
 
     /// From a client to the node: in a storm it may be lost, come twice, or
-    /// overtake another. A connection itself begins once and ends once.
+    /// overtake another; commands in unruly runs only. A connection itself begins
+    /// once and ends once.
     pub fn send_request(&mut self, connection: u64, request: &Request) {
         let storm = !self.calm;
         let begins = matches!(request, Request::Connect { .. } | Request::Close);
         // What ends a view never comes behind what begins the next one.
         let ends_view = matches!(request, Request::Unobserve(_));
         let frames = begins || ends_view;
+        // As on every connection, but for one in some runs whose client, or
+        // something before the gateway, does not keep the order.
+        let is_ordered = matches!(request, Request::Command { .. }) && !self.scenario.unruly;
+        let frames = frames || is_ordered;
         let in_order = frames || matches!(request, Request::Observe(_));
         let copies = match self.random.below(1000) {
             0..15 if storm && !frames => 0,

@@ -3,6 +3,7 @@
 //! when it is killed.
 
 mod asleep;
+pub mod commands;
 mod moving;
 mod pace;
 
@@ -10,19 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, SectorId, Tick};
+use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::clock::Clock;
 use starmesh::cluster::core::message::{FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table, Unavailable};
-use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::input::{Connect, Input, Left};
-use starmesh::entity::read::{Query, Reading};
 use starmesh::protocol::CodecKind;
 use starmesh::store::{Store, recovery};
 use starmesh::view::Fanout;
-use starmesh::view::fanout::Watcher;
+use starmesh::view::fanout::{Shown, Watcher};
 use starmesh::view::stage::GroupId;
 
 use crate::gateway::{Gateway, Request, ToClient};
@@ -73,6 +73,8 @@ pub struct Process {
     /// Commands for what does not run: they are turned away for good when it
     /// has no record.
     turned_away: BTreeMap<EntityKey, BTreeSet<(u64, u32)>>,
+    /// Connections that wait for an entity to be woken, to attach to it.
+    attaching: BTreeMap<EntityKey, BTreeSet<u64>>,
     /// Answers to groups of rows that nobody took yet.
     pub rows_done: Vec<(u64, bool)>,
 }
@@ -87,7 +89,11 @@ impl Process {
         let nonce = outside.random.number();
         let limits = outside.scenario.limits;
         let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits, PLACES);
-        let tables = (0..TABLES).map(|_| Table::new(outside.world.clone(), limits)).collect();
+        let mut table = |_| {
+            let first = Attachment(outside.random.number());
+            Table::new(outside.world.clone(), limits, first)
+        };
+        let tables = (0..TABLES).map(&mut table).collect();
         let mut process = Process {
             id,
             core,
@@ -112,6 +118,7 @@ impl Process {
             wakes: BTreeMap::new(),
             awaited: BTreeSet::new(),
             turned_away: BTreeMap::new(),
+            attaching: BTreeMap::new(),
             rows_done: Vec::new(),
         };
         outside.witness.note(&Fact::Began);
@@ -164,6 +171,8 @@ impl Process {
                 self.run_effects(now, outside);
             }
             InNode::ToTable(index, message) => self.handle_table(index, message, outside),
+            InNode::Mail(index, mail) => self.handle_mail(index, mail, outside),
+            InNode::Back(connection, back) => self.handle_back(connection, back, outside),
             InNode::CommitNow(commit) => self.commit(&commit, outside),
             InNode::ScanOwned => {
                 let found = recovery::owned(&outside.store, NODE)
@@ -416,6 +425,9 @@ impl Process {
     /// What the fan-out has for clients goes its way.
     fn show(&mut self, outside: &mut Outside) {
         for (connection, shown) in self.fanout.drain_shown() {
+            if let Shown::Gone(sector) = shown {
+                self.note_gone(connection, EntityKey::Sector(sector), outside);
+            }
             if let Some(known) = self.gateway.connections.get(&connection) {
                 outside.send_to_client(known.client, connection, ToClient::Shown(shown));
             }
@@ -424,15 +436,6 @@ impl Process {
             outside.witness.note(&Fact::Followed { sector, on });
             self.follow(sector, on, outside);
         }
-    }
-
-    fn note_attached(&self, release: &Release, outside: &mut Outside) {
-        let Release::Read { ask, entity, reading: Reading::Applied(last), .. } = *release else {
-            return;
-        };
-        let Some(connection) = self.gateway.connections.get(&ask) else { return };
-        let (player, Some(session)) = (connection.player, connection.session) else { return };
-        outside.witness.note(&Fact::Attached { entity, player, session, last });
     }
 
     /// A client's request arrives.
@@ -450,31 +453,11 @@ impl Process {
             return self.propose(outside.world.ledger_of(player), connect, outside);
         }
         let Some(known) = self.gateway.connections.get(&connection) else { return };
-        let (client, player, session) = (known.client, known.player, known.session);
+        let (client, player) = (known.client, known.player);
         match request {
             Request::Connect { .. } => {}
             Request::Command { entity, sequence, command } => {
-                let Some(session) = session else { return };
-                let command = PlayerCommand { player, session, sequence, command };
-                self.command((client, connection), entity, command, outside);
-            }
-            Request::Attach(entity) => {
-                let Some(session) = session else { return };
-                let index = self.table_of(entity);
-                match self.tables[index].read(
-                    connection,
-                    entity,
-                    &Query::Applied { player, session },
-                ) {
-                    Ok(()) => self.flush(index, outside),
-                    Err(why) => {
-                        if why == Unavailable::NotHere {
-                            self.wake(entity, "woken by an attach", outside);
-                        }
-                        let message = ToClient::Attached(entity, Err(why));
-                        outside.send_to_client(client, connection, message);
-                    }
-                }
+                self.take_command(connection, (entity, sequence), command, outside);
             }
             Request::Observe(entity) => {
                 let EntityKey::Sector(sector) = entity else { return };
@@ -495,34 +478,6 @@ impl Process {
             }
             Request::Close => self.close(connection, outside),
         }
-    }
-
-    fn command(
-        &mut self,
-        (client, connection): (usize, u64),
-        entity: EntityKey,
-        command: PlayerCommand,
-        outside: &mut Outside,
-    ) {
-        let (index, sequence) = (self.table_of(entity), command.sequence);
-        let admitted = self.tables[index].admit(entity, command);
-        match admitted {
-            Ok(()) if self.closed[index] => {
-                let what = format!("{entity} took a command while time stands still");
-                outside.witness.note(&Fact::Never(what));
-            }
-            Err(Unavailable::Busy) => outside.witness.note(&Fact::Busy("command busy")),
-            Err(Unavailable::NotHere) => {
-                self.turned_away.entry(entity).or_default().insert((connection, sequence));
-                self.wake(entity, "woken by a command", outside);
-            }
-            Ok(()) | Err(_) => {}
-        }
-        if admitted.is_err() {
-            let message = ToClient::Rejected { sequence, never: false };
-            outside.send_to_client(client, connection, message);
-        }
-        self.flush(index, outside);
     }
 
     fn close(&mut self, connection: u64, outside: &mut Outside) {

@@ -13,6 +13,7 @@ use starmesh::cluster::core::node::Event;
 use starmesh::entity::commit::Commit;
 
 use crate::gateway::{Request, ToClient};
+use crate::process::commands::{Back, Mail};
 
 /// One thing that happens.
 pub enum Happening {
@@ -54,6 +55,10 @@ pub enum InNode {
     Core(Event),
     FromTable(Vec<FromTable>),
     ToTable(usize, ToTable),
+    /// A table's actors take this out of a mailbox.
+    Mail(usize, Mail),
+    /// It comes back to this connection's session.
+    Back(u64, Back),
     /// The store's thread makes this commit.
     CommitNow(Arc<Commit>),
     /// A loader reads.
@@ -106,6 +111,9 @@ pub struct Queue {
 pub enum Way {
     ToTable(usize),
     FromTable(usize),
+    Mailbox(usize),
+    /// From a table to sessions.
+    Back(usize),
     ToConnection(u64),
     FromConnection(u64),
 }

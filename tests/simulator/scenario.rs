@@ -39,6 +39,9 @@ pub struct Scenario {
     /// Sectors that change their table, in the storm.
     pub moves: u64,
     pub registrations: u64,
+    /// Commands of clients may be lost on the way, come twice, and overtake each
+    /// other.
+    pub unruly: bool,
     /// Of sectors at each tick, in thousandths: run at another rate from then on.
     pub dilates: u64,
     /// For a quarter of an hour nobody does anything, so that timers fall due.
@@ -85,6 +88,7 @@ impl Scenario {
             clock_jumps: random.below(4),
             moves: random.below(60),
             registrations: random.below(12),
+            unruly: random.chance(250),
             dilates: 0,
             quiet: random.chance(40),
         };
@@ -124,6 +128,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         // With room for one alone, resent messages of a busy ledger would keep
         // every Connect out.
         inputs_per_table: 15 + below(32),
+        attached_per_entity: below(3),
         // Less than a client waits before it asks again would starve it.
         quiet_ms: 200 + below(2800) as u64,
         ticks_behind: Limits::default().ticks_behind,

@@ -147,6 +147,8 @@ pub struct Scene {
     pub now: u64,
     /// Of every process.
     pub limits: Limits,
+    /// Commands of a connection arrive in the order in which they were sent.
+    pub in_order: bool,
     /// Tables of every process.
     pub tables: usize,
     /// Inputs that came to a table with their entity, since none waited.

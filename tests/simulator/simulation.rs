@@ -64,6 +64,7 @@ pub fn run(seed: u64, loud: bool) -> Outcome {
     let store = Faulty::new(memory.clone(), random.number(), scenario.rates);
     let mut witness = Witness::new(world.clone(), memory.clone(), scenario.limits);
     witness.loud = loud;
+    witness.scene.in_order = !scenario.unruly;
     if scenario.settlers > 0 {
         let (player, now) = (PlayerId(scenario.clients[0]), Millis(EPOCH_MS));
         witness.import(&past::import(&memory, &world, player, scenario.settlers, now));

@@ -46,7 +46,9 @@ pub struct Witness {
 impl Witness {
     pub fn new(world: Arc<World>, memory: Arc<Memory>, limits: Limits) -> Witness {
         let (shadows, tables) = (BTreeMap::new(), process::TABLES);
-        let scene = Scene { world, memory, now: 0, limits, tables, brought: 0, row: None, shadows };
+        let (row, in_order) = (None, true);
+        let scene =
+            Scene { world, memory, now: 0, limits, in_order, tables, brought: 0, row, shadows };
         Witness {
             scene,
             failure: None,

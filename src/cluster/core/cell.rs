@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::attaching::Attachments;
 use super::limits::Limits;
 use super::message::Installed;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
@@ -35,6 +36,8 @@ pub struct Cell {
     pending_times: usize,
     /// Sequences of the pending commands, per session.
     pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
+    /// Which sessions are attached, and what each sends next.
+    pub attached: Attachments,
     /// Who follows it, if anybody does.
     pub follower: Option<Follower>,
     /// When its waiting messages were last carried.
@@ -121,6 +124,7 @@ impl Cell {
             pending_acks: BTreeMap::new(),
             pending_times: 0,
             pending_commands: BTreeMap::new(),
+            attached: Attachments::default(),
             follower: None,
             carried: at,
             journal_bytes,
@@ -220,11 +224,9 @@ impl Cell {
 
     /// Takes a command in, or says why not. What is admitted is to be submitted.
     pub fn admit_command(&mut self, command: &PlayerCommand, limits: &Limits) -> Door {
-        // Before this node's claim is durable the state is another owner's to
-        // show; the command is journalled once more and answered behind it.
-        if self.claimed
-            && let Admission::Answer(answer) = self.entity.judge_command(command)
-        {
+        // The state is this node's to show: before its claim is durable nobody
+        // is attached.
+        if let Admission::Answer(answer) = self.entity.judge_command(command) {
             return Door::Answered(answer);
         }
         let session = (command.player, command.session);

@@ -14,6 +14,9 @@ pub struct Limits {
     pub inputs_per_entity: usize,
     /// Inputs of all entities of a table that may wait for a commit.
     pub inputs_per_table: usize,
+    /// Sessions attached to one entity; beyond it who attached first does so again
+    /// before its next command.
+    pub attached_per_entity: usize,
     /// Bytes of one input; a longer one is refused. More than
     /// [`MESSAGE_BYTES_MAX`](crate::entity::channel::MESSAGE_BYTES_MAX) and a
     /// channel's name.
@@ -79,6 +82,7 @@ impl Default for Limits {
         Limits {
             inputs_per_entity: 4096,
             inputs_per_table: 65_536,
+            attached_per_entity: 16_384,
             input_bytes: RECORD_BYTES_MAX / 4,
             ticks_behind: 3,
             quiet_ms: 60_000,

@@ -3,6 +3,7 @@
 //! no thread: events and the time go in, effects come out. Called by the
 //! actors, and by the simulator.
 
+pub mod attaching;
 pub mod cell;
 pub mod census;
 pub mod clock;

@@ -25,6 +25,7 @@ use activity::Activity;
 pub use counts::TableCounts;
 pub use moving::Moved;
 
+use super::attaching::Attachment;
 use super::cell::{Cell, SnapshotStep};
 use super::dilation::Weighed;
 use super::limits::Limits;
@@ -47,8 +48,9 @@ use crate::view::stage::{Scene, StepDelta};
 pub enum Release {
     /// To a player's session, wherever it is.
     Player(PlayerEffect),
-    /// The answer to [`Table::read`], true at a tick of the entity's.
-    Read { ask: u64, entity: EntityKey, at: Tick, reading: Reading },
+    /// The answer to [`Table::read`], true at a tick of the entity's; to a
+    /// session that asked what was applied, the name of its attachment.
+    Read { ask: u64, entity: EntityKey, at: Tick, reading: Reading, attached: Option<Attachment> },
     /// To who follows the entity: all of it.
     Scene { entity: EntityKey, scene: Arc<Scene> },
     /// To who follows the entity: its next step.
@@ -88,6 +90,8 @@ pub enum Unavailable {
     Parked,
     #[error("too much waits for it already")]
     Busy,
+    #[error("the session is not attached to it, or one of its commands is missing")]
+    AttachAgain,
     #[error("it is longer than any input may be")]
     TooLong,
     #[error("the store does not answer; time stands still")]
@@ -113,6 +117,8 @@ pub struct Table {
     /// When to look whether an entity is quiet: one entry for each sector.
     looks: BTreeSet<(Millis, EntityKey)>,
     activity: Activity,
+    /// The next attachment's name.
+    attachment: Attachment,
     /// Inputs submitted and not yet durable, of all entities.
     pending: usize,
     to_core: Vec<FromTable>,
@@ -122,7 +128,10 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(world: Arc<World>, limits: Limits) -> Table {
+    /// A table without entities. Names of attachments are counted from `first`,
+    /// drawn anew for each table that is made, so that those of no two meet: a
+    /// command may come late, from the time of another table or process.
+    pub fn new(world: Arc<World>, limits: Limits, first: Attachment) -> Table {
         Table {
             world,
             limits,
@@ -138,6 +147,7 @@ impl Table {
             timers: BTreeSet::new(),
             looks: BTreeSet::new(),
             activity: Activity::default(),
+            attachment: first,
             pending: 0,
             to_core: Vec::new(),
             held: VecDeque::new(),

@@ -1,17 +1,35 @@
 //! Owns a session's commands until they are answered: to which entities it is
-//! attached, what waits for that, what is unanswered. Never sends; the session
-//! does. Invariants: an entity is sent a command only while attached; at most
-//! so many of one entity are unanswered; what waits for an attachment goes on
-//! in order of sequence, each once.
+//! attached, what waits for that, what is unanswered, what is to come again.
+//! Never sends; the session does. Invariants: an entity is sent a command only
+//! while attached; at most so many of one entity are unanswered; each copy of a
+//! command is answered at most once; of what one client sends in order of
+//! sequence nothing overtakes what was refused and is to come again.
+//!
+//! A refusal ends the attachment. What was sent under it and is not answered is
+//! refused with it: it may have got through, and then the next copy is answered
+//! from memory, or it never will, and then nothing behind it has either
+//! ([`attaching`](crate::cluster::core::attaching)). From there on the entity is
+//! *shut*: what goes on where the client was is from before it knew, and refused
+//! at once. A client that knows begins again with the first command that is
+//! unanswered; that step back opens the entity.
+//!
+//! ```text
+//!   from the client   4  5  6   |  7  8   4  5  6  7  8   9
+//!                               |  └────┘ └───────────────┘
+//!      the entity refuses 5 ────┘  refused  attached, sent
+//! ```
 
 use std::collections::BTreeMap;
 
 use crate::base::{EntityKey, Millis};
+use crate::cluster::core::attaching::{Attached, Attachment, Ticket};
 use crate::entity::commands::PlayerCommand;
 
-/// Entities of which a session remembers something.
+/// Entities of which a session has commands unanswered.
 const ENTITIES_MAX: usize = 64;
-/// After so long an unanswered command is no longer counted: its client has
+/// Entities of which it remembers something.
+const ROWS_MAX: usize = 1024;
+/// After so long a command that was sent on is no longer counted: its client has
 /// given it up long before.
 const FORGET_MS: u64 = 60_000;
 
@@ -26,25 +44,47 @@ pub enum Taken {
     Waits,
     /// Too many are unanswered; it was not taken.
     Busy,
+    /// One before it was refused, which the client did not know; not taken.
+    AttachAgain,
+    /// There is no room to remember that it was refused: on another connection
+    /// the client begins in order.
+    Full,
+}
+
+/// A command that is refused, and how many copies of it were not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub sequence: u32,
+    pub copies: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Attachment {
+enum Way {
     #[default]
-    None,
+    Detached,
     Asked,
-    Attached,
+    /// The next command has this ticket.
+    Attached(Ticket),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    since: Millis,
+    copies: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Row {
-    attachment: Attachment,
-    /// Sequence and arrival of each command that is not answered.
-    unanswered: BTreeMap<u32, Millis>,
+    way: Way,
+    unanswered: BTreeMap<u32, Unanswered>,
     /// Of those, the ones that wait for the attachment.
     waiting: BTreeMap<u32, PlayerCommand>,
     /// The highest sequence that was counted against the player's limits.
     counted: u32,
+    /// The sequence that came last, whatever became of it.
+    last: u32,
+    /// Something is to come again.
+    shut: bool,
 }
 
 /// The commands of one session, by entity.
@@ -62,56 +102,82 @@ impl CommandTable {
         now: Millis,
         unanswered_max: usize,
     ) -> Taken {
-        if !self.rows.contains_key(&entity) && !self.make_room() {
-            return Taken::Busy;
+        if !self.make_room(entity) {
+            return Taken::Full;
         }
+        let is_crowded = self.is_crowded(entity);
         let row = self.rows.entry(entity).or_default();
+        row.forget(now);
         let sequence = command.sequence;
-        row.unanswered.retain(|_, since| now.since(*since) < FORGET_MS);
-        if row.unanswered.len() >= unanswered_max && !row.unanswered.contains_key(&sequence) {
+        if !row.pass(sequence) {
+            return Taken::AttachAgain;
+        }
+        let is_more = !row.unanswered.contains_key(&sequence);
+        if is_more && (is_crowded || row.unanswered.len() >= unanswered_max) {
+            row.shut = true;
             return Taken::Busy;
         }
-        row.unanswered.entry(sequence).or_insert(now);
-        if row.attachment == Attachment::Attached {
-            return Taken::Send(command);
-        }
-        row.waiting.insert(sequence, command);
-        match std::mem::replace(&mut row.attachment, Attachment::Asked) {
-            Attachment::None => Taken::Attach,
-            Attachment::Asked | Attachment::Attached => Taken::Waits,
+        row.unanswered.entry(sequence).or_insert(Unanswered { since: now, copies: 0 }).copies += 1;
+        match row.way {
+            Way::Attached(_) => return Taken::Send(command),
+            Way::Detached | Way::Asked => row.waiting.insert(sequence, command),
+        };
+        match std::mem::replace(&mut row.way, Way::Asked) {
+            Way::Detached => Taken::Attach,
+            Way::Asked | Way::Attached(_) => Taken::Waits,
         }
     }
 
     /// Notes that the entity has applied all up to `last`; what waited, in order.
-    pub fn note_attached(&mut self, entity: EntityKey, last: u32) -> Vec<PlayerCommand> {
+    pub fn note_attached(&mut self, entity: EntityKey, attached: Attached) -> Vec<PlayerCommand> {
         let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
-        row.attachment = Attachment::Attached;
-        row.counted = row.counted.max(last);
+        row.way = Way::Attached(Ticket::first(attached.attachment));
+        row.counted = row.counted.max(attached.last);
         std::mem::take(&mut row.waiting).into_values().collect()
     }
 
-    /// The attachment was refused; the sequences that waited for it.
-    pub fn note_refused(&mut self, entity: EntityKey) -> Vec<u32> {
+    /// The ticket of the command that is sent to `entity` next; each is given
+    /// once. `None` when the session is not attached.
+    pub fn take_ticket(&mut self, entity: EntityKey) -> Option<Ticket> {
+        let Way::Attached(next) = &mut self.rows.get_mut(&entity)?.way else { return None };
+        let ticket = *next;
+        *next = ticket.next();
+        Some(ticket)
+    }
+
+    /// The attachment was refused; what waited for it, which comes again if it
+    /// `may_retry`.
+    pub fn note_refused(&mut self, entity: EntityKey, may_retry: bool) -> Vec<Refused> {
         let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
-        row.attachment = Attachment::None;
-        let refused: Vec<u32> = std::mem::take(&mut row.waiting).into_keys().collect();
-        refused.iter().for_each(|sequence| _ = row.unanswered.remove(sequence));
-        refused
+        row.way = Way::Detached;
+        row.refuse(may_retry)
+    }
+
+    /// The entity did not take a command that was sent under `attachment`, which
+    /// ends: all that is not answered, in order. Nothing when the attachment had
+    /// ended before, for all of it was refused then.
+    pub fn note_rejected(
+        &mut self,
+        entity: EntityKey,
+        attachment: Attachment,
+        (sequence, may_retry): (u32, bool),
+    ) -> Vec<Refused> {
+        let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
+        match row.way {
+            Way::Attached(next) if next.attachment == attachment => row.way = Way::Detached,
+            _ => return Vec::new(),
+        }
+        let others = row.unanswered.keys().any(|other| *other != sequence);
+        row.refuse(may_retry || others)
     }
 
     /// The entity is no longer where it was attached; what is unanswered.
-    pub fn note_gone(&mut self, entity: EntityKey) -> Vec<u32> {
-        let row = self.rows.remove(&entity);
-        row.map(|row| row.unanswered.into_keys().collect()).unwrap_or_default()
-    }
-
-    /// The next command attaches anew.
-    pub fn detach(&mut self, entity: EntityKey) {
-        if let Some(row) = self.rows.get_mut(&entity)
-            && row.attachment == Attachment::Attached
-        {
-            row.attachment = Attachment::None;
+    pub fn note_gone(&mut self, entity: EntityKey) -> Vec<Refused> {
+        let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
+        if let Way::Attached(_) = row.way {
+            row.way = Way::Detached;
         }
+        row.refuse(true)
     }
 
     /// Whether a command counts against the player's limits: it is no repeat.
@@ -126,99 +192,69 @@ impl CommandTable {
         }
     }
 
-    /// A command is answered; when it came.
+    /// A command is answered for good, however many copies of it there are; when
+    /// it came.
     pub fn note_answered(&mut self, entity: EntityKey, sequence: u32) -> Option<Millis> {
-        self.rows.get_mut(&entity)?.unanswered.remove(&sequence)
+        let row = self.rows.get_mut(&entity)?;
+        row.waiting.remove(&sequence);
+        row.unanswered.remove(&sequence).map(|unanswered| unanswered.since)
     }
 
-    /// Room for one more entity, by forgetting one with nothing unanswered.
-    fn make_room(&mut self) -> bool {
-        if self.rows.len() < ENTITIES_MAX {
+    /// A command is put off that was not sent on: how many copies.
+    pub fn note_put_off(&mut self, entity: EntityKey, sequence: u32) -> u32 {
+        let row = self.rows.get_mut(&entity);
+        row.and_then(|row| row.unanswered.remove(&sequence)).map_or(1, |all| all.copies)
+    }
+
+    /// Whether one more entity with something unanswered is too many.
+    fn is_crowded(&self, entity: EntityKey) -> bool {
+        if self.rows.len() < ENTITIES_MAX || self.rows.get(&entity).is_some_and(Row::is_busy) {
+            return false;
+        }
+        self.rows.values().filter(|row| row.is_busy()).count() >= ENTITIES_MAX
+    }
+
+    /// Room to remember something of `entity`, by forgetting another one.
+    fn make_room(&mut self, entity: EntityKey) -> bool {
+        if self.rows.len() < ROWS_MAX || self.rows.contains_key(&entity) {
             return true;
         }
-        let idle = |row: &Row| row.unanswered.is_empty() && row.attachment != Attachment::Asked;
-        let victim = self.rows.iter().find(|(_, row)| idle(row)).map(|(entity, _)| *entity);
-        victim.is_some_and(|entity| self.rows.remove(&entity).is_some())
+        let is_idle = |row: &Row| !row.is_busy() && !row.shut;
+        let victim = self.rows.iter().find(|(_, row)| is_idle(row)).map(|(key, _)| *key);
+        victim.is_some_and(|victim| self.rows.remove(&victim).is_some())
+    }
+}
+
+impl Row {
+    fn is_busy(&self) -> bool {
+        !self.unanswered.is_empty() || self.way == Way::Asked
+    }
+
+    fn forget(&mut self, now: Millis) {
+        let waiting = &self.waiting;
+        self.unanswered.retain(|sequence, unanswered| {
+            waiting.contains_key(sequence) || now.since(unanswered.since) < FORGET_MS
+        });
+    }
+
+    /// Whether a command that comes now may go on: nothing is to come again, or
+    /// the client begins to.
+    fn pass(&mut self, sequence: u32) -> bool {
+        let before = std::mem::replace(&mut self.last, sequence);
+        if sequence <= before {
+            self.shut = false;
+        }
+        !self.shut
+    }
+
+    fn refuse(&mut self, comes_again: bool) -> Vec<Refused> {
+        self.waiting.clear();
+        let unanswered = std::mem::take(&mut self.unanswered);
+        self.shut |= comes_again && !unanswered.is_empty();
+        let refused = |(sequence, Unanswered { copies, .. })| Refused { sequence, copies };
+        unanswered.into_iter().map(refused).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::{PlayerId, SectorId, SessionId, UnitId};
-    use crate::sim::{Command, Instruction, UnitIds};
-
-    const MAX: usize = 32;
-
-    fn entity(x: i64) -> EntityKey {
-        EntityKey::Sector(SectorId::tactical(x, 0))
-    }
-
-    fn command(sequence: u32) -> PlayerCommand {
-        let units = UnitIds::new(vec![UnitId(1)]).unwrap();
-        let command = Command::new(units, Instruction::Stop);
-        PlayerCommand { player: PlayerId(1), session: SessionId(1), sequence, command }
-    }
-
-    #[test]
-    fn attaches_before_the_first_command_and_then_goes_on_in_order() {
-        let mut table = CommandTable::default();
-        let mut take = |n| table.take(entity(0), command(n), Millis(0), MAX);
-        assert_eq!(take(2), Taken::Attach);
-        assert_eq!(take(3), Taken::Waits);
-        assert_eq!(take(1), Taken::Waits);
-        assert_eq!(take(2), Taken::Waits, "a repeat waits with the first");
-        let sent = table.note_attached(entity(0), 0);
-        assert_eq!(sent, [command(1), command(2), command(3)]);
-        let next = table.take(entity(0), command(4), Millis(0), MAX);
-        assert_eq!(next, Taken::Send(command(4)));
-    }
-
-    #[test]
-    fn the_33rd_unanswered_is_busy_and_a_repeat_is_not() {
-        let mut table = CommandTable::default();
-        for n in 1..=32 {
-            assert_ne!(table.take(entity(0), command(n), Millis(0), MAX), Taken::Busy);
-        }
-        assert_eq!(table.take(entity(0), command(33), Millis(0), MAX), Taken::Busy);
-        assert_eq!(table.take(entity(0), command(5), Millis(0), MAX), Taken::Waits);
-        assert_eq!(table.take(entity(1), command(33), Millis(0), MAX), Taken::Attach);
-        table.note_attached(entity(0), 0);
-        assert_eq!(table.note_answered(entity(0), 1), Some(Millis(0)));
-        assert_eq!(table.note_answered(entity(0), 1), None);
-        let freed = table.take(entity(0), command(33), Millis(0), MAX);
-        assert_eq!(freed, Taken::Send(command(33)));
-    }
-
-    #[test]
-    fn repeats_do_not_count_against_limits() {
-        let mut table = CommandTable::default();
-        table.take(entity(0), command(1), Millis(0), MAX);
-        table.note_attached(entity(0), 4);
-        assert!(!table.counts(entity(0), 4));
-        assert!(table.counts(entity(0), 5));
-        table.note_counted(entity(0), 5);
-        assert!(!table.counts(entity(0), 5));
-    }
-
-    #[test]
-    fn a_refused_attachment_frees_what_waited_and_is_asked_again() {
-        let mut table = CommandTable::default();
-        table.take(entity(0), command(1), Millis(0), MAX);
-        table.take(entity(0), command(2), Millis(0), MAX);
-        assert_eq!(table.note_refused(entity(0)), [1, 2]);
-        assert_eq!(table.take(entity(0), command(1), Millis(0), MAX), Taken::Attach);
-    }
-
-    #[test]
-    fn remembers_a_bounded_number_of_entities() {
-        let mut table = CommandTable::default();
-        let most = ENTITIES_MAX as i64;
-        for x in 0..most {
-            assert_eq!(table.take(entity(x), command(1), Millis(0), MAX), Taken::Attach);
-        }
-        assert_eq!(table.take(entity(most), command(1), Millis(0), MAX), Taken::Busy);
-        table.note_refused(entity(3));
-        assert_eq!(table.take(entity(most), command(1), Millis(0), MAX), Taken::Attach);
-    }
-}
+mod tests;

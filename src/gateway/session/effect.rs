@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::cluster::core::attaching::Ticket;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::Connect;
 use crate::gateway::queue::Class;
@@ -20,7 +21,7 @@ pub enum Effect {
     /// [`handle_player`](super::Session::handle_player) with `Connected`, or
     /// by [`handle_connect_refused`](super::Session::handle_connect_refused).
     Connect(Connect),
-    /// Ask an entity for the last sequence it applied. Answered by
+    /// Attach to an entity. Answered by
     /// [`handle_attached`](super::Session::handle_attached).
     Attach { entity: EntityKey, player: PlayerId, session: SessionId },
     /// See an entity, from a keyframe on. Answered by
@@ -29,8 +30,10 @@ pub enum Effect {
     Observe { entity: EntityKey, player: PlayerId },
     /// See it no longer.
     Unobserve { entity: EntityKey },
-    /// Send a command to its entity, after all sent before.
-    Command { entity: EntityKey, command: PlayerCommand },
+    /// Send a command to its entity, after all sent before. Answered by
+    /// [`handle_player`](super::Session::handle_player), or by
+    /// [`handle_rejected`](super::Session::handle_rejected).
+    Command { entity: EntityKey, ticket: Ticket, command: PlayerCommand },
     /// Tell the ledger that the session's connection is gone.
     Left { player: PlayerId, session: SessionId },
     /// Say something to the client.

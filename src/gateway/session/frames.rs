@@ -1,6 +1,6 @@
 //! Owns what a session does about what its client says.
 
-use super::commands::Taken;
+use super::commands::{Refused, Taken};
 use super::rate::{Pace, limited};
 use super::{Around, Effect, Ending, Now, Session, State};
 use crate::base::{EntityKey, Millis};
@@ -239,6 +239,8 @@ impl Session {
             }
             Taken::Waits => {}
             Taken::Busy => self.refuse_command(sequence, Answer::Busy {}, now),
+            Taken::AttachAgain => self.refuse_command(sequence, Answer::AttachAgain {}, now),
+            Taken::Full => self.end(EndReason::TooSlow, now),
         }
         None
     }
@@ -260,12 +262,13 @@ impl Session {
                 let admitted = around.gate.admit(command.player, class, around.now.at);
                 put_off = admitted.err().map(limited);
             }
-            match &put_off {
-                Some(answer) => self.say_failed(entity, sequence, answer.clone(), around.now),
-                None => {
-                    self.commands.note_counted(entity, sequence);
-                    self.effects.push_back(Effect::Command { entity, command });
-                }
+            if let Some(answer) = &put_off {
+                let copies = self.commands.note_put_off(entity, sequence);
+                let refused = Refused { sequence, copies };
+                self.say_refused(entity, refused, answer, around.now);
+            } else if let Some(ticket) = self.commands.take_ticket(entity) {
+                self.commands.note_counted(entity, sequence);
+                self.effects.push_back(Effect::Command { entity, ticket, command });
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Owns what a session does about what it is told from inside the node: by
 //! the accounts, the ledger, entities, the store.
 
+use super::commands::Refused;
 use super::watching::{Told, Unobserved};
 use super::{Around, Count, Effect, Now, Session, State, Verified};
 use crate::base::{EntityKey, Millis, SessionId};
+use crate::cluster::core::attaching::{Attached, Ticket};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::{CommandAnswer, CommandResult};
 use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
@@ -92,26 +94,27 @@ impl Session {
         }
     }
 
-    /// The answer to an attachment: the last sequence applied, `None` when a
-    /// newer session has sent commands there.
+    /// The answer to an attachment; `None` when a newer session has sent
+    /// commands there.
     pub fn handle_attached(
         &mut self,
         entity: EntityKey,
-        result: Result<Option<u32>, Unavailable>,
+        result: Result<Option<Attached>, Unavailable>,
         around: Around<'_>,
     ) {
         if !matches!(self.state, State::Open { .. }) {
             return;
         }
         match result {
-            Ok(Some(last)) => {
-                let waited = self.commands.note_attached(entity, last);
+            Ok(Some(attached)) => {
+                let waited = self.commands.note_attached(entity, attached);
                 self.dispatch(entity, waited, around);
             }
             Ok(None) => self.end(EndReason::Superseded, around.now),
             Err(why) => {
-                for sequence in self.commands.note_refused(entity) {
-                    self.say_failed(entity, sequence, unavailable(why), around.now);
+                let answer = unavailable(why);
+                for refused in self.commands.note_refused(entity, answer.may_retry()) {
+                    self.say_refused(entity, refused, &answer, around.now);
                 }
             }
         }
@@ -154,8 +157,8 @@ impl Session {
 
     /// What the session observes runs there no more: it may come up elsewhere.
     pub fn handle_gone(&mut self, entity: EntityKey, now: Now) {
-        for sequence in self.commands.note_gone(entity) {
-            self.say_failed(entity, sequence, Answer::AttachAgain {}, now);
+        for refused in self.commands.note_gone(entity) {
+            self.say_refused(entity, refused, &Answer::AttachAgain {}, now);
         }
         self.handle_updates_lost(entity);
     }
@@ -169,20 +172,24 @@ impl Session {
         }
     }
 
-    /// An entity did not take a command.
+    /// An entity did not take a command, nor those sent behind it.
     pub fn handle_rejected(
         &mut self,
         entity: EntityKey,
-        sequence: u32,
+        (ticket, sequence): (Ticket, u32),
         why: Unavailable,
         now: Now,
     ) {
         if !matches!(self.state, State::Open { .. }) {
             return;
         }
-        self.say_failed(entity, sequence, unavailable(why), now);
-        if why == Unavailable::NotHere {
-            self.commands.detach(entity);
+        let answer = unavailable(why);
+        let rejected = (sequence, answer.may_retry());
+        for refused in self.commands.note_rejected(entity, ticket.attachment, rejected) {
+            match refused.sequence == sequence {
+                true => self.say_refused(entity, refused, &answer, now),
+                false => self.say_refused(entity, refused, &Answer::AttachAgain {}, now),
+            }
         }
     }
 
@@ -191,6 +198,20 @@ impl Session {
         if let State::Open { .. } = self.state {
             let notice = if away { Notice::StoreAway {} } else { Notice::StoreBack {} };
             self.notify(notice, now);
+        }
+    }
+
+    /// Each copy is answered: a client waits as long as one is under way.
+    pub(super) fn say_refused(
+        &mut self,
+        entity: EntityKey,
+        refused: Refused,
+        answer: &Answer,
+        now: Now,
+    ) {
+        let copies = if answer.may_retry() { refused.copies } else { 1 };
+        for _ in 0..copies {
+            self.say_failed(entity, refused.sequence, answer.clone(), now);
         }
     }
 
@@ -243,6 +264,7 @@ pub(super) fn unavailable(why: Unavailable) -> Answer {
         Unavailable::NotHere => Answer::NotHere {},
         Unavailable::Parked => Answer::Parked {},
         Unavailable::Busy => Answer::Busy {},
+        Unavailable::AttachAgain => Answer::AttachAgain {},
         Unavailable::StoreAway => Answer::StoreAway {},
         Unavailable::TooLong => Answer::Invalid {
             field: "command".into(),

@@ -4,7 +4,7 @@
 //! (`gateway::ws`) through [`Connection`]. Invariant: before a valid token and
 //! the ledger's answer nothing reaches an entity, after the end nothing does.
 
-mod commands;
+pub mod commands;
 mod connection;
 mod effect;
 mod frames;

@@ -213,8 +213,8 @@ impl Line {
                 }
             }
             Effect::Unobserve { entity } => gateway.entities.unobserve(number, entity),
-            Effect::Command { entity, command } => {
-                gateway.entities.command(number, entity, command);
+            Effect::Command { entity, ticket, command } => {
+                gateway.entities.command(number, entity, ticket, command);
             }
             Effect::Left { player, session } => {
                 gateway.entities.left(Left { player, session, connection: number });
@@ -282,8 +282,8 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
         Told::Inside(ToSession::Unobserved { entity, why }) => {
             session.handle_unobserved(entity, why, now);
         }
-        Told::Inside(ToSession::Rejected { entity, sequence, why }) => {
-            session.handle_rejected(entity, sequence, why, now);
+        Told::Inside(ToSession::Rejected { entity, ticket, sequence, why }) => {
+            session.handle_rejected(entity, (ticket, sequence), why, now);
         }
         Told::Inside(ToSession::Parked { entity }) => {
             let ledger = session.player().map(|player| world.ledger_of(player));

@@ -86,7 +86,7 @@ impl Oracle for Sky {
             }
             _ => Err(Unavailable::NotHere),
         };
-        Box::pin(async { answer.map(|reading| Read { at: AT, reading }) })
+        Box::pin(async { answer.map(|reading| Read { at: AT, reading, attached: None }) })
     }
 
     fn wake(&self, _: EntityKey) {}

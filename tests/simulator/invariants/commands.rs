@@ -1,7 +1,9 @@
 //! Invariant 12: each acknowledged command was applied exactly once, in one
 //! entity, in the order of its session; one that was not acknowledged at most
 //! once: no command is in the journals twice, not within one record either. The
-//! same command is always answered the same.
+//! same command is always answered the same. Where a connection keeps the order,
+//! as all do but in unruly runs, none that its client sent until it was answered
+//! was overtaken by a later one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +26,8 @@ pub struct Commands {
     last: BTreeMap<(EntityKey, PlayerId), (SessionId, u32)>,
     /// Those whose client was told that they never are.
     given_up: BTreeSet<Name>,
+    /// Sessions of two devices, of which neither knows what the other sent.
+    shared: BTreeSet<(PlayerId, SessionId)>,
 }
 
 fn name(answer: &CommandAnswer) -> Name {
@@ -35,13 +39,15 @@ impl Invariant for Commands {
         "12 acknowledged commands are applied once, in order"
     }
 
-    fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
         match fact {
             Fact::Commanded { entity, command } => {
                 let name = (command.player, command.session, command.sequence);
                 // Two devices may share a session that one of them resumed:
                 // what is theirs is theirs.
-                self.sent.insert(name, *entity);
+                if self.sent.insert(name, *entity).is_some() {
+                    self.shared.insert((command.player, command.session));
+                }
                 Ok(())
             }
             Fact::Applied { record, effects, .. } => {
@@ -51,7 +57,7 @@ impl Invariant for Commands {
                     _ => Ok(()),
                 })
             }
-            Fact::Heard(answer) => self.heard(answer),
+            Fact::Heard(answer) => self.heard(answer, scene),
             _ => Ok(()),
         }
     }
@@ -94,7 +100,7 @@ impl Commands {
         Ok(())
     }
 
-    fn heard(&mut self, answer: &CommandAnswer) -> Result<(), String> {
+    fn heard(&mut self, answer: &CommandAnswer, scene: &Scene) -> Result<(), String> {
         let applied = self.applied.get(&name(answer));
         match answer.result {
             CommandResult::Done(_) | CommandResult::Refused(_) | CommandResult::Moved { .. } => {
@@ -102,6 +108,13 @@ impl Commands {
                     Some(applied) if applied == answer => Ok(()),
                     other => Err(format!("heard {answer:?}, but what was applied is {other:?}")),
                 }
+            }
+            CommandResult::NotHere
+                if applied.is_none()
+                    && scene.in_order
+                    && !self.shared.contains(&(answer.player, answer.session)) =>
+            {
+                Err(format!("{answer:?} was overtaken"))
             }
             CommandResult::NotHere | CommandResult::SessionEnded => {
                 // Said of an applied one it means that it is forgotten.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::cluster::core::attaching::{Attachment, Ticket};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::{FromTable, ToTable};
 use starmesh::cluster::core::node::Event;
@@ -39,10 +40,12 @@ fn an_input_that_is_too_long_is_refused_and_nothing_else_is_the_worse_for_it() {
     let limits = Limits { input_bytes: 128, ..Limits::default() };
     let mut node = Node::ready(&Arc::new(Memory::new()), limits);
     node.found(1);
+    node.run(1000);
     let units = UnitIds::new((0..40).map(|n| UnitId((1 << 50) + n)).collect()).unwrap();
     let mut long = Node::stop(1, 1);
     long.command = Command::new(units, Instruction::Stop);
-    let refused = node.table.admit(node.sector(1), long);
+    let ticket = node.attach().expect("it runs");
+    let refused = node.table.admit(node.sector(1), ticket, long);
     assert_eq!(refused, Err(Unavailable::TooLong));
     node.command(1);
 }
@@ -124,17 +127,20 @@ fn nothing_of_an_entity_is_shown_before_the_claim_is_durable() {
     assert!(node.held.is_some() && node.table.entity(sector).is_some());
     let query = Query::Applied { player: PlayerId(1), session: SessionId(1) };
     assert_eq!(node.table.read(7, sector, &query), Err(Unavailable::Busy));
-    node.table.admit(sector, Node::stop(1, 1)).unwrap();
+    // Nobody is attached, under whatever name.
+    let ticket = Ticket::first(Attachment(node.now));
+    let admitted = node.table.admit(sector, ticket, Node::stop(1, 1));
+    assert_eq!(admitted, Err(Unavailable::AttachAgain));
     node.pump();
     node.run(1000);
     assert_eq!(node.answer(1), None);
     node.let_commits_go();
-    node.run(1000);
-    assert_eq!(node.answer(1), Some(&answer), "{result:?} was applied once");
     node.table.read(7, sector, &query).unwrap();
     node.pump();
     node.run(1000);
     assert_eq!(attached(&node), [Some(1)]);
+    assert_eq!(node.command(1), result);
+    assert_eq!(node.answer(1), Some(&answer), "it was applied once");
 }
 
 #[test]
@@ -143,6 +149,7 @@ fn an_attachment_is_answered_behind_the_publish_barrier() {
     node.found(1);
     node.run(1000);
     node.command(1);
+    node.released.clear();
     node.hold_commits = true;
     node.run(1000);
     assert!(node.held.is_some(), "the row of the next tick is on its way");

@@ -51,9 +51,11 @@ fn an_entity_that_a_record_did_not_fit_is_loaded_again_and_goes_on() {
 fn an_entity_that_no_record_fits_is_reported_and_left_alone() {
     let mut node = Node::ready(&Arc::new(Memory::new()), Limits::default());
     node.found(1);
+    node.run(1000);
+    let ticket = node.attach().expect("it runs");
     tamper_with(&mut node, u32::MAX, |record| record.header.sequence += 1);
     let sector = node.sector(1);
-    node.table.admit(sector, Node::stop(1, 1)).unwrap();
+    node.table.admit(sector, ticket, Node::stop(1, 1)).unwrap();
     node.pump();
     node.run_until("it is reported", |node| !node.unloadable.is_empty());
     assert_eq!(node.unloadable, [(sector, LoadError::Misfits(3))]);
@@ -105,10 +107,11 @@ fn an_entity_is_not_loaded_while_a_commit_may_hold_a_record_of_it() {
     node.found(1);
     node.run(1000);
     let (sector, done) = (node.sector(1), node.command(1));
+    let ticket = node.attach().expect("it runs");
     // One record does not fit while the next is under way.
     tamper_with(&mut node, 1, |record| record.header.sequence += 1);
-    node.table.admit(sector, Node::stop(1, 2)).unwrap();
-    node.table.admit(node.sector(1), Node::stop(1, 3)).unwrap();
+    node.table.admit(sector, ticket, Node::stop(1, 2)).unwrap();
+    node.table.admit(sector, ticket.next(), Node::stop(1, 3)).unwrap();
     node.hold_commits = true;
     node.pump();
     node.run(1000);

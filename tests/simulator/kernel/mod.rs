@@ -1,6 +1,7 @@
 //! Promises of the node's kernel that a whole run meets too rarely: a core and
 //! one table over a memory store, driven by hand.
 
+mod attaching;
 mod behind;
 mod door;
 mod keys;
@@ -14,6 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SessionId, UnitId};
+use starmesh::cluster::core::attaching::{Attachment, Ticket};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
 use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
@@ -24,6 +26,7 @@ use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::{Connect, Input};
+use starmesh::entity::read::Query;
 use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, UnitIds};
@@ -51,6 +54,8 @@ struct Node {
     /// Changes a record on its way to the table.
     tamper: Option<Change<Committed>>,
     released: Vec<Release>,
+    /// Reads so far.
+    asked: u64,
     unloadable: Vec<(EntityKey, LoadError)>,
     /// Woken and found to be without a record.
     dormant: Vec<EntityKey>,
@@ -85,7 +90,8 @@ impl Node {
         Node {
             store: store.clone(),
             core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES),
-            table: Table::new(world.clone(), limits),
+            table: Table::new(world.clone(), limits, Attachment(now)),
+            asked: 0,
             world,
             now,
             wake_at: 0,
@@ -161,7 +167,9 @@ impl Node {
     fn command(&mut self, sequence: u32) -> CommandResult {
         for _ in 0..100 {
             // One that is not taken is sent again.
-            let _ = self.table.admit(self.sector(1), Node::stop(1, sequence));
+            if let Some(ticket) = self.attach() {
+                let _ = self.table.admit(self.sector(1), ticket, Node::stop(1, sequence));
+            }
             self.pump();
             self.run(200);
             if let Some(answer) = self.answer(sequence) {
@@ -169,6 +177,27 @@ impl Node {
             }
         }
         panic!("command {sequence} was never answered");
+    }
+
+    /// Attaches player 1's session to its sector, if it is there and answers
+    /// within a second.
+    fn attach(&mut self) -> Option<Ticket> {
+        self.asked += 1;
+        let (asked, entity) = (self.asked, self.sector(1));
+        let query = Query::Applied { player: PlayerId(1), session: SessionId(1) };
+        self.table.read(asked, entity, &query).ok()?;
+        self.pump();
+        let until = self.now + 1000;
+        loop {
+            let answer = self.released.iter().find_map(|release| match release {
+                Release::Read { ask, attached, .. } if *ask == asked => *attached,
+                _ => None,
+            });
+            if answer.is_some() || self.now >= until {
+                return answer.map(Ticket::first);
+            }
+            self.run(10);
+        }
     }
 
     fn session(&self, player: u64) -> Option<SessionId> {

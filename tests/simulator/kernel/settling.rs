@@ -13,9 +13,11 @@ use super::Node;
 fn what_was_admitted_is_answered_and_then_nothing_more_is_committed() {
     let mut node = Node::ready(&Arc::new(Memory::new()), Limits::default());
     node.found(1);
+    node.run(1000);
+    let ticket = node.attach().expect("it runs");
     node.hold_commits = true;
     node.run_until("a commit is under way", |node| node.held.is_some());
-    node.table.admit(node.sector(1), Node::stop(1, 1)).expect("there is room");
+    node.table.admit(node.sector(1), ticket, Node::stop(1, 1)).expect("there is room");
     node.event(Event::Settle);
     assert!(!node.core.is_settled() && node.answer(1).is_none());
 

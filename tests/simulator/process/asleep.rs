@@ -24,6 +24,7 @@ impl Process {
     /// It runs, or is about to.
     pub(super) fn awake(&mut self, entity: EntityKey, outside: &mut Outside) {
         self.turned_away.remove(&entity);
+        self.end_waking(entity, true, outside);
         if let Some(why) = self.wakes.remove(&entity) {
             outside.witness.coverage.note(why, 1);
         }
@@ -67,6 +68,7 @@ impl Process {
             self.fanout.handle_absent(sector, &outside.world.rules);
             self.show(outside);
         }
+        self.end_waking(entity, false, outside);
         for (connection, sequence) in self.turned_away.remove(&entity).unwrap_or_default() {
             let known = self.gateway.connections.get(&connection);
             if let Some(client) = known.map(|known| known.client) {

@@ -6,6 +6,7 @@ mod commands;
 mod directory;
 mod golden_journals;
 mod prediction;
+mod rounds;
 mod second_process;
 mod sleep;
 mod stored_bytes;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, Tick};
+use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::message::ToTable;
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
@@ -62,7 +63,7 @@ impl<'a> Node<'a> {
                 limits,
                 Tables::ONE,
             ),
-            table: Table::new(world.clone(), limits),
+            table: Table::new(world.clone(), limits, Attachment(nonce)),
             now,
             events: VecDeque::new(),
             under_way: None,

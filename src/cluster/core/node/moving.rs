@@ -18,7 +18,7 @@
 //!
 //! | what | what becomes of it |
 //! |---|---|
-//! | commands, reads, observers | A does not have it: as for one that is about to hibernate, the core is asked to wake it and says so behind `Adopt`; they come again |
+//! | commands, reads, observers | A does not have it: as for one that is about to hibernate, the core is asked to wake it and says so behind `Adopt`; they come again. B takes commands only of sessions that attached to it, so that none overtakes one that went to A |
 //! | records of a commit | held; B applies them before it steps past their tick |
 //! | ticks | B steps all that A did not |
 //! | messages and acknowledgements | held up to a bound, then dropped: they come again |

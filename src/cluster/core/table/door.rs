@@ -5,7 +5,8 @@
 //!
 //! | input | what bounds it |
 //! |---|---|
-//! | commands, proposals | refused when the entity's or the table's bound is reached |
+//! | commands | refused when the entity's or the table's bound is reached, and behind one that was refused: its session attaches again |
+//! | proposals | refused when the entity's or the table's bound is reached |
 //! | messages, acknowledgements | dropped then: they come again |
 //! | `Left` | one for each connection that a ledger gave a session |
 //! | ids | one block for each entity that waits for it |
@@ -16,6 +17,7 @@
 
 use super::{FromTable, Release, Table, Unavailable};
 use crate::base::EntityKey;
+use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::cell::Door;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::PlayerCommand;
@@ -58,26 +60,40 @@ impl Table {
     ///
     /// # Errors
     /// When the entity is not here, has too much waiting, or time stands
-    /// still; or when the command is too long.
-    pub fn admit(&mut self, entity: EntityKey, command: PlayerCommand) -> Result<(), Unavailable> {
+    /// still; when the command is too long, or not the next of an attachment.
+    /// Then those sent behind it under the same one are refused, too.
+    pub fn admit(
+        &mut self,
+        entity: EntityKey,
+        ticket: Ticket,
+        command: PlayerCommand,
+    ) -> Result<(), Unavailable> {
         if self.away {
             return Err(Unavailable::StoreAway);
         }
         let is_full = self.pending >= self.limits.inputs_per_table;
         let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
         let cell = cell.ok_or(Unavailable::NotHere)?;
+        let sender = (command.player, command.session);
+        if !cell.attached.expects(sender, ticket) {
+            return Err(Unavailable::AttachAgain);
+        }
         if is_full {
             return Err(Unavailable::Busy);
         }
         let input = Input::Command(command.clone());
         let bytes = encode(&input, self.limits.input_bytes)?;
-        match cell.admit_command(&command, &self.limits) {
+        let door = cell.admit_command(&command, &self.limits);
+        if door == Door::Busy {
+            return Err(Unavailable::Busy);
+        }
+        cell.attached.advance(sender);
+        match door {
             Door::Admitted => self.submit_encoded(entity, input, bytes),
-            Door::Pending => {}
             Door::Answered(answer) => {
                 self.hold(Release::Player(PlayerEffect::Answered(answer)));
             }
-            Door::Busy => return Err(Unavailable::Busy),
+            Door::Pending | Door::Busy => {}
         }
         Ok(())
     }

@@ -13,10 +13,12 @@
 //! | outputs behind the barrier, answers to reads among them | by tick, before all that it gives from now on |
 //! | what the roll-up was told, and is to be told | each sector's own |
 //! | hash that is due, messages carried again | as before |
+//! | who is attached | not: a command on its way to this table never gets to the other, so those behind it must not; each session attaches again |
 
 use super::activity::Talk;
 use super::{FromTable, Release, Table};
 use crate::base::{EntityKey, Tick};
+use crate::cluster::core::attaching::Attachments;
 use crate::cluster::core::cell::Cell;
 use crate::cluster::core::message::ToTable;
 
@@ -68,7 +70,10 @@ impl Table {
     }
 
     fn take_out(&mut self, key: EntityKey) -> Moved {
-        let cell = self.forget(key);
+        let mut cell = self.forget(key);
+        if let Some(cell) = &mut cell {
+            cell.attached = Attachments::default();
+        }
         let unhashed = self.unhashed.remove(&key);
         let talk = self.activity.take(key);
         let mut held = Vec::new();

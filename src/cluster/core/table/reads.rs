@@ -1,12 +1,15 @@
 //! Owns how entities of a table are read: the question is answered from the
 //! state at once, the answer leaves behind the publish barrier, like all that
-//! is seen of an entity. Never changes an entity. Called by the arbiter's
+//! is seen of an entity. A session that asks what was applied of it is attached
+//! from then on ([`attaching`](crate::cluster::core::attaching)), unless a newer
+//! one has sent commands. Never changes an entity. Called by the arbiter's
 //! handlers, and bounded by how many ask: a session once for each entity it
 //! commands, reads over HTTP at most so many at a time.
 
 use super::{Release, Table, Unavailable};
 use crate::base::EntityKey;
-use crate::entity::read::Query;
+use crate::cluster::core::attaching::{Attachment, Sender};
+use crate::entity::read::{Query, Reading};
 
 impl Table {
     /// Asks `entity`. The answer comes as [`Release::Read`] with the caller's
@@ -26,7 +29,22 @@ impl Table {
         }
         let reading = cell.entity.read(query, &self.world).ok_or(Unavailable::NotHere)?;
         let at = cell.tick_at(self.tick);
-        self.hold(Release::Read { ask, entity, at, reading });
+        let attached = match (query, &reading) {
+            (Query::Applied { player, session }, Reading::Applied(Some(_))) => {
+                Some(self.attach(entity, (*player, *session)))
+            }
+            _ => None,
+        };
+        self.hold(Release::Read { ask, entity, at, reading, attached });
         Ok(())
+    }
+
+    fn attach(&mut self, entity: EntityKey, sender: Sender) -> Attachment {
+        let attachment = self.attachment;
+        self.attachment = Attachment(attachment.0.wrapping_add(1));
+        if let Some(cell) = self.cells.get_mut(&entity) {
+            cell.attached.attach(sender, attachment, self.limits.attached_per_entity);
+        }
+        attachment
     }
 }
