@@ -60,6 +60,7 @@ fn parse_put(node: NodeId, put: &Put) -> Result<Op<'_>, CommitError> {
 fn parse_chunk(put: &Put) -> Result<Op<'_>, CommitError> {
     let named = keys::parse_chunk(&put.key).ok_or_else(|| unnamed("a snapshot chunk", put))?;
     let (entity, snapshot, index) = named;
+    check_sequence(snapshot)?;
     let Some(bytes) = &put.value else {
         return Err(malformed("a chunk deleted by name; the next head removes it".into()));
     };
@@ -73,8 +74,19 @@ fn parse_head(put: &Put) -> Result<Op<'_>, CommitError> {
     };
     match value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)) {
         None | Some(0) => Err(malformed(format!("the head of {entity} names no sequence"))),
-        Some(snapshot) => Ok(Op::Head { entity, snapshot, value }),
+        Some(snapshot) => {
+            check_sequence(snapshot)?;
+            Ok(Op::Head { entity, snapshot, value })
+        }
     }
+}
+
+/// Engines may keep sequences as signed numbers.
+fn check_sequence(sequence: u64) -> Result<(), CommitError> {
+    if i64::try_from(sequence).is_ok() {
+        return Ok(());
+    }
+    Err(malformed(format!("sequence {sequence}, at most {}", i64::MAX)))
 }
 
 /// Rows end with a commit of their node, or by another node that declares it

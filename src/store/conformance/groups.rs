@@ -139,6 +139,8 @@ fn malformed_keys(store: &dyn Store) {
         put(b"head/what", b"12345678"),
         put(&keys::head(entity), b"short"),
         put(&keys::head(entity), &0_u64.to_be_bytes()),
+        put(&keys::head(entity), &u64::MAX.to_be_bytes()),
+        chunk(entity, u64::MAX, 0, b"1"),
         put(b"snapshot/what", b"1"),
         delete(&keys::chunk(entity, 1, 0)),
         put(b"row/what", b"1"),
