@@ -9,6 +9,8 @@ pub mod decide;
 pub mod faults;
 pub mod journal;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recovery;
 mod shape;
 #[cfg(feature = "server")]

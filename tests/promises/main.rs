@@ -11,6 +11,8 @@ mod node_sessions;
 mod node_stop;
 mod node_store;
 mod node_support;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod protocol_any;
 mod protocol_bytes;
 mod protocol_client;
@@ -31,6 +33,8 @@ mod store_conformance;
 mod store_disk;
 mod store_model;
 mod store_open;
+#[cfg(feature = "postgres")]
+mod store_postgres;
 mod store_power_cut;
 mod store_segments;
 mod store_support;

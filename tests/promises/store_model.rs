@@ -15,7 +15,7 @@ use crate::store_support::*;
 
 /// What happens to both stores.
 #[derive(Clone, Debug)]
-enum Event {
+pub enum Event {
     Commit(Commit),
     Flush,
     Reopen,
@@ -78,7 +78,7 @@ fn group() -> impl Strategy<Value = Group> {
         .prop_map(|(checks, puts, append)| Group { checks, puts, append })
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub fn event() -> impl Strategy<Value = Event> {
     let number = prop_oneof![12 => Just(u64::MAX), 1 => 0..4_u64];
     let commit = (1..3_u32, 1..3_u64, number, 0..3_u64, prop::collection::vec(group(), 0..4));
     let commit = commit.prop_map(|(node, incarnation, number, tick, groups)| {
@@ -97,7 +97,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// Fills in what the strategy leaves open, so that most commits are accepted:
 /// the next number, tick and sequences.
-fn likely(store: &Memory, mut commit: Commit) -> Commit {
+pub fn likely(store: &Memory, mut commit: Commit) -> Commit {
     let found = store.get(&keys::row(commit.node)).expect("memory answers");
     let row = found.and_then(|row| starmesh::entity::commit::NodeRow::from_bytes(&row.value).ok());
     if let (Some(row), u64::MAX) = (&row, commit.number) {
@@ -122,7 +122,7 @@ fn next_sequence(store: &Memory, entity: EntityKey) -> u64 {
 }
 
 /// The answer without the store's time.
-fn timeless(answer: Result<CommitAnswer, CommitError>) -> Result<(u64, Vec<u32>), CommitError> {
+pub fn timeless(answer: Result<CommitAnswer, CommitError>) -> Result<(u64, Vec<u32>), CommitError> {
     answer.map(|answer| (answer.version, answer.refused))
 }
 
