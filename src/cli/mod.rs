@@ -8,6 +8,7 @@ mod demo;
 mod node;
 mod replay;
 mod settings;
+mod store;
 mod swarm;
 mod watch;
 
@@ -31,6 +32,7 @@ enum Command {
     Demo(demo::Args),
     Node(node::Args),
     Replay(replay::Args),
+    Store(store::Args),
     Swarm(swarm::Args),
     Watch(watch::Args),
 }
@@ -48,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Store(args) => store::run(args),
         Command::Swarm(args) => swarm::run(args),
         Command::Watch(args) => watch::run(args),
     };

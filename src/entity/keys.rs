@@ -23,6 +23,8 @@ pub const DUE: &[u8] = b"due/";
 pub const SUMMARY: &[u8] = b"summary/";
 /// The keys that sign access tokens, encrypted with the cluster secret.
 pub const SIGNING: &[u8] = b"signing/keys";
+/// There while `starmesh store copy` writes this store: no node runs on it.
+pub const COPYING: &[u8] = b"copying";
 /// The first id no block holds yet, big endian; without it, 1.
 pub const NEXT_ID: &[u8] = b"ids/next";
 

@@ -12,6 +12,7 @@ use crate::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use crate::entity::keys;
 
 use super::changes::ChangeLog;
+use super::copy::Source;
 use super::decide::{Accepted, Decision, Journal, Op, Present, Stamp, decide};
 use super::journal::EntityJournal;
 use super::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
@@ -135,6 +136,19 @@ impl Store for Memory {
 
     fn free_bytes(&self) -> Option<u64> {
         self.contents().free_bytes
+    }
+}
+
+impl Source for Memory {
+    fn entities(
+        &self,
+        after: Option<EntityKey>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let contents = self.contents();
+        let behind = contents.entities.range((from, Bound::Unbounded));
+        Ok(behind.map(|(entity, _)| *entity).take(limit).collect())
     }
 }
 

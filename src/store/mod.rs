@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod conformance;
+pub mod copy;
 pub mod decide;
 pub mod faults;
 pub mod journal;

@@ -30,11 +30,16 @@ mod session_places;
 mod session_script;
 mod session_socket;
 mod store_conformance;
+mod store_copy;
 mod store_disk;
 mod store_model;
 mod store_open;
 #[cfg(feature = "postgres")]
 mod store_postgres;
+#[cfg(feature = "postgres")]
+mod store_postgres_faults;
+#[cfg(feature = "postgres")]
+mod store_postgres_races;
 mod store_power_cut;
 mod store_segments;
 mod store_support;

@@ -25,6 +25,7 @@ use std::time::Duration;
 use crate::base::{EntityKey, Millis};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
+use super::copy::Source;
 use super::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
 
 use bridge::Bridge;
@@ -122,19 +123,6 @@ impl Postgres {
         self.read(|shared| async move { tend::tend(&shared).await })
     }
 
-    /// Up to `limit` entities with records or a snapshot, behind `after`, in
-    /// order of their keys.
-    ///
-    /// # Errors
-    /// When the store is away or damaged.
-    pub fn entities(
-        &self,
-        after: Option<EntityKey>,
-        limit: usize,
-    ) -> Result<Vec<EntityKey>, ReadError> {
-        self.read(move |shared| async move { read::entities(&shared.pool, after, limit).await })
-    }
-
     fn read<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, ReadError>
     where
         T: Send + 'static,
@@ -149,6 +137,16 @@ impl Postgres {
         // A commit that panicked took its connection with it, so that its
         // outcome is asked for anew.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Postgres {
+    fn entities(
+        &self,
+        after: Option<EntityKey>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, ReadError> {
+        self.read(move |shared| async move { read::entities(&shared.pool, after, limit).await })
     }
 }
 

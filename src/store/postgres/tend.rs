@@ -28,7 +28,8 @@ pub struct Tended {
 
 /// Tends again and again, until the store is dropped.
 pub(super) async fn tend_regularly(shared: Arc<Shared>) {
-    let mut beat = tokio::time::interval(shared.options.tend_every);
+    let every = shared.options.tend_every;
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;

@@ -19,6 +19,7 @@ mod state;
 mod writer;
 
 use std::fs::File;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -26,6 +27,7 @@ use std::thread::JoinHandle;
 use crate::base::{EntityKey, Millis};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
+use super::copy::Source;
 use super::decide::{Accepted, Decision, decide};
 use super::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
 
@@ -175,6 +177,19 @@ impl Sled {
 
     fn answer(&self, version: u64, refused: Vec<u32>) -> CommitAnswer {
         CommitAnswer { version, refused, store_time: (self.clock)() }
+    }
+}
+
+impl Source for Sled {
+    fn entities(
+        &self,
+        after: Option<EntityKey>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.shared.state();
+        let behind = state.index.entities.range((from, Bound::Unbounded));
+        Ok(behind.map(|(entity, _)| *entity).take(limit).collect())
     }
 }
 
