@@ -222,6 +222,10 @@ fn value_error(layers: &[Layer], path: &str, expected: String) -> ConfigError {
         .rev()
         .find_map(|layer| layer.source.find(section, key).map(|entry| (layer, entry)));
     let (at, found) = match found {
+        // It may hold a password.
+        Some((layer, entry)) if path == "store.url" => {
+            (layer.origin_at(entry.line), "another text".to_string())
+        }
         Some((layer, entry)) => (layer.origin_at(entry.line), entry.text.to_string()),
         None => (layers[0].origin_at(1), "nothing".to_string()),
     };

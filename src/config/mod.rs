@@ -16,7 +16,7 @@ pub use sections::{
     Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader, Sessions,
     StoreSettings, Telemetry,
 };
-pub use values::{Bounded, NodeName};
+pub use values::{Bounded, NodeName, StoreUrl};
 
 /// The default layer: every setting with its documentation.
 pub const DEFAULTS: &str = include_str!("../../config/starmesh.toml");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::Network;
-use super::values::{Bounded, NodeName, optional_path, parsed, path};
+use super::values::{Bounded, NodeName, StoreUrl, optional_path, parsed, path};
 use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -71,6 +71,7 @@ fn listen_address<'de, D: Deserializer<'de>>(input: D) -> Result<SocketAddr, D::
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
+    pub url: StoreUrl,
     pub free_min_mib: Bounded<0, 1_048_576>,
     pub journal_max_mib: Bounded<128, 1_048_576>,
     pub reads_at_once: Bounded<1, 1_024>,

@@ -81,6 +81,44 @@ impl<'de> Deserialize<'de> for NodeName {
     }
 }
 
+/// Which engine keeps the store.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// In the node's own data folder.
+    Embedded,
+    /// On the PostgreSQL server that this URL names.
+    Postgres(String),
+}
+
+impl std::fmt::Debug for StoreUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StoreUrl::Embedded => "Embedded",
+            StoreUrl::Postgres(_) => "Postgres(..)",
+        })
+    }
+}
+
+impl std::str::FromStr for StoreUrl {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<StoreUrl, ()> {
+        let is_postgres = ["postgres://", "postgresql://"].iter().any(|s| text.starts_with(s));
+        match text {
+            "" => Ok(StoreUrl::Embedded),
+            _ if is_postgres => Ok(StoreUrl::Postgres(text.to_string())),
+            _ => Err(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreUrl {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        parsed(input, "\"\" or postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+    }
+}
+
 /// A path, `None` when the text is empty.
 pub fn optional_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(input)?;

@@ -28,9 +28,13 @@ use super::ws::{self, WsState};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
 use crate::base::Millis;
 use crate::cluster::core::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
+use crate::entity::keys;
 use crate::sim::Rules;
+#[cfg(feature = "postgres")]
+use crate::store::postgres;
 use crate::store::sled::{self, OpenError, Options, Sled};
+use crate::store::{ReadError, Store};
 use crate::telemetry::Recorder;
 
 /// A tick may be this late before the node is not ready any more.
@@ -48,6 +52,17 @@ pub enum ServeError {
     Folder { folder: PathBuf, source: io::Error },
     #[error("the store in {folder} does not open")]
     Store { folder: PathBuf, source: OpenError },
+    #[cfg(feature = "postgres")]
+    #[error("the store on PostgreSQL does not open")]
+    Postgres(#[from] postgres::OpenError),
+    #[error("store.url names a PostgreSQL server, and this build was made without that engine")]
+    NoPostgres,
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error(
+        "`starmesh store copy` into this store did not come to its end: remove what it wrote and copy again"
+    )]
+    HalfCopied,
     #[error(transparent)]
     Node(#[from] StartError),
     #[error("the cluster secret")]
@@ -75,7 +90,7 @@ pub struct Stopped {
 
 /// A node that serves.
 pub struct Server {
-    store: Arc<Sled>,
+    store: Arc<dyn Store>,
     node: Node,
     upkeep: [JoinHandle<()>; 2],
     addresses: Vec<SocketAddr>,
@@ -219,21 +234,18 @@ async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Serve
 
 /// Closes what this is the last handle of, or will be when the calls that are
 /// under way have ended. Whether it is closed; if not it closes by itself.
-async fn close<T: Send + 'static>(mut shared: Arc<T>, within: Duration) -> bool {
+async fn close<T: Send + Sync + ?Sized + 'static>(shared: Arc<T>, within: Duration) -> bool {
     let closed = async {
         let mut beat = tokio::time::interval(Duration::from_millis(5));
-        let only = loop {
+        // Nobody makes a handle of the last one but who has it.
+        while Arc::strong_count(&shared) > 1 {
             beat.tick().await;
-            match Arc::try_unwrap(shared) {
-                Ok(only) => break only,
-                Err(still) => shared = still,
-            }
-        };
+        }
         // It may wait for a disk, which this thread must not.
         let (done, closed) = oneshot::channel();
         let closing = std::thread::Builder::new().name("store-close".into());
         let closing = closing.spawn(move || {
-            drop(only);
+            drop(shared);
             // Nobody waits any more when it took too long.
             let _ = done.send(());
         });
@@ -242,10 +254,41 @@ async fn close<T: Send + 'static>(mut shared: Arc<T>, within: Duration) -> bool 
     tokio::time::timeout(within, closed).await.unwrap_or(false)
 }
 
-fn open_store(config: &Config) -> Result<Arc<Sled>, ServeError> {
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
     let folder = config.node.data.clone();
     std::fs::create_dir_all(&folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
+    let store: Arc<dyn Store> = match &config.store.url {
+        StoreUrl::Embedded => open_embedded(config, folder)?,
+        StoreUrl::Postgres(url) => open_postgres(config, url)?,
+    };
+    match store.get(keys::COPYING)? {
+        Some(_) => Err(ServeError::HalfCopied),
+        None => Ok(store),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn open_postgres(_: &Config, _: &str) -> Result<Arc<dyn Store>, ServeError> {
+    Err(ServeError::NoPostgres)
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres(config: &Config, url: &str) -> Result<Arc<dyn Store>, ServeError> {
+    let options = postgres::Options {
+        journal_bytes_max: config.store.journal_max_bytes(),
+        part_bytes: (config.store.journal_max_bytes() / 8).max(16 << 20),
+        read_connections: config.store.reads_at_once.usize(),
+        ..postgres::Options::default()
+    };
+    let store = postgres::Postgres::open(url, options)?;
+    for warning in store.durability_warnings()? {
+        tracing::error!("PostgreSQL may lose what was acknowledged: {warning}");
+    }
+    Ok(Arc::new(store))
+}
+
+fn open_embedded(config: &Config, folder: PathBuf) -> Result<Arc<dyn Store>, ServeError> {
     let journal_bytes_max = config.store.journal_max_bytes();
     let options = Options { journal_bytes_max, clock: led_clock(), ..Options::default() };
     let opened = Sled::open(&folder.join(sled::FOLDER), options);
