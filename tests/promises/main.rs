@@ -40,6 +40,8 @@ mod store_postgres;
 mod store_postgres_faults;
 #[cfg(feature = "postgres")]
 mod store_postgres_races;
+#[cfg(feature = "postgres")]
+mod store_postgres_tls;
 mod store_power_cut;
 mod store_segments;
 mod store_support;

@@ -42,9 +42,7 @@ impl Server {
     /// A server with these `name=value` settings.
     pub fn start(options: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        if let Some((user, group)) = other_user() {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may");
-        }
+        give(folder.path());
         let data = folder.path().join("data");
         let made = command("initdb")
             .args(["--auth=trust", "--username=starmesh", "--no-sync", "--no-instructions"])
@@ -92,7 +90,8 @@ impl Server {
 
     pub fn url(&self, database: &str) -> String {
         let host = self.folder.path().display().to_string().replace('/', "%2F");
-        format!("postgres://starmesh@{host}/{database}")
+        let port = self.options.iter().find_map(|option| option.strip_prefix("port="));
+        format!("postgres://starmesh@{host}:{}/{database}", port.unwrap_or("5432"))
     }
 
     /// A store in a new database.
@@ -188,6 +187,13 @@ fn command(program: &str) -> Command {
     }
     command.arg(binaries().join(program));
     command
+}
+
+/// Makes a file or folder the server's.
+pub fn give(path: &Path) {
+    if let Some((user, group)) = other_user() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may");
+    }
 }
 
 /// Who runs the server when root runs the tests: it refuses to be root.
