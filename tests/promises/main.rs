@@ -1,5 +1,12 @@
 mod golden_sector;
 mod http;
+mod links_join;
+mod links_messages;
+mod links_pairs;
+mod links_pressure;
+mod links_refusals;
+mod links_strangers;
+mod links_support;
 mod node_asleep;
 mod node_dilation;
 mod node_galaxy;

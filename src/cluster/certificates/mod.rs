@@ -22,7 +22,7 @@ pub use facts::Facts;
 pub use identity::{Identity, Request};
 pub use name::Name;
 pub use subject::Subject;
-pub use token::{Fingerprint, JoinLine, JoinSecret};
+pub use token::{Fingerprint, JoinLine, JoinLineError, JoinSecret};
 
 /// Why there is no certificate, key or authority; nothing was changed.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,95 @@
+//! Owns a link's life from the hello to its end: the link before it ends first,
+//! then the streams open, the host hears that it is up, and at last that it is
+//! down. Called by what dials and what accepts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quinn::Connection;
+use tokio::time::timeout;
+
+use super::class::{Class, PerClass};
+use super::end::{End, Reason};
+use super::link::{Link, malformed};
+use super::peer::{Peer, Taken};
+use super::status::add;
+use super::streams::{self, Stream};
+use super::{Node, net};
+
+/// Which side opens the streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Dialled,
+    Accepted,
+}
+
+/// Works until the link has ended.
+pub(super) async fn run(
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+    link: Link,
+    (side, control): (Side, Stream),
+    taken: Taken,
+) {
+    if let Some(mut before) = taken.before {
+        // Its sender says so, or is gone.
+        let _ = before.wait_for(|over| *over).await;
+    }
+    let limits = &node.limits;
+    let connection = &link.0.connection;
+    net::widen(connection, limits);
+    let opened = timeout(limits.handshake, open(connection, side, control)).await;
+    let opened =
+        opened.unwrap_or_else(|_| Err(End::us(Reason::TooSlow, "its streams did not come")));
+    let end = match opened {
+        Ok(streams) => serve(&node, &link, streams).await,
+        Err(end) => {
+            let end = link.why(end);
+            link.close(end.clone());
+            link.end();
+            end
+        }
+    };
+    peer.handle_down(&link, &end);
+    taken.over.send_replace(true);
+    node.handle_change();
+}
+
+async fn serve(node: &Arc<Node>, link: &Link, streams: PerClass<Stream>) -> End {
+    let (peer, incarnation) = (link.node(), link.incarnation());
+    let address = link.0.connection.remote_address();
+    link.0.is_up.store(true, Ordering::Release);
+    add(&link.0.counters.links, 1);
+    tracing::info!(%peer, %incarnation, %address, build = link.hello().build, "link up");
+    node.host.handle_up(link);
+    node.handle_change();
+    let end = streams::run(link, streams, &node.host).await;
+    match end.reason {
+        Reason::Stopping | Reason::Duplicate => tracing::info!(%peer, "link down: {end}"),
+        _ => tracing::warn!(%peer, reason = ?end.reason, "link down: {end}"),
+    }
+    node.host.handle_down(link, &end);
+    end
+}
+
+/// The streams of all classes; that of control is there since the hello.
+async fn open(
+    connection: &Connection,
+    side: Side,
+    control: Stream,
+) -> Result<PerClass<Stream>, End> {
+    if side == Side::Dialled {
+        return Ok(PerClass {
+            control,
+            commands: streams::open(connection, Class::Commands).await?,
+            bulk: streams::open(connection, Class::Bulk).await?,
+        });
+    }
+    match (streams::accept(connection).await?, streams::accept(connection).await?) {
+        ((Class::Commands, commands), (Class::Bulk, bulk))
+        | ((Class::Bulk, bulk), (Class::Commands, commands)) => {
+            Ok(PerClass { control, commands, bulk })
+        }
+        _ => Err(malformed("a class that has a stream already")),
+    }
+}
