@@ -4,6 +4,7 @@
 //! exit code is 0 when what was asked is done, 2 when the call or the
 //! configuration is at fault, 1 for everything else.
 
+mod cert;
 mod demo;
 mod node;
 mod replay;
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Cert(cert::Args),
     Demo(demo::Args),
     Node(node::Args),
     Replay(replay::Args),
@@ -47,6 +49,7 @@ pub struct UsageError(pub String);
 pub fn run() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 on a wrong call
     let outcome = match cli.command {
+        Command::Cert(args) => cert::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(args),
         Command::Replay(args) => replay::run(args),

@@ -1,3 +1,4 @@
+mod certificates;
 mod golden_sector;
 mod http;
 mod links_join;

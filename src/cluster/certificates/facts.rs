@@ -4,7 +4,7 @@
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::{CertificateError, Fingerprint, Subject};
 
@@ -45,10 +45,31 @@ impl Facts {
         })
     }
 
+    /// For people: what it is, whose, from when until when, its fingerprint.
+    pub fn text(&self) -> String {
+        let kind = if self.is_authority { "authority:" } else { "node:" };
+        let subject = self.subject.as_ref().map(|subject| format!("names:       {subject}\n"));
+        format!(
+            "{kind:<12} {}\nsigned by:   {}\n{}valid from:  {}\nvalid until: {}\nSHA-256:     {}\n",
+            self.name,
+            self.issuer,
+            subject.unwrap_or_default(),
+            date(self.valid_from),
+            date(self.valid_until),
+            self.fingerprint
+        )
+    }
+
     /// Whether the dates allow it at `now`, in seconds since 1970.
     pub fn is_valid_at(&self, now: i64) -> bool {
         (self.valid_from..=self.valid_until).contains(&now)
     }
+}
+
+/// A time in UTC.
+fn date(seconds: i64) -> String {
+    let time = ASN1Time::from_timestamp(seconds);
+    time.map_or_else(|_| format!("{seconds} s after 1970"), |time| time.to_string())
 }
 
 /// The only name of a node in it; of two, neither.

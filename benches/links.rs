@@ -1,0 +1,311 @@
+//! How much one link carries on loopback: small messages per second one way,
+//! and asks with 750 in flight against the same asks over channels between two
+//! threads. Each node has one thread. Beside the wall's figures stand those of
+//! the processor: what the busier thread would do with a core of its own.
+//!
+//! `cargo bench --bench links -- --seconds 3 --bytes 61 --in-flight 750`
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use starmesh::base::{Incarnation, NodeId};
+use starmesh::cluster::certificates::identity::NodeKey;
+use starmesh::cluster::certificates::{Authority, Identity, Request, Subject, Validity};
+use starmesh::cluster::links::{
+    Arrival, Class, End, Formats, Hello, Host, Limits, Link, Links, Settings,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{oneshot, watch};
+
+/// Whether senders and askers send no more.
+static ENDED: AtomicBool = AtomicBool::new(false);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Counts messages, and answers asks with what was asked.
+#[derive(Default)]
+struct Counter {
+    messages: AtomicU64,
+}
+
+impl Host for Counter {
+    fn admit(&self, _: &Hello) -> Result<(), End> {
+        Ok(())
+    }
+
+    fn handle_up(&self, _: &Link) {}
+
+    fn handle_arrivals<'a>(
+        &'a self,
+        _: &'a Link,
+        _: Class,
+        arrivals: Vec<Arrival>,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut messages = 0;
+            for arrival in arrivals {
+                match arrival {
+                    Arrival::Message(_) => messages += 1,
+                    Arrival::Ask(question) => {
+                        let body = question.body.clone();
+                        question.answer(body).await.unwrap();
+                    }
+                }
+            }
+            self.messages.fetch_add(messages, Ordering::Relaxed);
+        })
+    }
+
+    fn handle_datagrams(&self, _: &Link, _: Vec<Bytes>) {}
+
+    fn handle_down(&self, _: &Link, why: &End) {
+        println!("link down: {why}");
+    }
+}
+
+/// A node of two on a thread of its own, which takes futures to run.
+struct Node {
+    links: Arc<Links>,
+    host: Arc<Counter>,
+    runtime: tokio::runtime::Handle,
+    /// What the thread has taken of a processor, each time it is asked.
+    cpu: mpsc::Receiver<Duration>,
+    ask_cpu: tokio::sync::mpsc::Sender<()>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Node {
+    fn start(identity: Identity) -> Node {
+        let (started, node) = mpsc::sync_channel(1);
+        let (cpu_out, cpu) = mpsc::sync_channel(1);
+        let (ask_cpu, mut asked) = tokio::sync::mpsc::channel(1);
+        let (stop, mut stopped) = watch::channel(false);
+        let thread = std::thread::spawn(move || {
+            let runtime = runtime();
+            let host = Arc::new(Counter::default());
+            runtime.block_on(async {
+                let links = Links::start(settings(identity), host.clone(), None).unwrap();
+                let handle = tokio::runtime::Handle::current();
+                started.send((Arc::new(links), host, handle)).unwrap();
+                loop {
+                    tokio::select! {
+                        Some(()) = asked.recv() => cpu_out.send(thread_cpu()).unwrap(),
+                        _ = stopped.wait_for(|stop| *stop) => return,
+                    }
+                }
+            });
+        });
+        let (links, host, runtime) = node.recv().unwrap();
+        Node { links, host, runtime, cpu, ask_cpu, stop, thread }
+    }
+
+    fn cpu(&self) -> Duration {
+        self.ask_cpu.blocking_send(()).unwrap();
+        self.cpu.recv().unwrap()
+    }
+
+    fn end(self) {
+        self.stop.send_replace(true);
+        self.thread.join().unwrap();
+    }
+}
+
+fn main() {
+    let seconds = Duration::from_secs(number("--seconds", 3));
+    let bytes = number("--bytes", 61) as usize;
+    let in_flight = number("--in-flight", 750);
+    let [one, two] = nodes();
+    let address = two.links.address().unwrap().to_string();
+    {
+        let _entered = one.runtime.enter();
+        one.links.set_peer(NodeId(2), address);
+    }
+    let link = one.runtime.block_on(linked(&one.links));
+    messages(&one, &two, &link, seconds, bytes);
+    let remote = remote_asks(&one, &two, &link, seconds, in_flight);
+    let local = local_asks(seconds, in_flight);
+    println!("remote ask : local ask = {:.2} : 1 by the wall", local.0 / remote.0);
+    println!("                         {:.2} : 1 by the busier thread", local.1 / remote.1);
+    one.end();
+    two.end();
+}
+
+/// One way, as fast as the link takes them.
+fn messages(one: &Node, two: &Node, link: &Link, seconds: Duration, bytes: usize) {
+    let before = (one.cpu(), two.cpu());
+    let began = Instant::now();
+    ENDED.store(false, Ordering::Relaxed);
+    let (link, message) = (link.clone(), Bytes::from(vec![7; bytes]));
+    let sender = one.runtime.spawn(async move {
+        while !ENDED.load(Ordering::Relaxed) {
+            for _ in 0..256 {
+                link.send(Class::Commands, message.clone()).await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    pause(seconds);
+    let count = two.host.messages.load(Ordering::Relaxed) as f64;
+    let (cpu, took) = ((one.cpu() - before.0, two.cpu() - before.1), began.elapsed());
+    ENDED.store(true, Ordering::Relaxed);
+    one.runtime.block_on(sender).unwrap();
+    let rate = rates(count, took, cpu);
+    println!(
+        "messages of {bytes} B/s one way: {:.0} by the wall, {:.0} by the busier thread",
+        rate.0, rate.1
+    );
+    let each = |cpu: Duration| cpu.as_nanos() as f64 / count;
+    println!(
+        "  processor per message: {:.0} ns sending, {:.0} ns receiving",
+        each(cpu.0),
+        each(cpu.1)
+    );
+}
+
+/// Asks over the link, so many in flight: per second by the wall and by the
+/// busier thread.
+fn remote_asks(one: &Node, two: &Node, link: &Link, time: Duration, in_flight: u64) -> (f64, f64) {
+    let answered = Arc::new(AtomicU64::new(0));
+    ENDED.store(false, Ordering::Relaxed);
+    let asker = || {
+        let (link, answered) = (link.clone(), answered.clone());
+        async move {
+            let body = Bytes::from_static(&[7; 61]);
+            while !ENDED.load(Ordering::Relaxed) {
+                link.ask(Class::Commands, body.clone(), LIMIT).await.unwrap();
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let before = (one.cpu(), two.cpu(), answered.load(Ordering::Relaxed));
+    let began = Instant::now();
+    let askers: Vec<_> = (0..in_flight).map(|_| one.runtime.spawn(asker())).collect();
+    pause(time);
+    let count = (answered.load(Ordering::Relaxed) - before.2) as f64;
+    let (cpu, took) = ((one.cpu() - before.0, two.cpu() - before.1), began.elapsed());
+    ENDED.store(true, Ordering::Relaxed);
+    askers.into_iter().for_each(|asker| one.runtime.block_on(asker).unwrap());
+    let rate = rates(count, took, cpu);
+    println!(
+        "asks/s over the link, {in_flight} in flight: {:.0} by the wall, {:.0} by the busier thread",
+        rate.0, rate.1
+    );
+    rate
+}
+
+/// The same asks over a bounded channel to another thread.
+fn local_asks(time: Duration, in_flight: u64) -> (f64, f64) {
+    type LocalAsk = (Bytes, oneshot::Sender<Bytes>);
+    let (ask, mut asks) = tokio::sync::mpsc::channel::<LocalAsk>(4_096);
+    let answerer = std::thread::spawn(move || {
+        let before = thread_cpu();
+        runtime().block_on(async {
+            while let Some((body, answer)) = asks.recv().await {
+                let _ = answer.send(body);
+            }
+        });
+        thread_cpu() - before
+    });
+    ENDED.store(false, Ordering::Relaxed);
+    let asking = std::thread::spawn(move || {
+        let (before, mut count) = (thread_cpu(), 0);
+        runtime().block_on(async {
+            let asker = |ask: tokio::sync::mpsc::Sender<LocalAsk>| async move {
+                let (body, mut count) = (Bytes::from_static(&[7; 61]), 0u64);
+                while !ENDED.load(Ordering::Relaxed) {
+                    let (sender, answer) = oneshot::channel();
+                    ask.send((body.clone(), sender)).await.unwrap();
+                    answer.await.unwrap();
+                    count += 1;
+                }
+                count
+            };
+            let askers: Vec<_> = (0..in_flight).map(|_| tokio::spawn(asker(ask.clone()))).collect();
+            drop(ask);
+            for asker in askers {
+                count += asker.await.unwrap();
+            }
+        });
+        (thread_cpu() - before, count)
+    });
+    let began = Instant::now();
+    pause(time);
+    ENDED.store(true, Ordering::Relaxed);
+    let (asking, count) = asking.join().unwrap();
+    let took = began.elapsed();
+    let rate = rates(count as f64, took, (asking, answerer.join().unwrap()));
+    println!(
+        "asks/s over a channel, {in_flight} in flight: {:.0} by the wall, {:.0} by the busier thread",
+        rate.0, rate.1
+    );
+    rate
+}
+
+/// Per second of the wall, and per second of the busier thread's processor.
+fn rates(count: f64, took: Duration, cpu: (Duration, Duration)) -> (f64, f64) {
+    (count / took.as_secs_f64(), count / cpu.0.max(cpu.1).as_secs_f64())
+}
+
+async fn linked(links: &Links) -> Link {
+    let mut changes = links.changes();
+    loop {
+        changes.borrow_and_update();
+        if let Some(link) = links.link(NodeId(2)) {
+            return link;
+        }
+        changes.changed().await.unwrap();
+    }
+}
+
+fn nodes() -> [Node; 2] {
+    let cluster = "bench".parse().unwrap();
+    let authority = Authority::new(&cluster, Validity::of_authority(SystemTime::now())).unwrap();
+    [1, 2].map(|node| {
+        let name = format!("n{node}").parse().unwrap();
+        let subject = Subject { cluster: cluster.clone(), node: NodeId(node), name };
+        let key = NodeKey::generate().unwrap();
+        let request = Request::from_der(&key.request().unwrap()).unwrap();
+        let validity = Validity::of_node(SystemTime::now());
+        let chain = vec![authority.sign(&request, &subject, validity).unwrap()];
+        let authorities = vec![authority.certificate().clone()];
+        Node::start(Identity::new(chain, &key.pem(), authorities).unwrap())
+    })
+}
+
+fn settings(identity: Identity) -> Settings {
+    Settings {
+        identity,
+        incarnation: Incarnation(1),
+        formats: Formats { lowest: 1, highest: 1 },
+        build: "bench".into(),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        limits: Limits { idle: LIMIT, ..Limits::default() },
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Lets the other threads work for so long.
+fn pause(time: Duration) {
+    let (_sender, never) = mpsc::sync_channel::<()>(0);
+    let _ = never.recv_timeout(time);
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1).map_or(default, |text| text.parse().expect("a whole number"))
+}
+
+/// What this thread has taken of a processor.
+fn thread_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
+}
