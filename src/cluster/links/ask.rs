@@ -2,7 +2,6 @@
 //! until when. Never sends; the link does. Invariant: every ask that was opened
 //! ends exactly once, with its answer, a refusal, its time, or the link's end.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -49,9 +48,52 @@ pub struct Asks {
 
 #[derive(Debug, Default)]
 struct State {
-    last: u64,
-    waiting: HashMap<u64, Waiting>,
+    slots: Vec<Slot>,
+    /// Slots that are free, the last one to be used first.
+    free: Vec<u32>,
     is_closed: bool,
+}
+
+/// A place for one ask. Its number is the slot's index and how often the slot was
+/// used, so that a late answer finds nobody.
+#[derive(Debug, Default)]
+struct Slot {
+    uses: u32,
+    waiting: Option<Waiting>,
+}
+
+impl State {
+    fn put(&mut self, waiting: Waiting) -> u64 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.uses = slot.uses.wrapping_add(1);
+        slot.waiting = Some(waiting);
+        (u64::from(slot.uses) << 32) | u64::from(index)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Waiting> {
+        let (uses, index) = ((number >> 32) as u32, number as u32);
+        let slot = self.slots.get_mut(index as usize).filter(|slot| slot.uses == uses)?;
+        let waiting = slot.waiting.take()?;
+        self.free.push(index);
+        Some(waiting)
+    }
+
+    fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The numbers of those that are to end by `now`.
+    fn late(&self, now: Instant) -> Vec<u64> {
+        let number = |(index, slot): (usize, &Slot)| {
+            let is_late = slot.waiting.as_ref().is_some_and(|waiting| waiting.until <= now);
+            is_late.then(|| (u64::from(slot.uses) << 32) | index as u64)
+        };
+        self.slots.iter().enumerate().filter_map(number).collect()
+    }
 }
 
 impl Asks {
@@ -69,18 +111,16 @@ impl Asks {
         if state.is_closed {
             return Err(AskError::Down);
         }
-        if state.waiting.len() >= self.max {
+        if state.count() >= self.max {
             return Err(AskError::TooMany { max: self.max });
         }
-        state.last += 1;
-        let number = state.last;
-        state.waiting.insert(number, Waiting { until, sender });
-        Ok(Ask { asks: self, number, outcome })
+        let number = state.put(Waiting { until, sender });
+        Ok(Ask { asks: self, number, outcome, is_over: false })
     }
 
     /// An answer came. Nobody may wait for it any more.
     pub fn handle_answer(&self, number: u64, outcome: Outcome) {
-        let waiting = self.lock().waiting.remove(&number);
+        let waiting = self.lock().take(number);
         if let Some(waiting) = waiting {
             // Its receiver may go at any moment.
             let _ = waiting.sender.send(outcome);
@@ -89,15 +129,9 @@ impl Asks {
 
     /// Ends those whose time has passed; how many.
     pub fn expire(&self, now: Instant) -> usize {
-        let mut expired = Vec::new();
         let mut state = self.lock();
-        let late: Vec<u64> = state
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.until <= now)
-            .map(|(number, _)| *number)
-            .collect();
-        expired.extend(late.iter().filter_map(|number| state.waiting.remove(number)));
+        let late = state.late(now);
+        let expired: Vec<Waiting> = late.into_iter().filter_map(|ask| state.take(ask)).collect();
         drop(state);
         let count = expired.len();
         for waiting in expired {
@@ -110,16 +144,17 @@ impl Asks {
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let slots = std::mem::take(&mut state.slots);
+        state.free.clear();
         drop(state);
-        for waiting in waiting.into_values() {
+        for waiting in slots.into_iter().filter_map(|slot| slot.waiting) {
             let _ = waiting.sender.send(Err(AskError::Down));
         }
     }
 
     /// How many wait.
     pub fn count(&self) -> usize {
-        self.lock().waiting.len()
+        self.lock().count()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,18 +169,23 @@ pub struct Ask<'a> {
     asks: &'a Asks,
     pub number: u64,
     outcome: oneshot::Receiver<Outcome>,
+    is_over: bool,
 }
 
 impl Ask<'_> {
     /// Its outcome.
     pub async fn outcome(mut self) -> Outcome {
-        (&mut self.outcome).await.unwrap_or(Err(AskError::Down))
+        let outcome = (&mut self.outcome).await;
+        self.is_over = true;
+        outcome.unwrap_or(Err(AskError::Down))
     }
 }
 
 impl Drop for Ask<'_> {
     fn drop(&mut self) {
-        self.asks.lock().waiting.remove(&self.number);
+        if !self.is_over {
+            self.asks.lock().take(self.number);
+        }
     }
 }
 
@@ -171,6 +211,19 @@ mod tests {
         assert_eq!(kept.outcome().await, Err(AskError::Refused("no".into())));
         assert_eq!(down.outcome().await, Err(AskError::Down));
         assert_eq!(asks.open(soon).err(), Some(AskError::Down));
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_does_not_reach_the_next_ask_of_its_place() {
+        let (asks, now) = (Asks::new(1), Instant::now());
+        let first = asks.open(now).unwrap();
+        asks.expire(now);
+        let second = asks.open(now).unwrap();
+        asks.handle_answer(first.number, Ok(Bytes::from_static(b"late")));
+        drop(first);
+        asks.handle_answer(second.number, Ok(Bytes::from_static(b"right")));
+        assert_eq!(second.outcome().await, Ok(Bytes::from_static(b"right")));
+        assert_eq!(asks.count(), 0);
     }
 
     #[test]

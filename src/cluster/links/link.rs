@@ -61,6 +61,9 @@ pub enum Arrival {
     Ask(Question),
 }
 
+/// A time limit that cannot be added to the clock stands for this.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
 /// A link to one incarnation of a peer. After it went down it takes nothing any
 /// more, and another takes its place.
 #[derive(Clone)]
@@ -178,7 +181,8 @@ impl Link {
         message: Bytes,
         limit: Duration,
     ) -> Result<Bytes, AskError> {
-        let ask = self.0.asks.open(Instant::now() + limit)?;
+        let now = Instant::now();
+        let ask = self.0.asks.open(now.checked_add(limit).unwrap_or(now + FOR_EVER))?;
         let outbox = &self.0.outboxes[class];
         let kind = Kind::Ask(ask.number);
         let taken = match outbox.admit(kind, &message) {
