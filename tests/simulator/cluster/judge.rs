@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use starmesh::base::{EntityKey, NodeId, UnitId};
-use starmesh::entity::Entity;
 use starmesh::entity::channel::{ChannelMessage, Verdict};
+use starmesh::entity::context::OpenClaim;
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::replay::replay;
+use starmesh::entity::{Entity, World};
+use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
 use super::Cluster;
@@ -157,4 +159,34 @@ fn on_their_way(
         units.extend(travellers.iter().map(|traveller| traveller.unit.id));
     }
     units
+}
+
+/// What leaves `store`'s owner of a channel is in what a successor would make of
+/// its journal, or was applied long ago.
+pub fn check_sent(store: &Memory, world: &World, message: &ChannelMessage) {
+    let sender = message.channel.sender;
+    let Some(made) = successor(store, world, sender) else {
+        panic!("3: a message of {sender}, which has no journal");
+    };
+    let mut waiting = made.head().outbox.waiting(sender);
+    if waiting.any(|it| it == *message) {
+        return;
+    }
+    let receiver = successor(store, world, message.channel.receiver);
+    let verdict = receiver.map(|it| it.head().inbox.judge_message(message));
+    let is_old = matches!(verdict, Some(Verdict::Repeat(_)));
+    assert!(is_old, "3: a successor of {sender} does not send {message:?}");
+}
+
+/// An entity as whoever claims it after its owner's death has it.
+fn successor(store: &Memory, world: &World, key: EntityKey) -> Option<Entity> {
+    let image = recovery::image(store, key).expect("the memory answers");
+    let mut entity = replay(key, &image, world).ok()?.entity;
+    if let Some(open) = entity.head().claim {
+        let OpenClaim { claim, .. } = open;
+        let ticks = recovery::node_ticks(store).expect("the memory answers");
+        let tick = ticks.get(&(claim.node, claim.incarnation)).copied().unwrap_or_default();
+        entity.run_to(open.tick_at(tick), world, &mut Vec::new());
+    }
+    Some(entity)
 }

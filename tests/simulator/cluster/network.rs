@@ -25,6 +25,8 @@ pub struct Weather {
 pub struct Network {
     random: Random,
     pub weather: Weather,
+    /// What every message takes at least.
+    pub delay_ms: u64,
     /// Pairs that do not hear each other.
     pub cuts: BTreeSet<(NodeId, NodeId)>,
     under_way: BTreeMap<(u64, u64), (NodeId, NodeId, Incarnation, NodeMessage)>,
@@ -38,6 +40,7 @@ impl Network {
         Network {
             random: Random::new(seed),
             weather: Weather { late_ms: 20, ..Weather::default() },
+            delay_ms: 0,
             cuts: BTreeSet::new(),
             under_way: BTreeMap::new(),
             count: 0,
@@ -60,7 +63,7 @@ impl Network {
         }
         let copies = 1 + u64::from(self.random.chance(self.weather.doubled));
         for _ in 0..copies {
-            let at = now + 1 + self.random.below(self.weather.late_ms.max(1));
+            let at = now + 1 + self.delay_ms + self.random.below(self.weather.late_ms.max(1));
             self.count += 1;
             self.under_way.insert((at, self.count), (from, to, incarnation, message.clone()));
         }

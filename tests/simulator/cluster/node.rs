@@ -7,7 +7,7 @@ use std::sync::Arc;
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
-use starmesh::cluster::core::message::ToTable;
+use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
@@ -18,6 +18,7 @@ use starmesh::entity::{World, keys};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
+use super::judge;
 use super::network::Network;
 
 /// Whatever an event leads to at once ends.
@@ -241,6 +242,9 @@ impl Node {
                 events.push_back(Event::Cluster(read.map(Box::new)));
             }
             NodeEffect::ToNode(to, message) => {
+                if let NodeBody::Deliver(message) = &message.body {
+                    judge::check_sent(store, &self.world, message);
+                }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
             }
             NodeEffect::Load(entity, asker) => {
