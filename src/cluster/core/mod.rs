@@ -4,6 +4,7 @@
 //! actors, and by the simulator.
 
 pub mod attaching;
+pub mod balance;
 pub mod cell;
 pub mod census;
 pub mod clock;

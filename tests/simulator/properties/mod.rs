@@ -1,5 +1,6 @@
 //! Properties of the kernel's parts, apart from a whole node.
 
+mod balance;
 mod cells;
 mod channel;
 mod commands;
