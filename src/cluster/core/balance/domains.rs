@@ -139,7 +139,14 @@ impl Domains {
             self.by_node[node].push(self.all.len());
         }
         to.add(node, self.sums_of(&items).weight);
-        self.all.push(Domain { region, node, items, cuts: Vec::new(), touched: false, relied_on: false });
+        self.all.push(Domain {
+            region,
+            node,
+            items,
+            cuts: Vec::new(),
+            touched: false,
+            relied_on: false,
+        });
     }
 
     fn sums_of(&self, range: &Range<usize>) -> Sums {

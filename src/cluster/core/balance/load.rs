@@ -78,6 +78,15 @@ impl SectorLoad {
     pub fn new(sector: SectorId, now: Millis) -> SectorLoad {
         let (players, activity, cost_us, hot_since) = (0, 0, 0, None);
         let (cold_since, here_since, gateways) = (Some(now), now, Vec::new());
-        SectorLoad { sector, players, activity, cost_us, hot_since, cold_since, here_since, gateways }
+        SectorLoad {
+            sector,
+            players,
+            activity,
+            cost_us,
+            hot_since,
+            cold_since,
+            here_since,
+            gateways,
+        }
     }
 }

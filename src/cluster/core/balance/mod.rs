@@ -39,7 +39,7 @@ mod sheet;
 
 pub use load::{ClusterLoad, NodeLoad, SectorLoad};
 pub use plan::{Move, Plan, Why};
-pub use settings::{Settings, LoadBalanceStrategy};
+pub use settings::{LoadBalanceStrategy, Settings};
 
 use super::directory::Directory;
 use planner::Planner;

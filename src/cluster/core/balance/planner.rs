@@ -6,7 +6,7 @@ use super::domains::{Domains, Piece};
 use super::load::ClusterLoad;
 use super::nearer::RoundTrips;
 use super::plan::{Move, Plan, Why};
-use super::settings::{Settings, LoadBalanceStrategy};
+use super::settings::{LoadBalanceStrategy, Settings};
 use super::sheet::{Sheet, State};
 use crate::base::{NodeId, SectorId};
 use crate::cluster::core::directory::Directory;

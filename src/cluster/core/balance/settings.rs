@@ -25,7 +25,9 @@ impl LoadBalanceStrategy {
         match self {
             LoadBalanceStrategy::PlayerCount => 16 * u64::from(sector.players) + 1,
             LoadBalanceStrategy::ActivityLevel => 16 * u64::from(sector.activity) + 1,
-            LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => u64::from(sector.cost_us) + 50,
+            LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => {
+                u64::from(sector.cost_us) + 50
+            }
         }
     }
 

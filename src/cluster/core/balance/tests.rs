@@ -245,7 +245,8 @@ fn is_even(model: &Model) -> bool {
         model.load.nodes.iter().filter(|node| model.accepts(node.node)).collect();
     let counts_other = model.settings.strategy.counts_other();
     let carried = model.carried();
-    let load = |node: &NodeLoad| carried[&node.node] + u64::from(node.other_us) * u64::from(counts_other);
+    let load =
+        |node: &NodeLoad| carried[&node.node] + u64::from(node.other_us) * u64::from(counts_other);
     let capacity: u64 = accepting.iter().map(|node| u64::from(node.capacity)).sum();
     let total: u64 = accepting.iter().map(|node| load(node)).sum();
     let weights = model.load.sectors.iter().map(|s| model.settings.strategy.weigh(s));
@@ -260,4 +261,3 @@ fn is_even(model: &Model) -> bool {
         load(node) * scale <= most * u64::from(node.capacity) || carried[&node.node] == 0
     })
 }
-

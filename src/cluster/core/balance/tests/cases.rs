@@ -141,7 +141,9 @@ fn a_hot_sector_goes_to_the_quietest_node() {
         let hot_moves: Vec<_> =
             model.plan().moves.into_iter().filter(|m| m.why == Why::Hot).collect();
         assert_eq!(hot_moves.len(), moves);
-        assert!(hot_moves.iter().all(|m| m.region.contains(hot) && m.sectors == 1 && m.to == quiet));
+        assert!(
+            hot_moves.iter().all(|m| m.region.contains(hot) && m.sectors == 1 && m.to == quiet)
+        );
     }
 }
 
@@ -159,7 +161,10 @@ fn cold_entries_go_and_the_directory_is_small_again() {
     let entries = model.directory.count();
     assert_eq!(entries, 4);
     // All that the second node has falls asleep, what the third has is cold.
-    model.load.sectors.retain(|sector| model.directory.node_of(key(sector.sector)) != Some(NodeId(2)));
+    model
+        .load
+        .sectors
+        .retain(|sector| model.directory.node_of(key(sector.sector)) != Some(NodeId(2)));
     for sector in &mut model.load.sectors {
         if model.directory.node_of(key(sector.sector)) == Some(NodeId(3)) {
             sector.cold_since = Some(Millis(ROUND_MS - 300_000));
