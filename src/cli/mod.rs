@@ -7,6 +7,7 @@
 mod cert;
 mod demo;
 mod node;
+mod relay;
 mod replay;
 mod settings;
 mod store;
@@ -33,6 +34,7 @@ enum Command {
     Cert(cert::Args),
     Demo(demo::Args),
     Node(node::Args),
+    Relay(relay::Args),
     Replay(replay::Args),
     Store(store::Args),
     Swarm(swarm::Args),
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Cert(args) => cert::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(args),
+        Command::Relay(args) => relay::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Store(args) => store::run(args),
         Command::Swarm(args) => swarm::run(args),

@@ -1,5 +1,6 @@
 //! Owns what makes nodes one cluster: in `core`, without I/O, what is decided;
-//! in `certificates` who a node is; in `links` how nodes talk to each other.
+//! in `certificates` who a node is; in `links` how nodes talk to each other; in
+//! `relay` a network that is as bad as one likes.
 
 #[cfg(feature = "server")]
 pub mod certificates;
@@ -7,3 +8,5 @@ pub mod certificates;
 pub mod core;
 #[cfg(feature = "server")]
 pub mod links;
+#[cfg(feature = "server")]
+pub mod relay;

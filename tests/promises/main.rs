@@ -28,6 +28,7 @@ mod protocol_codecs;
 mod protocol_decode;
 mod protocol_golden;
 mod protocol_swarm;
+mod relay;
 mod replay;
 mod server_stop;
 mod server_tls;
