@@ -14,6 +14,9 @@ use super::sheet::Sheet;
 const UNKNOWN_US: u32 = 200_000;
 /// A square goes where its players are nearer by this, and by a third.
 const GAIN_US: u64 = 5_000;
+/// Smaller squares go only as the whole of an entry: where neighbours' players
+/// come from everywhere, each sector would else get an entry of its own.
+const SCALE_MIN: u8 = 3;
 
 /// Microseconds between any two nodes of a sheet.
 pub(super) struct RoundTrips {
@@ -94,7 +97,8 @@ impl Planner<'_> {
 
     /// The first of the largest squares that is better off elsewhere.
     fn nearer_in(&self, piece: Piece, from: usize) -> Option<(Piece, usize)> {
-        if piece.sums.count == 0 {
+        let is_whole = piece.region == self.domains.get(piece.domain).region;
+        if piece.sums.count == 0 || (piece.region.scale < SCALE_MIN && !is_whole) {
             return None;
         }
         let limit = Limit { weight: u64::MAX, sectors: self.sectors, fresh: false };

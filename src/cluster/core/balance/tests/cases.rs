@@ -207,9 +207,13 @@ fn sectors_go_nearer_to_their_players_while_load_stays_even() {
         let far = |other: u32| if other as usize / 2 == at / 2 { 5_000 } else { 120_000 };
         node.round_trips = (0..4).map(|other| (NodeId(other + 1), far(other))).collect();
     }
-    // Players of a few sectors of the first node are all at the third's gateway.
-    for sector in model.load.sectors.iter_mut().take(4) {
+    // The first node has four more, far from the others, with all their players
+    // at the third's gateway.
+    for x in 200..204 {
+        let mut sector = model.load.sectors[0].clone();
+        sector.sector = SectorId::tactical(x, 200);
         sector.gateways = vec![(NodeId(3), 4)];
+        model.load.sectors.push(sector);
     }
     let plan = model.plan();
     assert!(plan.moves.iter().all(|m| m.why == Why::Nearer && m.to == NodeId(3)), "{plan:?}");
