@@ -121,10 +121,7 @@ fn main() {
     let in_flight = number("--in-flight", 750);
     let [one, two] = nodes();
     let address = two.links.address().unwrap().to_string();
-    {
-        let _entered = one.runtime.enter();
-        one.links.set_peer(NodeId(2), address);
-    }
+    one.links.set_peer(NodeId(2), address);
     let link = one.runtime.block_on(linked(&one.links));
     messages(&one, &two, &link, seconds, bytes);
     let remote = remote_asks(&one, &two, &link, seconds, in_flight);

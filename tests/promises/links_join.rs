@@ -2,7 +2,7 @@
 //! it does not, and so does the node that it asked.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use starmesh::base::NodeId;
 use starmesh::cluster::certificates::identity::NodeKey;
@@ -12,7 +12,7 @@ use starmesh::cluster::certificates::{
 use starmesh::cluster::links::join::{
     Grant, JoinError, JoinRefusal, Member, MemoryDesk, Newcomer, join,
 };
-use starmesh::cluster::links::{Formats, Limits, Reason};
+use starmesh::cluster::links::{Formats, Limits, Reason, Settings};
 
 use super::links_support::{FORMATS, Raw, Realm, TestNode, limits, name, settings};
 
@@ -189,20 +189,21 @@ async fn a_node_without_a_desk_says_so() {
 
 #[tokio::test]
 async fn a_request_that_is_none_or_too_long_or_never_comes_is_turned_away() {
-    let realm = Realm::new("demo");
-    let quick = Limits { handshake: std::time::Duration::from_millis(500), ..limits() };
-    let check = async |limits, sent: Vec<u8>, reason| {
-        let first = First::start();
-        let identity = realm.identity(1);
-        let node = TestNode::with_desk(
-            starmesh::cluster::links::Settings { limits, ..settings(identity) },
-            Some(first.desk.clone()),
-        );
+    let (realm, first) = (Realm::new("demo"), First::start());
+    let start = |limits| {
+        let settings = Settings { limits, ..settings(realm.identity(1)) };
+        TestNode::with_desk(settings, Some(first.desk.clone()))
+    };
+    for (sent, reason) in [
+        ([&[16, 0, 0, 0][..], &[7; 16]].concat(), Reason::Malformed),
+        (100_000u32.to_le_bytes().to_vec(), Reason::TooLong),
+    ] {
+        let node = start(limits());
         let raw = Raw::connect(&realm, None, "starmesh-join/1", node.address()).await.unwrap();
         let _stream = raw.open(&sent).await;
         assert_eq!((raw.end().await.reason, node.turned_away().await.reason), (reason, reason));
-    };
-    check(limits(), [&[16, 0, 0, 0][..], &[7; 16]].concat(), Reason::Malformed).await;
-    check(limits(), 100_000u32.to_le_bytes().to_vec(), Reason::TooLong).await;
-    check(quick, vec![1], Reason::TooSlow).await;
+    }
+    let node = start(Limits { handshake: Duration::from_millis(500), ..limits() });
+    Raw::take_too_long(&realm, None, "starmesh-join/1", node.address(), &[1]).await;
+    assert_eq!(node.turned_away().await.reason, Reason::TooSlow);
 }

@@ -3,6 +3,7 @@
 //! link and no other.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use starmesh::base::NodeId;
 use starmesh::cluster::links::{By, Class, Limits, Reason, Settings};
@@ -76,21 +77,26 @@ async fn garbage_on_the_socket_costs_nothing_and_others_go_on() {
 #[tokio::test]
 async fn a_hello_that_is_none_or_too_long_or_never_comes_is_turned_away() {
     let realm = Realm::new("demo");
-    let quick = Limits { handshake: std::time::Duration::from_millis(500), ..limits() };
-    let check = async |limits, sent: Vec<u8>, reason| {
-        let two = TestNode::start(Settings { limits, ..settings(realm.identity(2)) });
-        let own = realm.identity(1);
+    let own = realm.identity(1);
+    let check = async |sent: Vec<u8>, reason| {
+        let two = TestNode::start(settings(realm.identity(2)));
         let raw = Raw::connect(&realm, Some(&own), "starmesh-link/1", two.address()).await.unwrap();
         let _stream = raw.open(&sent).await;
         assert_eq!((raw.end().await.reason, two.turned_away().await.reason), (reason, reason));
         two.until("an empty place", |two| (two.links.strangers().now == 0).then_some(())).await;
     };
     let sound = written(&hello(&realm, 1));
-    check(limits(), [&[0][..], &[16, 0, 0, 0], &[7; 16]].concat(), Reason::Malformed).await;
-    check(limits(), [&[0][..], &u32::MAX.to_le_bytes()].concat(), Reason::TooLong).await;
-    check(limits(), [&[2][..], &sound[1..]].concat(), Reason::Malformed).await;
-    check(limits(), vec![9], Reason::Malformed).await;
-    check(quick, sound[..sound.len() - 1].to_vec(), Reason::TooSlow).await;
+    check([&[0][..], &[16, 0, 0, 0], &[7; 16]].concat(), Reason::Malformed).await;
+    check([&[0][..], &u32::MAX.to_le_bytes()].concat(), Reason::TooLong).await;
+    check([&[2][..], &sound[1..]].concat(), Reason::Malformed).await;
+    check(vec![9], Reason::Malformed).await;
+
+    let quick = Limits { handshake: Duration::from_millis(500), ..limits() };
+    let two = TestNode::start(Settings { limits: quick, ..settings(realm.identity(2)) });
+    let half = &sound[..sound.len() - 1];
+    Raw::take_too_long(&realm, Some(&own), "starmesh-link/1", two.address(), half).await;
+    assert_eq!(two.turned_away().await.reason, Reason::TooSlow);
+    two.until("an empty place", |two| (two.links.strangers().now == 0).then_some(())).await;
 }
 
 #[tokio::test]

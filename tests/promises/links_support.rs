@@ -368,6 +368,8 @@ pub struct Raw {
     endpoint: quinn::Endpoint,
 }
 
+pub type Stream = (quinn::SendStream, quinn::RecvStream);
+
 /// A certificate with those above it, and its key.
 pub type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
@@ -411,13 +413,39 @@ impl Raw {
     }
 
     /// Does what a node does: says hello, hears the answer, opens all streams.
-    pub async fn be_node(&self, hello: &Hello) -> [(quinn::SendStream, quinn::RecvStream); 3] {
-        let mut control = self.open(&written(hello)).await;
+    pub async fn be_node(&self, hello: &Hello) -> [Stream; 3] {
+        self.try_be_node(hello).await.expect("it is taken for a node")
+    }
+
+    /// As [`be_node`](Self::be_node), where the connection may be lost meanwhile.
+    pub async fn try_be_node(&self, hello: &Hello) -> Option<[Stream; 3]> {
+        let mut control = self.try_open(&written(hello)).await?;
         let mut length = [0; 4];
-        control.1.read_exact(&mut length).await.expect("an answer");
+        control.1.read_exact(&mut length).await.ok()?;
         let mut answer = vec![0; u32::from_le_bytes(length) as usize];
-        control.1.read_exact(&mut answer).await.expect("an answer");
-        [control, self.open(&[1]).await, self.open(&[2]).await]
+        control.1.read_exact(&mut answer).await.ok()?;
+        Some([control, self.try_open(&[1]).await?, self.try_open(&[2]).await?])
+    }
+
+    /// Says so much and no more, and again if a thread that stood still was too
+    /// slow before that, until it is told that it took too long.
+    pub async fn take_too_long(
+        realm: &Realm,
+        identity: Option<&Identity>,
+        purpose: &str,
+        to: SocketAddr,
+        said: &[u8],
+    ) {
+        let wait = async {
+            loop {
+                let Ok(raw) = Raw::connect(realm, identity, purpose, to).await else { continue };
+                let Some(_stream) = raw.try_open(said).await else { continue };
+                if raw.end().await.reason == Reason::TooSlow {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(WITHIN, wait).await.expect("it is told");
     }
 
     /// Nothing that it sends is heard any more, as of a process that stands still.
@@ -434,10 +462,14 @@ impl Raw {
     }
 
     /// Opens a stream and writes these bytes.
-    pub async fn open(&self, bytes: &[u8]) -> (quinn::SendStream, quinn::RecvStream) {
-        let mut stream = self.connection.open_bi().await.expect("a stream");
-        stream.0.write_all(bytes).await.expect("it takes bytes");
-        stream
+    pub async fn open(&self, bytes: &[u8]) -> Stream {
+        self.try_open(bytes).await.expect("the connection is there")
+    }
+
+    async fn try_open(&self, bytes: &[u8]) -> Option<Stream> {
+        let mut stream = self.connection.open_bi().await.ok()?;
+        stream.0.write_all(bytes).await.ok()?;
+        Some(stream)
     }
 }
 

@@ -38,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ClientConfig, Endpoint, VarInt};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use ask::AskError;
@@ -128,6 +129,8 @@ struct Node {
     /// Counts changes of any link's state.
     changes: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
+    /// On which all of this runs, whoever calls.
+    runtime: Handle,
 }
 
 /// Peers are told of the end for so long.
@@ -135,10 +138,14 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Links {
     /// Listens for other nodes, and for newcomers where there is a desk. Dials
-    /// nobody yet. Called on the runtime that is to serve the links.
+    /// nobody yet. Called on the runtime that is to serve the links; all else may
+    /// be called from anywhere.
     ///
     /// # Errors
     /// When the address cannot be had or nothing would work with these settings.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn start(
         settings: Settings,
         host: Arc<dyn Host>,
@@ -172,6 +179,7 @@ impl Links {
             strangers: Arc::new(Strangers::new(&limits)),
             changes: watch::channel(0).0,
             stopping: watch::channel(false).0,
+            runtime: Handle::current(),
         });
         tokio::spawn(accept::run(node.clone()));
         Ok(Links { node })
@@ -194,7 +202,7 @@ impl Links {
         match self.node.peer(node) {
             Some(peer) => {
                 if peer.set_address(address) {
-                    tokio::spawn(dial::run(self.node.clone(), peer));
+                    self.node.runtime.spawn(dial::run(self.node.clone(), peer));
                 }
             }
             None => tracing::error!(%node, "not dialled: there are as many peers as may be"),
