@@ -398,9 +398,9 @@ impl NodeCore {
         let is_closing = self.closing.contains_key(&entity);
         if self.owned.contains_key(&entity) && !is_closing {
             self.tell(entity, message);
-        } else if self.route(entity) != Route::Here {
-            self.counts.dropped += 1;
-        } else if !self.loading.keep(entity, message, is_closing, &self.limits) {
+        } else if self.route(entity) != Route::Here
+            || !self.loading.keep(entity, message, is_closing, &self.limits)
+        {
             self.counts.dropped += 1;
         }
     }

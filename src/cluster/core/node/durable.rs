@@ -4,7 +4,7 @@
 
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::Millis;
-use crate::cluster::core::message::ToTable;
+use crate::cluster::core::message::{Committed, ToTable};
 use crate::cluster::core::pipeline::{Settled, Slot};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
@@ -107,6 +107,14 @@ impl NodeCore {
                 }
             }
         }
+        self.note_records(&records);
+        self.durable = commit.tick;
+        self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
+        self.tell_records(records);
+        self.send_waiting();
+    }
+
+    fn note_records(&mut self, records: &[Committed]) {
         self.counts.records += records.len() as u64;
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
         for record in records.iter().filter(|record| record.claim.is_some()) {
@@ -116,9 +124,5 @@ impl NodeCore {
                 self.census.note_durable(record.entity, false);
             }
         }
-        self.durable = commit.tick;
-        self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
-        self.tell_records(records);
-        self.send_waiting();
     }
 }

@@ -89,21 +89,7 @@ impl NodeCore {
     ) {
         let loaded = match loaded {
             Ok(loaded) => *loaded,
-            // With the next tick, which comes when the store answers commits.
-            Err(LoadError::Store(_)) => return self.loading.postpone(entity),
-            Err(LoadError::Owned { node, .. })
-                if node != self.node && self.loading.is_only_found(entity) =>
-            {
-                return self.give_up_found(entity);
-            }
-            Err(LoadError::Owned { node, .. }) if self.cluster.is_some() && node != self.node => {
-                return self.pass_on(entity, node);
-            }
-            Err(error) => {
-                self.loading.fail(entity);
-                self.effects.push(NodeEffect::Unloadable(entity, error));
-                return;
-            }
+            Err(error) => return self.handle_unloaded(entity, error),
         };
         if !self.may_claim {
             return self.loading.postpone(entity);
@@ -154,6 +140,25 @@ impl NodeCore {
         }
         if is_asked {
             self.tell(entity, ToTable::Awake(entity));
+        }
+    }
+
+    fn handle_unloaded(&mut self, entity: EntityKey, error: LoadError) {
+        match error {
+            // With the next tick, which comes when the store answers commits.
+            LoadError::Store(_) => self.loading.postpone(entity),
+            LoadError::Owned { node, .. }
+                if node != self.node && self.loading.is_only_found(entity) =>
+            {
+                self.give_up_found(entity);
+            }
+            LoadError::Owned { node, .. } if self.cluster.is_some() && node != self.node => {
+                self.pass_on(entity, node);
+            }
+            error => {
+                self.loading.fail(entity);
+                self.effects.push(NodeEffect::Unloadable(entity, error));
+            }
         }
     }
 
