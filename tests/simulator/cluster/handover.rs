@@ -4,6 +4,7 @@
 use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
 use starmesh::cluster::core::message::NodeBody;
 use starmesh::cluster::core::node::Event;
+use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::CommandResult;
 use starmesh::sim::Instruction;
 
@@ -42,10 +43,11 @@ fn a_busy_sector_goes_over_and_its_tick_goes_on() {
 #[test]
 fn every_command_that_was_taken_before_is_answered_once() {
     let (mut cluster, sector, unit) = busy();
+    let ticket = cluster.attach(1, sector, 1).expect("it answers");
     cluster.node(1).hold_commits = true;
     cluster.run(300);
     let command = cluster.command(1, 2, unit, Instruction::Stop);
-    cluster.node(1).table.admit(sector, command.clone()).expect("there is room");
+    cluster.node(1).table.admit(sector, ticket, command.clone()).expect("there is room");
     cluster.assign_by(2, sector, 2);
     cluster.run(400);
     let event = cluster.node(1).let_commits_go();
@@ -53,7 +55,10 @@ fn every_command_that_was_taken_before_is_answered_once() {
     cluster.run_until("it is there", is_at(sector, 2));
     let answer = cluster.node(1).answer(1, 2).expect("answered by who took it").clone();
     // A retry at the new owner is the same command.
-    cluster.node(2).table.admit(sector, command).expect("there is room");
+    let old = cluster.node(2).table.admit(sector, ticket, command.clone());
+    assert_eq!(old, Err(Unavailable::AttachAgain), "nothing overtakes what was refused");
+    let ticket = cluster.attach(2, sector, 1).expect("it answers");
+    cluster.node(2).table.admit(sector, ticket, command).expect("there is room");
     cluster.event(2, Event::Clock);
     cluster.run_until("it is answered again", |cluster| {
         cluster.nodes[&NodeId(2)].answer(1, 2).is_some()

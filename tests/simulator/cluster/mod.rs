@@ -17,12 +17,14 @@ use std::sync::Arc;
 use starmesh::base::{
     CompressedPosition, EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, UnitId,
 };
+use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::read::Query;
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, Target, UnitIds};
 use starmesh::store::memory::Memory;
@@ -47,6 +49,8 @@ struct Cluster {
     /// The highest tick of each entity that was seen outside.
     seen: BTreeMap<EntityKey, u64>,
     founded: usize,
+    /// Reads asked for so far.
+    asked: u64,
 }
 
 impl Cluster {
@@ -71,6 +75,7 @@ impl Cluster {
             network: Network::new(seed),
             seen: BTreeMap::new(),
             founded: 0,
+            asked: 0,
         }
     }
 
@@ -213,11 +218,14 @@ impl Cluster {
     ) -> CommandResult {
         let command = self.command(player, sequence, unit, instruction);
         for _ in 0..200 {
-            if let Some((node, place)) = self.place(unit) {
-                let node = self.node(node.0);
-                // One that is not taken is sent again.
-                let _ = node.table.admit(EntityKey::Sector(place), command.clone());
-                let id = node.id.0;
+            if let Some((NodeId(id), place)) = self.place(unit) {
+                let entity = EntityKey::Sector(place);
+                if let Some(ticket) = self.attach(id, entity, player)
+                    && let Some(node) = self.nodes.get_mut(&NodeId(id))
+                {
+                    // One that is not taken is sent again.
+                    let _ = node.table.admit(entity, ticket, command.clone());
+                }
                 self.event(id, Event::Clock);
                 self.run(100);
             }
@@ -227,6 +235,23 @@ impl Cluster {
             }
         }
         panic!("command {sequence} of player {player} was never answered");
+    }
+
+    /// Attaches a player's session to an entity of a node, if that answers.
+    fn attach(&mut self, id: u32, entity: EntityKey, player: u64) -> Option<Ticket> {
+        let (session, _) = self.session(player)?;
+        self.asked += 1;
+        let asked = self.asked;
+        let query = Query::Applied { player: PlayerId(player), session };
+        self.nodes.get_mut(&NodeId(id))?.table.read(asked, entity, &query).ok()?;
+        self.event(id, Event::Clock);
+        for _ in 0..100 {
+            if let Some(attached) = self.nodes.get(&NodeId(id))?.attached(asked) {
+                return Some(Ticket::first(attached));
+            }
+            self.run(STEP_MS);
+        }
+        None
     }
 
     /// Where a unit is that is in no message.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId};
+use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
 use starmesh::cluster::core::message::{NodeBody, ToTable};
@@ -54,7 +55,7 @@ impl Node {
             store: store.clone(),
             world: world.clone(),
             core: core.in_cluster(),
-            table: Table::new(world.clone(), limits),
+            table: Table::new(world.clone(), limits, Attachment(now << 16)),
             wake_at: 0,
             ready: false,
             deposed: false,
@@ -76,6 +77,14 @@ impl Node {
             Release::Player(PlayerEffect::Connected(it)) if it.player == PlayerId(player) => {
                 Some((it.session, it.presence.first()?.sector))
             }
+            _ => None,
+        })
+    }
+
+    /// The name of the attachment that a read gave.
+    pub fn attached(&self, asked: u64) -> Option<Attachment> {
+        self.released.iter().rev().find_map(|release| match release {
+            Release::Read { ask, attached, .. } if *ask == asked => *attached,
             _ => None,
         })
     }
