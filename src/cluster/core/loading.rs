@@ -208,6 +208,11 @@ impl Loading {
         }
     }
 
+    /// Whether `entity` could not be loaded, and is left as it is.
+    pub fn is_unloadable(&self, entity: EntityKey) -> bool {
+        self.unloadable.contains(&entity)
+    }
+
     /// Whether nothing was ever given up as unloadable.
     pub fn is_complete(&self) -> bool {
         self.unloadable.is_empty()

@@ -65,9 +65,14 @@ impl Members {
         Members { me, rows: BTreeMap::new(), read: None, returned: None, deaths: VecDeque::new() }
     }
 
-    /// A commit of this node's returned.
+    /// A commit of this node's returned. After a pause nothing that was read in
+    /// it counts: the others may have waited for the same store.
     pub fn note_returned(&mut self, now: Millis) {
+        let paused = self.returned.is_none_or(|at| now.since(at) > PAUSE_MS);
         self.returned = Some(now);
+        if paused {
+            self.rows.values_mut().for_each(|member| member.since = now);
+        }
     }
 
     /// All rows, as they were read just now. Returns the nodes whose incarnation
@@ -262,6 +267,19 @@ mod tests {
         model.run(1000, &[1, 2, 3]);
         model.commits = false;
         assert_eq!(model.run(20_000, &[2]), [0; 0]);
+    }
+
+    #[test]
+    fn who_waited_for_the_store_as_all_others_accuses_nobody() {
+        let mut model = Model::new(3);
+        model.run(1000, &[1, 2, 3]);
+        model.commits = false;
+        model.run(20_000, &[]);
+        // Its commit is the first that the store takes again.
+        model.commits = true;
+        assert_eq!(model.run(800, &[1]), [0; 0]);
+        assert_eq!(model.run(4000, &[1, 2, 3]), [0; 0]);
+        assert_eq!(model.run(1200, &[1, 2]), [3]);
     }
 
     #[test]

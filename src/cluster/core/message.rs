@@ -149,11 +149,15 @@ pub enum NodeBody {
     Deliver(ChannelMessage),
     /// What an entity sent was applied; comes again with the message.
     Acknowledge(Acknowledgement),
-    /// This entity was handed over to you: claim it. Comes again until it is
-    /// answered.
-    Claim(EntityKey),
+    /// May this entity be handed over to you?
+    Offer(EntityKey),
+    /// It may: whatever is given is claimed.
+    Accept(EntityKey),
+    /// This entity was handed over to you with the record of that sequence, or
+    /// (0) before anybody can say: claim it. Comes again until it is answered.
+    Claim { entity: EntityKey, sequence: u64 },
     /// This entity is claimed here, or was claimed and given away again.
-    Claimed(EntityKey),
+    Claimed { entity: EntityKey, sequence: u64 },
 }
 
 impl NodeBody {
@@ -162,7 +166,8 @@ impl NodeBody {
         match self {
             NodeBody::Deliver(message) => message.channel.receiver,
             NodeBody::Acknowledge(ack) => ack.channel.sender,
-            NodeBody::Claim(entity) | NodeBody::Claimed(entity) => *entity,
+            NodeBody::Offer(entity) | NodeBody::Accept(entity) => *entity,
+            NodeBody::Claim { entity, .. } | NodeBody::Claimed { entity, .. } => *entity,
         }
     }
 }

@@ -16,9 +16,10 @@ use crate::base::{EntityKey, Millis, NodeId};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
 /// A commit whose outcome is unknown is sent again after this long, doubled
-/// each time up to [`AGAIN_MS_MAX`].
+/// each time up to [`AGAIN_MS_MAX`]: behind a stall of the store all nodes of a
+/// cluster are back before one of them may take another for dead.
 const AGAIN_MS_MIN: u64 = 20;
-const AGAIN_MS_MAX: u64 = 1000;
+const AGAIN_MS_MAX: u64 = 400;
 
 /// What a group of a commit is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,6 @@
 //! that died each goes to the one that it prefers of the rest. Invariant: nothing
 //! else moves, and where everybody who lives has a share there is no change.
 
-use std::collections::BTreeSet;
-
 use super::directory::{Change, Directory, EDITS_MAX, Edit, Kind};
 use super::rendezvous;
 use crate::base::{EntityKey, NodeId, SectorId};
@@ -34,7 +32,8 @@ pub fn plan(directory: &Directory, living: &[NodeId], galaxy: &Galaxy) -> Option
     if !directory.region_of(root).is_some_and(|(_, node)| lives(node)) {
         assign(root, first);
     }
-    let settled: BTreeSet<NodeId> = directory.regions().map(|(_, node)| node).collect();
+    // Who was there at the last plan shares the ledgers.
+    let settled = directory.nodes_of(Kind::Ledger);
     for region in regions(galaxy) {
         let Some(wanted) = choose(region, living) else { continue };
         let entry = directory.region_of(region);
@@ -48,10 +47,17 @@ pub fn plan(directory: &Directory, living: &[NodeId], galaxy: &Galaxy) -> Option
         !lives(*node) && *sector != root && sector.scale != region_scale(galaxy)
     });
     finer.for_each(|(sector, _)| assign(sector, choose(sector, living).unwrap_or(first)));
+    // Numbered entities that were put apart go back to all.
+    let apart = directory.entries().filter(|(entity, node)| !is_sector(*entity) && !lives(*node));
+    edits.extend(apart.map(|(entity, _)| Edit::Unassign { entity }));
     let apart = Kind::ALL.into_iter().filter(|kind| directory.nodes_of(*kind) != living);
     edits.extend(apart.map(|kind| Edit::Share { kind, nodes: living.to_vec() }));
     edits.truncate(EDITS_MAX);
     (!edits.is_empty()).then(|| Change { seen: directory.version(), edits })
+}
+
+fn is_sector(entity: EntityKey) -> bool {
+    matches!(entity, EntityKey::Sector(_))
 }
 
 /// The node of `nodes` that the region prefers.
@@ -155,6 +161,29 @@ mod tests {
         directory.apply(&change).unwrap();
         let (after, _) = next(&directory, &[1]);
         assert_eq!(after.node_of(entity), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn a_ledger_that_was_put_on_a_dead_node_goes_back_to_all() {
+        let (mut directory, _) = next(&Directory::default(), &[1, 2]);
+        let entity = EntityKey::Ledger(3);
+        let seen = directory.version();
+        let change = Change { seen, edits: vec![Edit::Assign { entity, node: NodeId(2) }] };
+        directory.apply(&change).unwrap();
+        let (after, _) = next(&directory, &[1]);
+        assert_eq!((after.node_of(entity), after.entry(entity)), (Some(NodeId(1)), None));
+    }
+
+    #[test]
+    fn a_node_from_which_everything_was_taken_is_left_alone() {
+        let (mut directory, _) = next(&Directory::default(), &[1, 2]);
+        let seen = directory.version();
+        let of_two = directory.regions().filter(|(_, node)| *node == NodeId(2));
+        let away =
+            |(sector, _)| Edit::Assign { entity: EntityKey::Sector(sector), node: NodeId(1) };
+        let edits = of_two.map(away).collect();
+        directory.apply(&Change { seen, edits }).unwrap();
+        assert_eq!(plan(&directory, &nodes(&[1, 2]), &galaxy()), None);
     }
 
     #[test]

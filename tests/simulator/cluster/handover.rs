@@ -2,7 +2,7 @@
 //! meanwhile it is somewhere, once.
 
 use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
-use starmesh::cluster::core::message::NodeBody;
+use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::CommandResult;
@@ -20,6 +20,17 @@ fn busy() -> (Cluster, EntityKey, UnitId) {
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, home);
     (cluster, sector, unit)
+}
+
+/// Gives a sector to a node that agrees and then hears nothing more of its owner.
+fn give_unheard(cluster: &mut Cluster, sector: EntityKey, to: u32) {
+    cluster.assign(sector, to);
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
+        message.body == NodeBody::Accept(sector)
+    };
+    cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
+    cluster.network.cuts.extend((2..=3).map(|other| (NodeId(1), NodeId(other))));
+    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
 }
 
 fn is_at(sector: EntityKey, node: u32) -> impl Fn(&Cluster) -> bool {
@@ -82,10 +93,7 @@ fn an_owner_that_dies_before_its_last_record_has_handed_over_nothing() {
 #[test]
 fn an_owner_that_dies_right_after_it_leaves_nothing_without_an_owner() {
     let (mut cluster, sector, _) = busy();
-    // Nobody is told that it may be claimed.
-    cluster.network.cuts.extend([(NodeId(1), NodeId(2)), (NodeId(1), NodeId(3))]);
-    cluster.assign(sector, 2);
-    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    give_unheard(&mut cluster, sector, 2);
     cluster.kill(1);
     cluster.network.cuts.clear();
     cluster.run_until("it runs", |cluster| cluster.owner(sector).is_some());
@@ -96,10 +104,9 @@ fn an_owner_that_dies_right_after_it_leaves_nothing_without_an_owner() {
 #[test]
 fn a_taker_that_dies_before_it_claims_leaves_it_to_its_successor() {
     let (mut cluster, sector, _) = busy();
-    cluster.node(2).stopped = true;
-    cluster.assign(sector, 2);
-    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    give_unheard(&mut cluster, sector, 2);
     cluster.kill(2);
+    cluster.network.cuts.clear();
     cluster.run_until("it runs", |cluster| cluster.owner(sector).is_some());
     cluster.start(2);
     cluster.judge();
@@ -108,9 +115,7 @@ fn a_taker_that_dies_before_it_claims_leaves_it_to_its_successor() {
 #[test]
 fn a_taker_that_starts_again_finds_what_it_was_given() {
     let (mut cluster, sector, _) = busy();
-    cluster.network.cuts.insert((NodeId(1), NodeId(2)));
-    cluster.assign(sector, 2);
-    cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
+    give_unheard(&mut cluster, sector, 2);
     cluster.kill(2);
     cluster.start(2);
     cluster.run_until("it runs", is_at(sector, 2));
@@ -120,8 +125,7 @@ fn a_taker_that_starts_again_finds_what_it_was_given() {
 #[test]
 fn a_claim_is_asked_for_until_it_is_answered() {
     let (mut cluster, sector, _) = busy();
-    cluster.network.cuts.insert((NodeId(1), NodeId(2)));
-    cluster.assign(sector, 2);
+    give_unheard(&mut cluster, sector, 2);
     cluster.run(5_000);
     assert_eq!(cluster.owner(sector), None);
     cluster.network.cuts.clear();
@@ -131,8 +135,38 @@ fn a_claim_is_asked_for_until_it_is_answered() {
     let sent = cluster.network.log.len();
     cluster.run(3_000);
     let claims = cluster.network.log[sent..].iter();
-    let claims = claims.filter(|(.., message)| matches!(message.body, NodeBody::Claim(_)));
+    let claims = claims.filter(|(.., message)| matches!(message.body, NodeBody::Claim { .. }));
     assert_eq!(claims.count(), 0, "it was answered");
+    cluster.judge();
+}
+
+#[test]
+fn one_that_belongs_to_a_node_that_does_not_answer_stays_where_it_is() {
+    let (mut cluster, sector, unit) = busy();
+    cluster.network.cuts.insert((NodeId(1), NodeId(2)));
+    cluster.assign(sector, 2);
+    let before = cluster.position(unit);
+    cluster.run(10_000);
+    assert_eq!(cluster.owner(sector), Some(NodeId(1)));
+    assert_ne!(cluster.position(unit), before, "and goes on");
+    cluster.network.cuts.clear();
+    cluster.run_until("it is there", is_at(sector, 2));
+    cluster.judge();
+}
+
+#[test]
+fn one_that_came_back_is_not_loaded_a_second_time() {
+    let (mut cluster, sector, _) = busy();
+    cluster.assign(sector, 2);
+    cluster.run_until("it is there", is_at(sector, 2));
+    // Nobody has said yet that it was claimed, when it comes back.
+    cluster.network.log.clear();
+    cluster.network.weather.late_ms = 400;
+    for (node, to) in [(2, 1), (1, 2), (2, 1)] {
+        cluster.assign_by(node, sector, to);
+        cluster.run_until("it is there", is_at(sector, to));
+    }
+    cluster.run(5_000);
     cluster.judge();
 }
 

@@ -2,7 +2,7 @@
 //! in one place, every entity with one owner that may have it, every message
 //! applied once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::{EntityKey, NodeId, UnitId};
 use starmesh::entity::channel::{ChannelMessage, Verdict};
@@ -63,6 +63,11 @@ impl Cluster {
             if !node.core.is_settled() {
                 return Some(format!("node {} has something to commit", node.id));
             }
+            let of = |key: &EntityKey| node.table.entity(*key).map(|it| &it.head().outbox);
+            let full = |key: &EntityKey| of(key).is_some_and(|it| it.waiting(*key).count() > 0);
+            if let Some(key) = node.table.keys().find(full) {
+                return Some(format!("{key} has sent something that nobody acknowledged"));
+            }
         }
         let runs = |(node, key): &(NodeId, EntityKey)| {
             self.nodes.get(node).is_some_and(|node| node.table.entity(*key).is_some())
@@ -89,6 +94,10 @@ impl Cluster {
                 let other = owners.insert(key, node.id);
                 assert_eq!(other, None, "21: two nodes run {key}");
             }
+        }
+        let owned: BTreeSet<(NodeId, EntityKey)> = self.owned().into_iter().collect();
+        for (key, node) in &owners {
+            assert!(owned.contains(&(*node, *key)), "2.8: {key} runs at {node} without a key");
         }
         for (key, entity) in self.journals() {
             let claimed = entity.head().claim.map(|open| open.claim.node);

@@ -2,6 +2,7 @@
 
 use starmesh::base::{EntityKey, NodeId, PlayerId};
 use starmesh::cluster::core::directory::Kind;
+use starmesh::cluster::core::message::NodeMessage;
 
 use super::Cluster;
 
@@ -66,7 +67,7 @@ fn a_node_that_was_stopped_and_goes_on_is_not_heeded_and_ends() {
     }
     assert_eq!(shown, before, "a deposed owner showed something");
     assert!(!cluster.nodes.contains_key(&NodeId(victim)), "it has ended");
-    let own = |(_, from, _, _): &&(u64, NodeId, NodeId, _)| from.0 == victim;
+    let own = |(_, from, _, _): &&(u64, NodeId, NodeId, NodeMessage)| from.0 == victim;
     assert_eq!(cluster.network.log[sent..].iter().filter(own).count(), 0);
     cluster.judge();
 }
@@ -96,6 +97,8 @@ fn a_node_whose_commits_wait_is_alive_as_long_as_another_could_say_the_same() {
     for id in 1..=3 {
         let event = cluster.node(id).let_commits_go();
         cluster.event(id, event);
+        // Each tries again when its back-off is over.
+        cluster.run(400);
     }
     cluster.run(3_000);
     assert_eq!(cluster.nodes.len(), 3, "nobody was declared dead");

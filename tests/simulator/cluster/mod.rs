@@ -199,10 +199,11 @@ impl Cluster {
         self.nodes.values().find_map(|node| node.session(player))
     }
 
-    /// Has a unit fly to and fro between where it is and the middle of a sector,
+    /// Has a unit fly to and fro between where it is and a spot in a sector,
     /// for ever.
     fn patrol(&mut self, player: u64, sequence: u32, unit: UnitId, sector: SectorId) {
-        let position = CompressedPosition { x: 1 << 31, y: 1 << 31 };
+        // Not in the middle, where units begin.
+        let position = CompressedPosition { x: 1 << 30, y: 1 << 30 };
         let target = Target { sector, position };
         let result = self.order(player, sequence, unit, Instruction::Patrol { target });
         assert!(matches!(result, CommandResult::Done(_)), "{result:?}");

@@ -60,6 +60,7 @@ impl Storm {
                 _ = self.cluster.network.cuts.insert((NodeId(node), NodeId(other)))
             }
             5 => self.cluster.network.cuts.clear(),
+            _ if runs && self.random.chance(300) => self.watch(node),
             6..9 => {
                 let place = *self.random.pick(&self.places).expect("a place");
                 self.cluster.assign_by(node, EntityKey::Sector(place), other);
@@ -72,6 +73,14 @@ impl Storm {
                 };
             }
         }
+    }
+
+    /// Somebody looks at everything there, so that what is seen is judged.
+    fn watch(&mut self, node: u32) {
+        let table = &mut self.cluster.node(node).table;
+        let keys: Vec<EntityKey> = table.keys().collect();
+        // One that is about to go is not looked at.
+        keys.into_iter().for_each(|key| _ = table.follow(key));
     }
 
     fn run(mut self) {

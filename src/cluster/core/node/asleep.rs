@@ -84,8 +84,13 @@ impl NodeCore {
             self.tell(entity, ToTable::Awake(entity));
             return;
         }
-        if let Route::There(node) = self.route(entity) {
-            return self.effects.push(NodeEffect::Elsewhere(entity, node));
+        match self.route(entity) {
+            Route::Here => {}
+            Route::There(node) => {
+                return self.effects.push(NodeEffect::Elsewhere(entity, node));
+            }
+            // Whoever asks asks again.
+            Route::Nowhere => return,
         }
         if Entity::genesis(entity, &self.world).is_none() {
             // No such place: loading it would say that it is damaged.
@@ -132,7 +137,9 @@ impl NodeCore {
     pub(super) fn tick_at_claim(&self, entity: EntityKey, owned: &Owned, time: Millis) -> Tick {
         if owned.sequence == 0 {
             let number = entity.to_bytes().last().copied().unwrap_or_default();
-            return self.tick.after(u64::from(number & 1));
+            // Another node's ticks may be far ahead: then the clock says more.
+            let clock = self.cluster.as_ref().map_or(Tick(0), |_| Tick(time.0 / TICK_MS));
+            return self.tick.max(clock).after(u64::from(number & 1));
         }
         let at = match owned.slept {
             None => owned.loaded,
@@ -177,7 +184,7 @@ impl NodeCore {
     pub(super) fn unpin(&mut self, entity: EntityKey) {
         if self.owned.contains_key(&entity) {
             self.want_snapshot(entity);
-        } else if self.loading.waits() < self.limits.loads {
+        } else if self.loading.waits() < self.limits.loads && self.is_ours(entity) {
             self.loading.want_pinned(entity);
         }
     }

@@ -60,17 +60,43 @@ pub(super) struct Cluster {
     /// What may leave when the row says that tick, in order. Bounded: what is
     /// dropped comes again.
     pub outgoing: VecDeque<(Tick, NodeId, NodeMessage)>,
-    /// Who gets what is about to leave.
-    pub leaving: BTreeMap<EntityKey, NodeId>,
+    /// What is about to leave.
+    pub leaving: BTreeMap<EntityKey, Leaving>,
     /// Of those: nothing waits for them any more.
     pub ready_to_leave: BTreeSet<EntityKey>,
-    /// What nobody has claimed yet, as far as is known, though it is another's;
-    /// and when that was last said.
-    pub handed: BTreeMap<EntityKey, Millis>,
-    /// Who asked this node to claim, and is answered when it has.
-    pub askers: BTreeMap<EntityKey, NodeId>,
+    /// What nobody has claimed yet, as far as is known, though it is another's.
+    pub handed: BTreeMap<EntityKey, Handed>,
+    /// Who asked this node to claim, for which hand-over, and is answered when it
+    /// has.
+    pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
+    /// Nodes that do not run and have left nothing.
+    forgotten: BTreeSet<NodeId>,
     /// Something owned here may belong elsewhere.
     pub review: bool,
+}
+
+/// An entity on its way to another node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub to: NodeId,
+    /// When that node was asked.
+    pub offered: Millis,
+    /// It said that it takes it.
+    pub accepted: bool,
+}
+
+/// An entity that was given away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed {
+    /// Of the record that did it, 0 where that is not known.
+    pub sequence: u64,
+    /// When it was last said.
+    pub said: Millis,
+}
+
+impl Handed {
+    /// By somebody, and nobody was told yet.
+    pub const UNTOLD: Handed = Handed { sequence: 0, said: Millis(0) };
 }
 
 impl Cluster {
@@ -90,6 +116,7 @@ impl Cluster {
             ready_to_leave: BTreeSet::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             review: false,
         }
     }
@@ -156,13 +183,21 @@ impl NodeCore {
         let living: Vec<NodeId> = cluster.members.living().collect();
         let vacant: Vec<NodeId> =
             rows.iter().filter(|read| read.row.is_vacant()).map(|read| read.node).collect();
-        cluster.bereft.extend(cluster.members.note_rows(rows, now));
+        let ended = cluster.members.note_rows(rows, now);
+        if !ended.is_empty() {
+            // They may have given this node something that they could not say any
+            // more: its own keys are looked at, too.
+            ended.iter().for_each(|node| _ = cluster.forgotten.remove(node));
+            cluster.bereft.extend(ended);
+            cluster.bereft.insert(self.node);
+        }
         cluster.review |= !cluster.members.living().eq(living);
         if let Some(directory) = directory {
             let is_first = !cluster.is_known() && directory.version() > 0;
             cluster.directory = directory;
             cluster.review = true;
-            cluster.bereft.extend(vacant);
+            let known = &cluster.forgotten;
+            cluster.bereft.extend(vacant.into_iter().filter(|node| !known.contains(node)));
             if is_first {
                 self.effects.push(NodeEffect::ScanOwned);
             }
@@ -170,7 +205,7 @@ impl NodeCore {
         self.declare_deaths(now);
         self.plan_shares();
         self.look_for_bereft();
-        self.hand_over_strays();
+        self.hand_over_strays(now);
         self.say_handed(now);
     }
 
@@ -196,13 +231,10 @@ impl NodeCore {
         }
     }
 
-    /// Where an incarnation ended, it may have given something to this node that
-    /// it could not say any more: the own keys are looked at, too.
     fn look_for_bereft(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
-        if cluster.is_known() && !cluster.bereft.is_empty() {
-            let mut nodes = std::mem::take(&mut cluster.bereft);
-            nodes.insert(self.node);
+        if cluster.is_known() {
+            let nodes = std::mem::take(&mut cluster.bereft);
             self.effects.extend(nodes.into_iter().map(NodeEffect::ScanOwnedBy));
         }
     }
@@ -213,6 +245,12 @@ impl NodeCore {
             self.cluster.iter_mut().for_each(|cluster| _ = cluster.bereft.insert(node));
             return;
         };
+        if let Some(cluster) = &mut self.cluster
+            && entities.is_empty()
+            && !cluster.members.is_living(node)
+        {
+            cluster.forgotten.insert(node);
+        }
         let (is_own, mut strays) = (node == self.node, Vec::new());
         for entity in entities {
             if self.owned.contains_key(&entity) {
@@ -220,7 +258,7 @@ impl NodeCore {
             }
             match self.is_ours(entity) {
                 true => self.loading.want_left(entity),
-                false if is_own => strays.push((entity, Millis(0))),
+                false if is_own => strays.push((entity, Handed::UNTOLD)),
                 false => {}
             }
         }

@@ -81,6 +81,10 @@ impl NodeCore {
                     self.counts.refused += 1;
                     if self.runs(record.entity, record.generation) {
                         self.disown(record.entity);
+                        if self.cluster.is_some() && record.claim.is_some() {
+                            // The last owner wrote one more record, or another was first.
+                            self.loading.want_later(record.entity);
+                        }
                     }
                 }
                 Slot::Rows(id) => {

@@ -3,6 +3,7 @@
 //! Invariant: nothing is loaded before commit 0 is durable, nor while the
 //! clocks differ, nor while a commit may hold a record of it.
 
+use super::cluster::Handed;
 use super::routes::HOPS_MAX;
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
@@ -30,7 +31,7 @@ impl NodeCore {
         ours.into_iter().for_each(|entity| self.loading.want_found(entity));
         if let Some(cluster) = &mut self.cluster {
             // Given to others while nobody ran here: they are told.
-            cluster.handed.extend(others.into_iter().map(|entity| (entity, Millis(0))));
+            cluster.handed.extend(others.into_iter().map(|entity| (entity, Handed::UNTOLD)));
         }
         self.ended = ended;
     }
@@ -93,6 +94,10 @@ impl NodeCore {
         };
         if !self.may_claim {
             return self.loading.postpone(entity);
+        }
+        if self.owned.contains_key(&entity) {
+            // It came to run here while it was loaded once more.
+            return self.pass_here(entity);
         }
         let head = loaded.entity.head();
         let is_ours = head.claim.map(|open| open.claim.node).or(head.handed) == Some(self.node);
@@ -157,8 +162,20 @@ impl NodeCore {
             }
             error => {
                 self.loading.fail(entity);
+                self.note_claim_settled(entity);
                 self.effects.push(NodeEffect::Unloadable(entity, error));
             }
+        }
+    }
+
+    /// What was to be loaded runs here already: what waits for it goes to it.
+    fn pass_here(&mut self, entity: EntityKey) {
+        let is_asked = self.loading.is_to_be_seen(entity);
+        for message in self.loading.finish(entity) {
+            self.tell(entity, message);
+        }
+        if is_asked {
+            self.tell(entity, ToTable::Awake(entity));
         }
     }
 
@@ -187,6 +204,7 @@ impl NodeCore {
             self.effects.push(NodeEffect::Dormant(entity));
         }
         self.loading.finish(entity);
+        self.note_claim_settled(entity);
     }
 
     /// Only when commit 0 is durable: it is what ends the incarnation before,
@@ -207,6 +225,7 @@ impl NodeCore {
     /// wants it here.
     fn give_up_found(&mut self, entity: EntityKey) {
         self.loading.finish(entity);
+        self.note_claim_settled(entity);
         self.stale.insert(keys::owned(self.node, entity));
     }
 

@@ -1,10 +1,13 @@
-//! Owns how an entity goes to another node with its owner's help: the door is
-//! closed, all that it took becomes durable, the last record hands it over, and
-//! the other node claims it. Never moves state between nodes: the journal has it.
+//! Owns how an entity goes to another node with its owner's help: the other says
+//! that it takes it, the door is closed, all that it took becomes durable, the
+//! last record hands it over, and the other claims it. Never moves state between
+//! nodes: the journal has it.
 //!
 //! ```text
 //!   owner                                    the other node
 //!    │ the directory names the other
+//!    │── Offer ───────────────────────────────>│ may claim, does not stop
+//!    │<────────────────────────────── Accept ──│
 //!    │ Leave ─> table: takes nothing more
 //!    │ Leaving <─ table: all is durable
 //!    │ commit: HandOver; owned/owner goes, owned/other comes
@@ -14,16 +17,18 @@
 //!
 //! | what goes wrong | what becomes of it |
 //! |---|---|
+//! | the other does not answer, or may not claim | it stays where it is, and is offered again |
 //! | the owner dies before the commit | nothing happened: its successor finds it |
 //! | anything, after it | `owned/other` has it found by the other's restart or successor |
 //! | `Claim` or `Claimed` is lost | it is said again until it is answered |
 //! | the directory changed meanwhile | whoever has it hands it on |
 //!
-//! Invariant: what is not answered by `Claimed` is said again, to the node that
-//! it belongs to then; so nothing is left without an owner.
+//! Invariant: what is not answered by the `Claimed` of its own hand-over is said
+//! again, to the node that it belongs to then; so nothing is left without an owner.
 
+use super::cluster::{Handed, Leaving};
 use super::routes::Route;
-use super::{NodeCore, NodeEffect};
+use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId};
 use crate::cluster::core::message::{Committed, NodeBody, NodeMessage, ToTable};
 use crate::entity::commit::Put;
@@ -33,32 +38,61 @@ use crate::entity::keys;
 const LEAVING_MAX: usize = 64;
 /// A claim that is not answered is asked for again after so long.
 const SAY_AGAIN_MS: u64 = 500;
+/// So long an offer waits for its answer.
+const OFFER_MS: u64 = 1000;
 
 impl NodeCore {
-    /// Begins to hand over what belongs elsewhere, some at a time.
-    pub(super) fn hand_over_strays(&mut self) {
-        let Some(cluster) = &self.cluster else { return };
+    /// Offers what belongs elsewhere, some at a time.
+    pub(super) fn hand_over_strays(&mut self, now: Millis) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let before = cluster.leaving.len();
+        cluster.leaving.retain(|_, it| it.accepted || now.since(it.offered) < OFFER_MS);
+        cluster.review |= cluster.leaving.len() < before;
         if !cluster.review || self.away || self.settling {
             return;
         }
         let room = LEAVING_MAX.saturating_sub(cluster.leaving.len());
-        let is_free = |entity: &EntityKey| {
-            !cluster.leaving.contains_key(entity) && !self.closing.contains_key(entity)
-        };
+        let leaving = std::mem::take(&mut cluster.leaving);
+        let is_free =
+            |key: &EntityKey| !leaving.contains_key(key) && !self.closing.contains_key(key);
         let owned = self.owned.keys().copied().filter(is_free);
         let stray = |entity: EntityKey| match self.route(entity) {
             Route::There(node) => Some((entity, node)),
             Route::Here | Route::Nowhere => None,
         };
         let strays: Vec<(EntityKey, NodeId)> = owned.filter_map(stray).take(room).collect();
-        let is_last = strays.len() < room;
         if let Some(cluster) = &mut self.cluster {
-            cluster.review = !is_last;
-            cluster.leaving.extend(strays.iter().copied());
+            cluster.review = strays.len() == room;
+            let offered = |(entity, to): &(EntityKey, NodeId)| {
+                (*entity, Leaving { to: *to, offered: now, accepted: false })
+            };
+            cluster.leaving = leaving;
+            cluster.leaving.extend(strays.iter().map(offered));
         }
-        for (entity, _) in strays {
+        for (entity, to) in strays {
+            self.say(to, NodeBody::Offer(entity));
+        }
+    }
+
+    /// Another node wants to give this one an entity.
+    pub(super) fn handle_offer(&mut self, entity: EntityKey, from: NodeId) {
+        if self.phase == Phase::Running && self.may_claim && !self.settling && !self.away {
+            self.say(from, NodeBody::Accept(entity));
+        }
+    }
+
+    /// The other node takes an entity: its door is closed.
+    pub(super) fn handle_accept(&mut self, entity: EntityKey, from: NodeId) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(leaving) = cluster.leaving.get_mut(&entity) else { return };
+        let runs = self.owned.contains_key(&entity) && !self.closing.contains_key(&entity);
+        if runs && leaving.to == from && !std::mem::replace(&mut leaving.accepted, true) {
             self.tell(entity, ToTable::Leave(entity));
         }
+    }
+
+    fn say(&mut self, to: NodeId, body: NodeBody) {
+        self.effects.push(NodeEffect::ToNode(to, NodeMessage { hops: 0, body }));
     }
 
     /// Nothing waits for an entity that leaves any more.
@@ -73,11 +107,16 @@ impl NodeCore {
         }
     }
 
-    /// Who gets the entity with its next record.
+    /// Who gets the entity with its next record: the node that it belongs to by
+    /// then, if that is another.
     pub(super) fn taker(&self, entity: EntityKey) -> Option<NodeId> {
         let cluster = self.cluster.as_ref()?;
-        let is_ready = cluster.ready_to_leave.contains(&entity);
-        cluster.leaving.get(&entity).copied().filter(|_| is_ready)
+        let leaving = cluster.leaving.get(&entity)?;
+        let to = match self.route(entity) {
+            Route::There(node) => node,
+            Route::Here | Route::Nowhere => leaving.to,
+        };
+        cluster.ready_to_leave.contains(&entity).then_some(to)
     }
 
     /// The keys that change with the hand-over of `entity`.
@@ -94,31 +133,30 @@ impl NodeCore {
         if self.runs(record.entity, record.generation) {
             self.disown(record.entity);
         }
+        let sequence = record.header.sequence;
         if let Some(cluster) = &mut self.cluster {
-            cluster.handed.insert(record.entity, now);
+            cluster.handed.insert(record.entity, Handed { sequence, said: now });
         }
-        self.say_claim(to, record.entity);
-    }
-
-    fn say_claim(&mut self, to: NodeId, entity: EntityKey) {
-        let message = NodeMessage { hops: 0, body: NodeBody::Claim(entity) };
-        self.effects.push(NodeEffect::ToNode(to, message));
+        self.say(to, NodeBody::Claim { entity: record.entity, sequence });
     }
 
     /// Asks again for what nobody has said to have claimed.
     pub(super) fn say_handed(&mut self, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
-        let late = |(entity, at): (&EntityKey, &mut Millis)| {
-            let is_late = now.since(*at) >= SAY_AGAIN_MS;
-            is_late.then(|| std::mem::replace(at, now)).map(|_| *entity)
+        let late = |(entity, handed): (&EntityKey, &mut Handed)| {
+            let is_late = now.since(handed.said) >= SAY_AGAIN_MS;
+            handed.said = if is_late { now } else { handed.said };
+            is_late.then_some((*entity, handed.sequence))
         };
-        let late: Vec<EntityKey> = cluster.handed.iter_mut().filter_map(late).collect();
-        for entity in late {
+        let late: Vec<(EntityKey, u64)> = cluster.handed.iter_mut().filter_map(late).collect();
+        for (entity, sequence) in late {
             match self.route(entity) {
-                Route::There(node) => self.say_claim(node, entity),
+                Route::There(node) => self.say(node, NodeBody::Claim { entity, sequence }),
                 Route::Here => {
                     self.cluster.iter_mut().for_each(|it| _ = it.handed.remove(&entity));
-                    self.loading.want_left(entity);
+                    if !self.owned.contains_key(&entity) {
+                        self.loading.want_left(entity);
+                    }
                 }
                 Route::Nowhere => {}
             }
@@ -126,30 +164,28 @@ impl NodeCore {
     }
 
     /// Another node says that this entity was given to this one.
-    pub(super) fn handle_claim(&mut self, entity: EntityKey, asker: NodeId) {
+    pub(super) fn handle_claim(&mut self, entity: EntityKey, sequence: u64, asker: NodeId) {
         let is_claimed = self.owned.contains_key(&entity) && !self.claiming.contains(&entity);
-        let Some(cluster) = &mut self.cluster else { return };
-        if is_claimed {
-            return self.answer_claim(asker, entity);
+        if is_claimed || self.loading.is_unloadable(entity) {
+            return self.say(asker, NodeBody::Claimed { entity, sequence });
         }
+        let Some(cluster) = &mut self.cluster else { return };
         if cluster.askers.len() < self.limits.waiting_for_nodes {
-            cluster.askers.insert(entity, asker);
+            cluster.askers.insert(entity, (asker, sequence));
         }
         if !self.owned.contains_key(&entity) {
             self.loading.want_left(entity);
         }
     }
 
-    /// The entity is claimed here, or was found to be another's.
+    /// The entity is claimed here, or was found to be another's or nobody's.
     pub(super) fn note_claim_settled(&mut self, entity: EntityKey) {
-        let asker = self.cluster.as_mut().and_then(|cluster| cluster.askers.remove(&entity));
-        if let Some(asker) = asker {
-            self.answer_claim(asker, entity);
+        let Some(cluster) = &mut self.cluster else { return };
+        if self.owned.contains_key(&entity) {
+            cluster.handed.remove(&entity);
         }
-    }
-
-    fn answer_claim(&mut self, asker: NodeId, entity: EntityKey) {
-        let message = NodeMessage { hops: 0, body: NodeBody::Claimed(entity) };
-        self.effects.push(NodeEffect::ToNode(asker, message));
+        if let Some((asker, sequence)) = cluster.askers.remove(&entity) {
+            self.say(asker, NodeBody::Claimed { entity, sequence });
+        }
     }
 }

@@ -41,8 +41,8 @@ impl NodeCore {
 
     /// Whether it runs here and takes what comes.
     pub(super) fn is_open(&self, entity: EntityKey) -> bool {
-        let is_leaving =
-            self.cluster.as_ref().is_some_and(|cluster| cluster.leaving.contains_key(&entity));
+        let leaving = self.cluster.as_ref().and_then(|cluster| cluster.leaving.get(&entity));
+        let is_leaving = leaving.is_some_and(|leaving| leaving.accepted);
         self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) && !is_leaving
     }
 
@@ -54,7 +54,7 @@ impl NodeCore {
             return match body {
                 NodeBody::Deliver(message) => self.tell(entity, ToTable::Deliver(message)),
                 NodeBody::Acknowledge(ack) => self.tell(entity, ToTable::Acknowledge(ack)),
-                NodeBody::Claim(_) | NodeBody::Claimed(_) => {}
+                _ => {}
             };
         }
         match (self.route(entity), body) {
@@ -110,8 +110,14 @@ impl NodeCore {
         let NodeMessage { hops, body } = message;
         match body {
             NodeBody::Deliver(_) | NodeBody::Acknowledge(_) => self.pass(body, hops),
-            NodeBody::Claim(entity) => self.handle_claim(entity, node),
-            NodeBody::Claimed(entity) => _ = cluster.handed.remove(&entity),
+            NodeBody::Offer(entity) => self.handle_offer(entity, node),
+            NodeBody::Accept(entity) => self.handle_accept(entity, node),
+            NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
+            NodeBody::Claimed { entity, sequence } => {
+                if cluster.handed.get(&entity).is_some_and(|it| it.sequence == sequence) {
+                    cluster.handed.remove(&entity);
+                }
+            }
         }
     }
 }
