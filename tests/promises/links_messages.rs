@@ -56,7 +56,8 @@ async fn an_ask_ends_by_its_time_and_a_late_answer_reaches_nobody() {
     two.host.state().answers = Answers::Hold;
     let link = one.link(two.id).await;
     let short = Duration::from_millis(1);
-    let late = link.ask(Class::Commands, Bytes::from_static(b"late"), short).await;
+    let late = link.ask(Class::Commands, Bytes::from_static(b"late"), short);
+    let late = tokio::time::timeout(WITHIN, late).await.expect("it ends");
     assert_eq!(late, Err(AskError::TimedOut));
     two.host.until("the ask", |host| !host.held.is_empty()).await;
     two.host.state().answers = Answers::Echo;
@@ -107,7 +108,8 @@ async fn asks_end_with_their_link() {
         );
     two.host.until("the ask", |host| !host.held.is_empty()).await;
     two.links.stop().await;
-    assert_eq!(ask.await.unwrap(), Err(AskError::Down));
+    let ended = tokio::time::timeout(WITHIN, ask).await.expect("it ends");
+    assert_eq!(ended.unwrap(), Err(AskError::Down));
     let message = Bytes::from_static(b"y");
     let error = link.try_send(Class::Control, message.clone()).unwrap_err();
     assert_eq!((error.fault, error.message), (SendFault::Down, message));
