@@ -8,7 +8,6 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod postgres_server;
 
-use std::fs::File;
 use std::io::Write;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -36,7 +35,7 @@ fn main() {
 }
 
 fn measure(server: &Server, nodes: u32, batch: u64, time: Duration) {
-    let raw = fdatasyncs(server, 120 + batch * 126, time / 4);
+    let raw = fdatasyncs(120 + batch * 126, time / 4);
     let url = server.database();
     let begin = Barrier::new(nodes as usize);
     let mut took: Vec<Duration> = std::thread::scope(|scope| {
@@ -81,16 +80,15 @@ fn run(url: &str, node: u32, batch: u64, time: Duration, begin: &Barrier) -> Vec
 }
 
 /// Appends of so many bytes, each with `fdatasync`, per second.
-fn fdatasyncs(server: &Server, bytes: u64, time: Duration) -> f64 {
-    let path = server.folder().join("raw");
-    let mut file = File::create(&path).expect("a file in a temporary folder");
+fn fdatasyncs(bytes: u64, time: Duration) -> f64 {
+    // Beside the server's own folder.
+    let mut file = tempfile::tempfile().expect("a temporary file");
     let bytes = vec![7; usize::try_from(bytes).expect("small")];
     let (began, mut done) = (Instant::now(), 0_u32);
     while began.elapsed() < time {
         file.write_all(&bytes).and_then(|()| file.sync_data()).expect("a disk that takes it");
         done += 1;
     }
-    std::fs::remove_file(path).expect("it was made above");
     f64::from(done) / time.as_secs_f64()
 }
 

@@ -76,11 +76,6 @@ impl Server {
         }
     }
 
-    /// Where its data is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The URL of a new database.
     pub fn database(&self) -> String {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -104,7 +99,11 @@ impl Server {
         self.query(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    fn query(&self, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+    /// As [`sql`](Self::sql).
+    ///
+    /// # Errors
+    /// The server's.
+    pub fn query(&self, database: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let url = self.url(database);
         runtime.expect("a runtime").block_on(async {

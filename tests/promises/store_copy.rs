@@ -1,5 +1,7 @@
 //! A copied galaxy is the galaxy, in any engine.
 
+use std::collections::BTreeMap;
+
 use starmesh::base::{EntityKey, Incarnation, NodeId, Tick};
 use starmesh::entity::commit::{Commit, CommitError};
 use starmesh::entity::keys;
@@ -12,7 +14,7 @@ use crate::store_support::{ENTITIES, commit_all, history, open, tiny};
 
 /// Everything that must be in a copy: values of keys, not their versions, and
 /// entities as they are loaded.
-fn galaxy(store: &dyn Store) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<Loaded>) {
+fn galaxy(store: &dyn Store) -> (BTreeMap<Vec<u8>, Vec<u8>>, Vec<Loaded>) {
     let all = store.scan(b"", None, usize::MAX).expect("keys can be read").into_iter();
     let keys = all.map(|(key, found)| (key, found.value));
     let keys = keys.filter(|(key, _)| !key.starts_with(keys::ROW)).collect();

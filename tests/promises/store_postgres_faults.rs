@@ -222,6 +222,40 @@ fn partitions_that_nothing_needs_are_dropped() {
     assert!(process.must(&store, vec![append(quiet, 2, b"on")]).refused.is_empty());
 }
 
+#[test]
+fn a_backup_of_hours_stops_no_commit() {
+    let server = shared();
+    let url = server.database();
+    let tiny = Options { part_bytes: 1, tend_every: NEVER, ..Options::default() };
+    let store = open_with(&url, tiny);
+    let mut process = Process::begun(&store, 1);
+    process.must(&store, vec![append(ENTITY, 1, b"r")]);
+    store.tend().expect("it answers");
+    adopt(&mut process, &store, ENTITY, 1);
+    std::thread::scope(|scope| {
+        // What pg_dump does.
+        let backup =
+            "BEGIN; LOCK TABLE starmesh.journal IN ACCESS SHARE MODE; SELECT pg_sleep(600)";
+        let backup = scope.spawn(|| server.query(name(&url), backup).is_err());
+        let sessions = format!(
+            "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '{}'",
+            name(&url)
+        );
+        let count = format!("SELECT count(*) {sessions}");
+        wait_until(|| server.sql("postgres", &count) == "1");
+        let first = || server.sql(name(&url), "SELECT min(part) FROM starmesh.parts");
+        let (tended, kept) = (store.tend(), first());
+        let committed = process.commit(&store, vec![append(ENTITY, 2, b"r")]);
+        // Before anything is looked at: a test that fails must end, too.
+        server.sql("postgres", &format!("SELECT pg_terminate_backend(pid) {sessions}"));
+        assert!(backup.join().expect("no panic"), "it was ended");
+        assert!(tended.is_ok() && committed.is_ok(), "{tended:?}, {committed:?}");
+        assert_eq!(kept, "1", "it is being read");
+        wait_until(|| store.tend().is_ok() && first() != "1");
+    });
+    assert_eq!(load(&store, ENTITY).chunks, [b"chunk".to_vec()]);
+}
+
 fn adopt(process: &mut Process, store: &Postgres, entity: EntityKey, at: u64) {
     use starmesh::store::conformance::{chunk, head};
     let answer = process.must(store, vec![chunk(entity, at, 0, b"chunk"), head(entity, at)]);

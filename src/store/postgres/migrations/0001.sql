@@ -271,8 +271,14 @@ BEGIN
         RETURN;
     END IF;
     -- Behind this lock no commit and no reader is in the journal, so what is
-    -- looked up now cannot change before the drop.
-    LOCK TABLE starmesh.journal IN ACCESS EXCLUSIVE MODE;
+    -- looked up now cannot change before the drop. Commits queue behind who
+    -- waits for it: a backup may read for hours, so the wait is short.
+    BEGIN
+        PERFORM set_config('lock_timeout', '50ms', true);
+        LOCK TABLE starmesh.journal IN ACCESS EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN;
+    END;
     SELECT coalesce(min(oldest), last_part.part) INTO needed FROM starmesh.entities;
     FOR unneeded IN SELECT part FROM starmesh.parts
         WHERE part < least(needed, last_part.part) ORDER BY part LOOP
