@@ -83,6 +83,11 @@ impl Server {
         self.url(&name)
     }
 
+    /// Empties a database: quicker than making another.
+    pub fn empty(&self, url: &str) {
+        self.sql(name(url), "DROP SCHEMA IF EXISTS starmesh CASCADE");
+    }
+
     pub fn url(&self, database: &str) -> String {
         let host = self.folder.path().display().to_string().replace('/', "%2F");
         let port = self.options.iter().find_map(|option| option.strip_prefix("port="));

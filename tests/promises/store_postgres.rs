@@ -14,7 +14,11 @@ use crate::store_support::contents;
 #[test]
 fn postgres_keeps_the_contract() {
     let server = shared();
-    conformance(|| Box::new(server.store()) as Box<dyn Store>);
+    let url = server.database();
+    conformance(|| {
+        server.empty(&url);
+        Box::new(open(&url)) as Box<dyn Store>
+    });
 }
 
 proptest! {
