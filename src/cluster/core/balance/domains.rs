@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::load::ClusterLoad;
 use super::settings::Settings;
 use super::sheet::Sheet;
-use crate::base::SectorId;
+use crate::base::{NodeId, SectorId};
 use crate::cluster::core::directory::Directory;
 
 /// All domains.
@@ -37,7 +37,9 @@ struct Item {
 /// An entry and what is under it.
 pub(super) struct Domain {
     pub region: SectorId,
-    /// In the sheet; none when it is no node's that is known.
+    /// Whom the entry names, and its place in the sheet; none when nobody knows
+    /// that node.
+    pub named: NodeId,
     pub node: Option<usize>,
     items: Range<usize>,
     /// Ranges that go elsewhere, each with its sums; in each other or apart.
@@ -96,7 +98,7 @@ impl Domains {
         settings: &Settings,
         sheet: &mut Sheet,
     ) -> Domains {
-        let regions: Vec<(SectorId, _)> = directory.regions().collect();
+        let regions: Vec<(SectorId, NodeId)> = directory.regions().collect();
         let mut items: Vec<Item> = Vec::with_capacity(load.sectors.len());
         for (index, sector) in load.sectors.iter().enumerate() {
             let found = directory.region_of(sector.sector).and_then(|(region, _)| {
@@ -116,9 +118,9 @@ impl Domains {
         items.sort_unstable_by_key(|item| (item.domain, item.corner, Reverse(item.scale)));
         let mut domains = Domains::empty(items, sheet.len());
         let mut at = 0;
-        for (domain, (region, node)) in regions.into_iter().enumerate() {
+        for (domain, entry) in regions.into_iter().enumerate() {
             let end = at + domains.items[at..].partition_point(|item| item.domain == domain);
-            domains.push(region, sheet.index_of(node), at..end, sheet);
+            domains.push(entry, at..end, sheet);
             at = end;
         }
         domains
@@ -134,19 +136,15 @@ impl Domains {
         Domains { items, sums, all: Vec::new(), by_node: vec![Vec::new(); nodes] }
     }
 
-    fn push(&mut self, region: SectorId, node: Option<usize>, items: Range<usize>, to: &mut Sheet) {
+    fn push(&mut self, entry: (SectorId, NodeId), items: Range<usize>, sheet: &mut Sheet) {
+        let (region, named) = entry;
+        let node = sheet.index_of(named);
         if let Some(node) = node {
             self.by_node[node].push(self.all.len());
         }
-        to.add(node, self.sums_of(&items).weight);
-        self.all.push(Domain {
-            region,
-            node,
-            items,
-            cuts: Vec::new(),
-            touched: false,
-            relied_on: false,
-        });
+        sheet.add(node, self.sums_of(&items).weight);
+        let (cuts, touched, relied_on) = (Vec::new(), false, false);
+        self.all.push(Domain { region, named, node, items, cuts, touched, relied_on });
     }
 
     fn sums_of(&self, range: &Range<usize>) -> Sums {

@@ -4,7 +4,7 @@
 
 use super::domains::Piece;
 use super::plan::Why;
-use super::planner::{Limit, Planner};
+use super::planner::{Limit, Planner, keep_heaviest};
 use super::sheet::State;
 
 impl Planner<'_> {
@@ -53,8 +53,7 @@ impl Planner<'_> {
         let mut pieces = Vec::new();
         self.pieces(whole.domain, Limit { weight, sectors, fresh: true }, &mut pieces);
         pieces.retain(|piece| piece.region != whole.region);
-        pieces.sort_by(|a, b| (b.sums.weight, a.region).cmp(&(a.sums.weight, b.region)));
-        pieces.truncate(32);
+        keep_heaviest(&mut pieces);
         self.best(&pieces, from, room).or_else(|| self.smallest_to_go(whole, sectors))
     }
 

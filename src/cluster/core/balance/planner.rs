@@ -8,7 +8,7 @@ use super::nearer::RoundTrips;
 use super::plan::{Move, Plan, Why};
 use super::settings::{LoadBalanceStrategy, Settings};
 use super::sheet::{Sheet, State};
-use crate::base::{NodeId, SectorId};
+use crate::base::SectorId;
 use crate::cluster::core::directory::Directory;
 
 /// Of the pieces that a node could give, so many are looked at closely.
@@ -104,9 +104,7 @@ impl<'a> Planner<'a> {
         for domain in self.domains.of(node) {
             self.pieces(*domain, limit, &mut found);
         }
-        // The order of regions decides between equal ones.
-        found.sort_by(|a, b| (b.sums.weight, a.region).cmp(&(a.sums.weight, b.region)));
-        found.truncate(LOOKED_AT);
+        keep_heaviest(&mut found);
         found
     }
 
@@ -163,8 +161,7 @@ impl<'a> Planner<'a> {
     /// `piece` goes to `to`. The caller has seen to it that there is room.
     pub fn give(&mut self, piece: &Piece, to: usize, why: Why) {
         let domain = self.domains.get(piece.domain);
-        let (from, whole) = (domain.node, domain.region == piece.region);
-        let named = self.directory.region_of(piece.region).map_or(NodeId(0), |(_, node)| node);
+        let (from, named, whole) = (domain.node, domain.named, domain.region == piece.region);
         let (sectors, weight) = (piece.sums.count, piece.sums.weight);
         self.sheet.shift(from, to, weight);
         self.domains.cut(piece);
@@ -175,8 +172,13 @@ impl<'a> Planner<'a> {
             self.moves = self.moves.saturating_sub(1);
             self.sectors = self.sectors.saturating_sub(sectors);
         }
-        let from = from.map_or(named, |from| self.sheet.id(from));
-        let to = self.sheet.id(to);
-        self.plan.moves.push(Move { region: piece.region, from, to, sectors, weight, why });
+        let (region, to) = (piece.region, self.sheet.id(to));
+        self.plan.moves.push(Move { region, from: named, to, sectors, weight, why });
     }
+}
+
+/// Those that are looked at closely; the order of regions decides between equals.
+pub(super) fn keep_heaviest(pieces: &mut Vec<Piece>) {
+    pieces.sort_by(|a, b| (b.sums.weight, a.region).cmp(&(a.sums.weight, b.region)));
+    pieces.truncate(LOOKED_AT);
 }
