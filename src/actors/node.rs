@@ -38,7 +38,7 @@ use crate::sim::Rules;
 use crate::store::Store;
 
 /// A store engine of one node: its only node has this id.
-const ONLY_NODE: NodeId = NodeId(1);
+pub const ONLY_NODE: NodeId = NodeId(1);
 /// A node that stops waits so long for what was admitted: while the store is
 /// away more would be no help.
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(5);

@@ -28,6 +28,13 @@ enum What {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let What::Copy { from, to } = args.what;
+    for (place, which) in [(&from, "FROM"), (&to, "TO")] {
+        if place.contains("://") && !is_url(place) {
+            // Not repeated: it may hold a password.
+            let expected = "expected a folder or postgres://USER@HOST/DATABASE";
+            return Err(UsageError(format!("{which} is a URL of another kind: {expected}")).into());
+        }
+    }
     if !is_url(&from) && !Path::new(&from).join(sled::FOLDER).is_dir() {
         return Err(UsageError(format!("{from} is no node's data folder")).into());
     }

@@ -25,12 +25,16 @@ use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, NodeOracle, Readiness, Reads, RulesDocument, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
+#[cfg(feature = "postgres")]
+use crate::actors::node::ONLY_NODE;
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
 use crate::base::Millis;
 use crate::cluster::core::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::entity::keys;
 use crate::sim::Rules;
+#[cfg(feature = "postgres")]
+use crate::store::Versioned;
 #[cfg(feature = "postgres")]
 use crate::store::postgres;
 use crate::store::sled::{self, OpenError, Options, Sled};
@@ -43,6 +47,10 @@ const TICK_LATE: Duration = Duration::from_secs(3);
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A node's row moves at least five times in this time.
+#[cfg(feature = "postgres")]
+const ROW_MOVES_WITHIN: Duration = Duration::from_millis(1200);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -63,6 +71,11 @@ pub enum ServeError {
         "`starmesh store copy` into this store did not come to its end: remove what it wrote and copy again"
     )]
     HalfCopied,
+    #[error(
+        "a node runs on this database already: stop it first, or use a database of its own; \
+         several nodes on one database are not possible yet"
+    )]
+    Runs,
     #[error(transparent)]
     Node(#[from] StartError),
     #[error("the cluster secret")]
@@ -285,7 +298,23 @@ fn open_postgres(config: &Config, url: &str) -> Result<Arc<dyn Store>, ServeErro
     for warning in store.durability_warnings()? {
         tracing::error!("PostgreSQL may lose what was acknowledged: {warning}");
     }
-    Ok(Arc::new(store))
+    let store: Arc<dyn Store> = Arc::new(store);
+    refuse_second(store.as_ref())?;
+    Ok(store)
+}
+
+/// A store that several processes can open must not have another node's process
+/// running on it: this one would take its place.
+#[cfg(feature = "postgres")]
+#[expect(clippy::disallowed_methods, reason = "whether a row moves is seen by waiting")]
+fn refuse_second(store: &dyn Store) -> Result<(), ServeError> {
+    let key = keys::row(ONLY_NODE);
+    let version = |row: Option<Versioned>| row.map(|row| row.version);
+    let before = version(store.get(&key)?);
+    if before.is_some() {
+        std::thread::sleep(ROW_MOVES_WITHIN);
+    }
+    if version(store.get(&key)?) == before { Ok(()) } else { Err(ServeError::Runs) }
 }
 
 fn open_embedded(config: &Config, folder: PathBuf) -> Result<Arc<dyn Store>, ServeError> {

@@ -141,7 +141,15 @@ impl Drop for Server {
 
 /// Opens a store, or says why not.
 pub fn open(url: &str) -> Postgres {
-    open_with(url, Options::default())
+    open_with(url, patient())
+}
+
+/// Of a store that bears a machine on which everything stands still at times.
+pub fn patient() -> Options {
+    let within = Duration::from_secs(60);
+    let lock_within = Duration::from_secs(45);
+    let (connect_within, statement_within) = (within, within);
+    Options { connect_within, statement_within, lock_within, ..Options::default() }
 }
 
 pub fn open_with(url: &str, options: Options) -> Postgres {
@@ -158,6 +166,7 @@ fn run(folder: &Path, options: &[String]) -> Process {
     command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
     // As far as a process can tell, a crash of it alone loses nothing less.
     command.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "autovacuum_naptime=1s"]);
+    command.args(["-c", "deadlock_timeout=50ms", "-c", "max_connections=400"]);
     command.args(options.iter().flat_map(|option| ["-c", option]));
     let log = std::fs::File::create(folder.join("log")).expect("a file in a temporary folder");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -324,15 +324,13 @@ impl Process {
             NodeEffect::Unloadable(entity, error) => {
                 outside.witness.note(&Fact::Never(format!("{entity} is unloadable: {error}")));
             }
-            NodeEffect::Mismatch(entity, mismatches) => {
-                let what = format!("replay of {entity} differs: {mismatches:?}");
-                outside.witness.note(&Fact::Never(what));
-            }
-            NodeEffect::ReadCluster { .. }
+            // The rest is for several nodes, which are simulated in `cluster`.
+            NodeEffect::Mismatch(..)
+            | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
             | NodeEffect::Elsewhere(..) => {
-                outside.witness.note(&Fact::Never("a lone node looked for others".into()));
+                outside.witness.note(&Fact::Never(format!("{effect:?}")));
             }
             NodeEffect::WakeAt(at) => self.wake_at(at, now, outside),
             NodeEffect::StepDown(error) => {

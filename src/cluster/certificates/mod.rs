@@ -17,7 +17,7 @@ pub mod token;
 use std::io;
 use std::path::PathBuf;
 
-pub use authority::{Authority, Validity};
+pub use authority::{Authority, SERVER_NAME, Validity};
 pub use facts::Facts;
 pub use identity::{Identity, Request};
 pub use name::Name;

@@ -86,7 +86,9 @@ async fn read(link: Link, class: Class, mut stream: RecvStream, host: Arc<dyn Ho
         let mut broken = None;
         for piece in &mut pieces[..count] {
             bytes += piece.len();
-            broken = broken.or(decoder.push(std::mem::take(piece), &mut frames).err());
+            // What comes behind a broken frame is no frame.
+            let piece = std::mem::take(piece);
+            broken = broken.or_else(|| decoder.push(piece, &mut frames).err());
         }
         link.0.counters.received(class, frames.len(), bytes);
         let arrivals: Vec<Arrival> =

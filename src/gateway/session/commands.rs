@@ -51,6 +51,10 @@ pub enum Taken {
     Full,
 }
 
+/// Copies of one command that may be unanswered: the client library sends one
+/// more in each of three rounds. Further ones are answered at once.
+const COPIES_MAX: u32 = 8;
+
 /// A command that is refused, and how many copies of it were not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -117,7 +121,12 @@ impl CommandTable {
             row.shut = true;
             return Taken::Busy;
         }
-        row.unanswered.entry(sequence).or_insert(Unanswered { since: now, copies: 0 }).copies += 1;
+        let unanswered =
+            row.unanswered.entry(sequence).or_insert(Unanswered { since: now, copies: 0 });
+        if unanswered.copies >= COPIES_MAX {
+            return Taken::Busy;
+        }
+        unanswered.copies += 1;
         match row.way {
             Way::Attached(_) => return Taken::Send(command),
             Way::Detached | Way::Asked => row.waiting.insert(sequence, command),

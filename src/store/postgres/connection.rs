@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 
 use super::error::Failure;
@@ -99,7 +100,8 @@ where
             match self.connection.poll_message(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
-                    if notice.severity() == "WARNING" {
+                    // The text is in the server's language.
+                    if notice.parsed_severity() == Some(Severity::Warning) {
                         self.warning.put(notice.message());
                     }
                 }

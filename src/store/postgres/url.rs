@@ -149,6 +149,7 @@ fn session(options: &Options) -> String {
     format!(
         "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
              WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
+         SET client_min_messages = 'warning';
          SET statement_timeout = {statement}; SET lock_timeout = {lock};
          SET idle_in_transaction_session_timeout = {statement};
          SET default_transaction_isolation = 'read committed';

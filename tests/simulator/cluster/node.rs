@@ -160,82 +160,13 @@ impl Node {
     ) {
         let store = &*self.store;
         let answers = "the memory answers";
-        if let Ok(want) = std::env::var("TRACE") {
-            let text = match &effect {
-                NodeEffect::Commit(commit) => {
-                    let mut text = String::new();
-                    for group in &commit.groups {
-                        if let Some(append) = &group.append
-                            && append.entity.to_string() == want
-                        {
-                            let record =
-                                starmesh::entity::record::decode_record(&append.bytes).unwrap().1;
-                            text += &format!(
-                                "COMMIT {} {:?} puts {:?}",
-                                append.sequence,
-                                record.inputs,
-                                group
-                                    .puts
-                                    .iter()
-                                    .map(|p| (
-                                        String::from_utf8_lossy(&p.key).into_owned(),
-                                        p.value.is_some()
-                                    ))
-                                    .collect::<Vec<_>>()
-                            );
-                        }
-                    }
-                    text
-                }
-                NodeEffect::Load(entity, asker) if entity.to_string() == want => format!(
-                    "LOAD {asker:?} {:?}",
-                    recovery::load(store, *entity, &self.world, *asker)
-                        .map(|l| (l.entity.head().sequence, l.entity.head().claim))
-                ),
-                NodeEffect::ToNode(to, m) if m.body.entity().to_string() == want => format!(
-                    "TONODE {to:?} hops {} {}",
-                    m.hops,
-                    format!("{:?}", m.body).chars().take(60).collect::<String>()
-                ),
-                NodeEffect::ToTable(_, m) => {
-                    let t = format!("{m:?}");
-                    let key = want.rsplit(' ').next().unwrap().split(',').collect::<Vec<_>>();
-                    let pat = format!(
-                        "Sector(SectorId {{ x: {}, y: {}, scale: {} }})",
-                        key[0], key[1], key[2]
-                    );
-                    if t.contains(&pat)
-                        && (t.starts_with("Drop")
-                            || t.starts_with("Install")
-                            || t.starts_with("Leave"))
-                    {
-                        t.chars().take(30).collect()
-                    } else {
-                        String::new()
-                    }
-                }
-                _ => String::new(),
-            };
-            if !text.is_empty() {
-                println!("{now} node {} inc {:?}: {text}", self.id, self.core.incarnation());
-            }
-        }
         match effect {
             NodeEffect::Commit(commit) if self.hold_commits => self.held = Some(commit),
             NodeEffect::Commit(commit) => {
                 events.push_back(Event::CommitDone(store.commit(&commit)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
-                if let ToTable::Tick { tick, .. } = &message {
-                    events.push_back(Event::Stepped(*tick));
-                }
-                if let ToTable::Install(installed) = &message {
-                    let key = installed.entity.key();
-                    let most = seen.get(&key).copied().unwrap_or_default();
-                    let tick = installed.entity.tick().0;
-                    assert!(tick >= most, "5: {key} is loaded at {tick} but was seen at {most}");
-                }
-                self.table.handle(message);
+                self.tell_table(message, events, seen);
             }
             NodeEffect::ScanOwned => {
                 let entities = recovery::owned(store, self.id).expect(answers);
@@ -283,5 +214,23 @@ impl Node {
             | NodeEffect::StoreAway(_)
             | NodeEffect::Claiming { .. } => {}
         }
+    }
+
+    fn tell_table(
+        &mut self,
+        message: ToTable,
+        events: &mut VecDeque<Event>,
+        seen: &BTreeMap<EntityKey, u64>,
+    ) {
+        if let ToTable::Tick { tick, .. } = &message {
+            events.push_back(Event::Stepped(*tick));
+        }
+        if let ToTable::Install(installed) = &message {
+            let key = installed.entity.key();
+            let most = seen.get(&key).copied().unwrap_or_default();
+            let tick = installed.entity.tick().0;
+            assert!(tick >= most, "5: {key} is loaded at {tick} but was seen at {most}");
+        }
+        self.table.handle(message);
     }
 }

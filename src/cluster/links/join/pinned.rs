@@ -2,13 +2,13 @@
 //! authority with the fingerprint of the join line. It knows nothing else yet.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use crate::cluster::certificates::Fingerprint;
+use crate::cluster::certificates::{Fingerprint, SERVER_NAME};
 use crate::cluster::links::tls::provider;
 
 #[derive(Debug)]
@@ -44,6 +44,10 @@ impl ServerCertVerifier for Pinned {
             now,
             self.algorithms.all,
         )?;
+        // An authority of somebody's own may have signed other servers, too.
+        let name =
+            ServerName::try_from(SERVER_NAME).map_err(|_| CertificateError::NotValidForName)?;
+        verify_server_name(&certificate, &name)?;
         Ok(ServerCertVerified::assertion())
     }
 
