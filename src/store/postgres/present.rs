@@ -126,12 +126,15 @@ impl Known {
                 Journal { last: unsigned(found.try_get(1)?)?, head: unsigned(found.try_get(2)?)? };
             known.journals.insert(entity, journal);
         }
+        // The row's stamp is as the fence sees it, whatever the other query saw:
+        // else a row that another process wrote between the two would pass for
+        // one that nobody has.
+        known.stamps.insert(row_key.clone(), None);
         if let Some(found) = rows.first() {
             let (version, value): (i64, &[u8]) = (found.try_get(0)?, found.try_get(1)?);
             let damaged =
                 |error: crate::entity::commit::RowError| Failure::Damaged(error.to_string());
             known.row = Some((unsigned(version)?, NodeRow::from_bytes(value).map_err(damaged)?));
-            // As the fence sees it, whatever the other query saw.
             known.stamps.insert(row_key, Some(Stamp::of(unsigned(version)?, value)));
         }
         Ok(known)
