@@ -108,6 +108,8 @@ impl Burden<'_> {
             .await;
         let (session, sector) = (connected.session, connected.presence[0].sector);
         let entity = EntityKey::Sector(sector);
+        // Attached once: a read waits for the row, and meanwhile nothing is done.
+        let mut ticket = attach(self.node, entity, self.player, session).await;
         for sequence in 1.. {
             if !self.load.is_on() {
                 return;
@@ -115,8 +117,8 @@ impl Burden<'_> {
             let units = UnitIds::new(vec![UnitId(1)]).unwrap();
             let command = Command::new(units, Instruction::Stop);
             let command = PlayerCommand { player: self.player, session, sequence, command };
-            let ticket = attach(self.node, entity, self.player, session).await;
             self.node.entities.command(self.connection, entity, ticket, command);
+            ticket = ticket.next();
             let answer: CommandAnswer = self
                 .next(|told| match told {
                     PlayerEffect::Answered(answer) => Some(answer.clone()),

@@ -88,7 +88,7 @@ impl Port {
                 news.await;
             }
         };
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_secs(120);
         tokio::time::timeout(limit, found).await.expect("the node answers")
     }
 }

@@ -7,7 +7,7 @@
 //! **nearest assigned ancestor's** node. So a hot child is split off by adding
 //! an entry, and merged by removing it; entities stay what they are. Numbered
 //! entities (ledgers, markets, alliances, boards) without an entry go to one of
-//! their kind's nodes by [rendezvous](super::rendezvous), a battle to its host's.
+//! their kind's nodes by [rendezvous], a battle to its host's.
 //!
 //! Invariant: all entries have one version; a [`Change`] names the one it saw and
 //! leads to the next, here and in the store. What once had a node keeps having one.

@@ -4,7 +4,7 @@
 //! [core](super::node) at every reading.
 //!
 //! The galaxy is divided into a hundred regions or so, and each prefers the
-//! nodes in an order of its own ([rendezvous](super::rendezvous)). A newcomer
+//! nodes in an order of its own ([rendezvous]). A newcomer
 //! gets those that prefer it to all others that live, about its share; of a node
 //! that died each goes to the one that it prefers of the rest. Invariant: nothing
 //! else moves, and where everybody who lives has a share there is no change.
