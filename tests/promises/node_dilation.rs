@@ -28,6 +28,8 @@ const EACH: Duration = Duration::from_millis(10);
 /// a command takes from one answer to the next.
 const TIMES: u32 = 19;
 const EACH_MAX: Duration = Duration::from_secs(2);
+/// Commands on the way, so that the thread need not wait for the next one.
+const AHEAD: u32 = 8;
 
 /// Keeps a thread busy while there is load.
 #[derive(Default)]
@@ -67,7 +69,8 @@ impl SessionPort for Heavy {
     }
 }
 
-/// Sends one command after the other while there is load; each is answered.
+/// Sends commands, some ahead of the answers, while there is load; each is
+/// answered.
 struct Burden<'n> {
     node: &'n Node,
     player: PlayerId,
@@ -110,22 +113,28 @@ impl Burden<'_> {
         let entity = EntityKey::Sector(sector);
         // Attached once: a read waits for the row, and meanwhile nothing is done.
         let mut ticket = attach(self.node, entity, self.player, session).await;
-        for sequence in 1.. {
-            if !self.load.is_on() {
+        let (mut sent, mut heard) = (0, 0);
+        loop {
+            while self.load.is_on() && sent < heard + AHEAD {
+                sent += 1;
+                let units = UnitIds::new(vec![UnitId(1)]).unwrap();
+                let command = Command::new(units, Instruction::Stop);
+                let command =
+                    PlayerCommand { player: self.player, session, sequence: sent, command };
+                self.node.entities.command(self.connection, entity, ticket, command);
+                ticket = ticket.next();
+            }
+            if heard == sent {
                 return;
             }
-            let units = UnitIds::new(vec![UnitId(1)]).unwrap();
-            let command = Command::new(units, Instruction::Stop);
-            let command = PlayerCommand { player: self.player, session, sequence, command };
-            self.node.entities.command(self.connection, entity, ticket, command);
-            ticket = ticket.next();
             let answer: CommandAnswer = self
                 .next(|told| match told {
                     PlayerEffect::Answered(answer) => Some(answer.clone()),
                     _ => None,
                 })
                 .await;
-            assert_eq!(answer.sequence, sequence);
+            heard += 1;
+            assert_eq!(answer.sequence, heard);
             answered.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -155,7 +164,7 @@ fn pace(home: SectorId, is_it: impl Fn(u8) -> bool) -> impl Fn(&ToSession) -> Op
 #[actix::test]
 async fn a_sector_whose_thread_is_too_busy_runs_slower_until_it_is_not() {
     let store = Arc::new(Memory::default());
-    let node = start_with("[engine]\narbiters = 1\n", store.clone()).await;
+    let node = start_with("[engine]\narbiters = 1\nhot_threads = 0\n", store.clone()).await;
     let player = Player::new(&node, PLAYER);
     let connected = player.connect(None).await;
     let home = connected.presence[0].sector;
