@@ -111,8 +111,14 @@ impl Cluster {
         for _ in 0..ms.div_ceil(STEP_MS) {
             self.now += STEP_MS;
             self.store.set_time(Millis(self.now));
-            for (to, event) in self.network.due(self.now) {
-                self.event(to.0, event);
+            for (to, process, event) in self.network.due(self.now) {
+                let Some(node) = self.nodes.get(&to) else { continue };
+                if node.stopped && process.is_some() {
+                    // It finds the answer when it goes on.
+                    self.network.put(self.now + STEP_MS, (to, process, event));
+                } else if process.is_none_or(|process| process == node.core.incarnation()) {
+                    self.event(to.0, event);
+                }
             }
             let due = self.nodes.iter().filter(|(_, node)| node.is_due(self.now));
             let due: Vec<u32> = due.map(|(id, _)| id.0).collect();

@@ -20,7 +20,12 @@ pub struct Weather {
     pub doubled: u64,
     /// Milliseconds that one may be late.
     pub late_ms: u64,
+    /// Milliseconds that an answer of the store may take.
+    pub slow_ms: u64,
 }
+
+/// What arrives at a node: at one process of it alone, if that is named.
+pub type Arrival = (NodeId, Option<Incarnation>, Event);
 
 pub struct Network {
     random: Random,
@@ -29,7 +34,7 @@ pub struct Network {
     pub delay_ms: u64,
     /// Pairs that do not hear each other.
     pub cuts: BTreeSet<(NodeId, NodeId)>,
-    under_way: BTreeMap<(u64, u64), (NodeId, NodeId, Incarnation, NodeMessage)>,
+    under_way: BTreeMap<(u64, u64), Arrival>,
     count: u64,
     /// All that was ever sent.
     pub log: Vec<(u64, NodeId, NodeId, NodeMessage)>,
@@ -64,17 +69,32 @@ impl Network {
         let copies = 1 + u64::from(self.random.chance(self.weather.doubled));
         for _ in 0..copies {
             let at = now + 1 + self.delay_ms + self.random.below(self.weather.late_ms.max(1));
-            self.count += 1;
-            self.under_way.insert((at, self.count), (from, to, incarnation, message.clone()));
+            let message = message.clone();
+            let event = Event::FromNode { node: from, incarnation, message };
+            self.put(at, (to, None, event));
         }
     }
 
-    /// What arrives by now, and where.
-    pub fn due(&mut self, now: u64) -> Vec<(NodeId, Event)> {
+    /// An answer of the store to a process: it comes at once, if it is given back.
+    pub fn answer(&mut self, now: u64, to: (NodeId, Incarnation), event: Event) -> Option<Event> {
+        let slow_ms = self.weather.slow_ms;
+        if slow_ms == 0 {
+            return Some(event);
+        }
+        let at = now + 1 + self.random.below(slow_ms);
+        self.put(at, (to.0, Some(to.1), event));
+        None
+    }
+
+    pub fn put(&mut self, at: u64, arrival: Arrival) {
+        self.count += 1;
+        self.under_way.insert((at, self.count), arrival);
+    }
+
+    /// What arrives by now.
+    pub fn due(&mut self, now: u64) -> Vec<Arrival> {
         let later = self.under_way.split_off(&(now + 1, 0));
         let due = std::mem::replace(&mut self.under_way, later);
-        let event =
-            |(node, to, incarnation, message)| (to, Event::FromNode { node, incarnation, message });
-        due.into_values().map(event).collect()
+        due.into_values().collect()
     }
 }

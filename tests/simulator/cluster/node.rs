@@ -32,6 +32,8 @@ pub struct Node {
     pub core: NodeCore,
     pub table: Table,
     wake_at: u64,
+    /// How far its clock is ahead of the store's.
+    pub ahead_ms: u64,
     pub ready: bool,
     pub deposed: bool,
     /// The process stands still, as one that was stopped by a signal.
@@ -57,6 +59,7 @@ impl Node {
             core: core.in_cluster(),
             table: Table::new(world.clone(), limits, Attachment(now << 16)),
             wake_at: 0,
+            ahead_ms: 0,
             ready: false,
             deposed: false,
             stopped: false,
@@ -68,7 +71,7 @@ impl Node {
     }
 
     pub fn is_due(&self, now: u64) -> bool {
-        !self.stopped && now >= self.wake_at
+        !self.stopped && now + self.ahead_ms >= self.wake_at
     }
 
     /// The newest session given to a player, and where its units are.
@@ -126,7 +129,7 @@ impl Node {
                 return;
             }
             assert!(turn < TURNS_MAX, "{events:?} came of itself again and again");
-            self.core.handle_all(events.drain(..), Millis(now));
+            self.core.handle_all(events.drain(..), Millis(now + self.ahead_ms));
             for effect in self.core.drain_effects() {
                 self.run_effect(effect, now, &mut events, network, seen);
             }
@@ -159,14 +162,17 @@ impl Node {
         seen: &BTreeMap<EntityKey, u64>,
     ) {
         let store = &*self.store;
+        let process = (self.id, self.core.incarnation());
         let answers = "the memory answers";
         match effect {
             NodeEffect::Commit(commit) if self.hold_commits => self.held = Some(commit),
             NodeEffect::Commit(commit) => {
-                events.push_back(Event::CommitDone(store.commit(&commit)));
+                let done = store.commit(&commit);
+                judge::check_claims(&commit, &done, seen);
+                events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
-                self.tell_table(message, events, seen);
+                self.tell_table(message, events);
             }
             NodeEffect::ScanOwned => {
                 let entities = recovery::owned(store, self.id).expect(answers);
@@ -175,11 +181,11 @@ impl Node {
             }
             NodeEffect::ScanOwnedBy(node) => {
                 let entities = recovery::owned(store, node).ok();
-                events.push_back(Event::OwnedBy { node, entities });
+                events.extend(network.answer(now, process, Event::OwnedBy { node, entities }));
             }
             NodeEffect::ReadCluster { version } => {
-                let read = recovery::cluster(store, version).ok();
-                events.push_back(Event::Cluster(read.map(Box::new)));
+                let read = Event::Cluster(recovery::cluster(store, version).ok().map(Box::new));
+                events.extend(network.answer(now, process, read));
             }
             NodeEffect::ToNode(to, message) => {
                 if let NodeBody::Deliver(message) = &message.body {
@@ -189,7 +195,8 @@ impl Node {
             }
             NodeEffect::Load(entity, asker) => {
                 let loaded = recovery::load(store, entity, &self.world, asker);
-                events.push_back(Event::Loaded(entity, loaded.map(Box::new)));
+                let loaded = Event::Loaded(entity, loaded.map(Box::new));
+                events.extend(network.answer(now, process, loaded));
             }
             NodeEffect::ReadNextId => {
                 events.push_back(Event::NextId(recovery::next_id(store).expect(answers)));
@@ -216,20 +223,9 @@ impl Node {
         }
     }
 
-    fn tell_table(
-        &mut self,
-        message: ToTable,
-        events: &mut VecDeque<Event>,
-        seen: &BTreeMap<EntityKey, u64>,
-    ) {
+    fn tell_table(&mut self, message: ToTable, events: &mut VecDeque<Event>) {
         if let ToTable::Tick { tick, .. } = &message {
             events.push_back(Event::Stepped(*tick));
-        }
-        if let ToTable::Install(installed) = &message {
-            let key = installed.entity.key();
-            let most = seen.get(&key).copied().unwrap_or_default();
-            let tick = installed.entity.tick().0;
-            assert!(tick >= most, "5: {key} is loaded at {tick} but was seen at {most}");
         }
         self.table.handle(message);
     }

@@ -29,7 +29,7 @@ fn units_go_to_and_fro_over_a_border_between_nodes_and_none_is_lost_or_doubled()
     cluster.assign(EntityKey::Sector(home), 1);
     cluster.assign(EntityKey::Sector(east), 2);
     cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
-    cluster.network.weather = Weather { lost: 200, doubled: 200, late_ms: 1_500 };
+    cluster.network.weather = Weather { lost: 200, doubled: 200, late_ms: 1_500, slow_ms: 0 };
     let units = cluster.units(home);
     for (sequence, unit) in (1..).zip(&units) {
         cluster.patrol(1, sequence, *unit, east);

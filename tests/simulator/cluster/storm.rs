@@ -52,6 +52,8 @@ impl Storm {
             2 | 3 => {
                 if !runs {
                     self.cluster.start(node);
+                    let ahead_ms = self.random.below(1_900);
+                    self.cluster.node(node).ahead_ms = ahead_ms;
                 } else if self.cluster.node(node).stopped {
                     self.cluster.node(node).stopped = false;
                 }
@@ -70,6 +72,8 @@ impl Storm {
                     lost: self.random.below(300),
                     doubled: self.random.below(300),
                     late_ms: self.random.within(1..=2_000),
+                    // Now and then longer than a row may stand still.
+                    slow_ms: *self.random.pick(&[0, 50, 300, 600, 1_500]).expect("five"),
                 };
             }
         }
