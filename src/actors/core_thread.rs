@@ -287,8 +287,11 @@ impl CoreThread {
             // Only of a node in a cluster.
             NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
-            | NodeEffect::ToNode(..)
-            | NodeEffect::Elsewhere(..) => {}
+            | NodeEffect::ToNode(..) => {}
+            NodeEffect::Elsewhere(entity, node) => {
+                self.registry.waking.tell(entity, Woken::Elsewhere(node));
+                self.view.note_elsewhere(entity, node);
+            }
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");

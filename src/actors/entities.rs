@@ -11,6 +11,7 @@ use actix::prelude::SendError;
 
 use super::coordinator::{Activate, CoordinatorActor, Wake};
 use super::meta::{Leave, MetaActor, Propose};
+use super::peers::Mesh;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::{Admit, Ask, SectorActor};
@@ -44,6 +45,7 @@ pub struct Entities {
     pub(super) coordinator: Addr<CoordinatorActor>,
     pub(super) status: Arc<CoreStatus>,
     pub(super) view: ViewHandle,
+    pub(super) mesh: Arc<dyn Mesh>,
 }
 
 impl Entities {
@@ -80,7 +82,7 @@ impl Entities {
         actix::spawn(async move {
             let why = match entities.wake_sector(entity).await {
                 Ok(Woken::Running) => Unavailable::Busy,
-                Ok(Woken::Dormant) => Unavailable::NotHere,
+                Ok(Woken::Dormant | Woken::Elsewhere(_)) => Unavailable::NotHere,
                 Err(why) => why,
             };
             let rejected = ToSession::Rejected { entity, ticket, sequence, why };

@@ -11,6 +11,7 @@ pub mod entities;
 pub mod galaxy;
 pub mod meta;
 pub mod node;
+pub mod peers;
 pub mod ports;
 pub mod registry;
 pub mod rows;

@@ -18,6 +18,7 @@ use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
 use super::galaxy::{self, GalaxyError};
+use super::peers::Alone;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
@@ -146,6 +147,7 @@ impl Node {
             coordinator,
             status: status.clone(),
             view,
+            mesh: Arc::new(Alone(ONLY_NODE)),
         };
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -193,7 +194,7 @@ pub fn admit(entity: EntityKey, connection: u64, ticket: Ticket, command: Player
 }
 
 /// An answer that may be seen, true at a tick of the entity's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
     pub at: Tick,
     pub reading: Reading,

@@ -19,11 +19,12 @@ use super::branches::Branches;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
+use super::peers::Mesh;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::sector::Follow;
 use super::status::CoreStatus;
-use crate::base::{EntityKey, SectorId, Tick};
+use crate::base::{EntityKey, NodeId, SectorId, Tick};
 use crate::cluster::core::node::Event;
 use crate::cluster::core::table::{Release, Unavailable};
 use crate::entity::World;
@@ -60,6 +61,8 @@ enum ToView {
     Moved(SectorId),
     /// The sector has no record: it is as the galaxy was made.
     Absent(SectorId),
+    /// The sector is that node's.
+    Elsewhere(SectorId, NodeId),
     /// What a table handed out.
     Batch(Vec<Release>),
     /// They run here no more.
@@ -120,6 +123,13 @@ impl ViewHandle {
         }
     }
 
+    /// An entity that was to be woken is that node's.
+    pub fn note_elsewhere(&self, entity: EntityKey, node: NodeId) {
+        if let EntityKey::Sector(sector) = entity {
+            self.send(ToView::Elsewhere(sector, node));
+        }
+    }
+
     /// Takes what a table handed out. False when too much waits: then whole
     /// sectors are to be handed out again.
     #[must_use]
@@ -158,6 +168,7 @@ struct ViewParts {
     status: Arc<CoreStatus>,
     branches: Arc<Branches>,
     core: CoreHandle,
+    mesh: Arc<dyn Mesh>,
 }
 
 /// Starts the thread; it ends with the last way to it.
@@ -177,6 +188,7 @@ pub fn start(
         status: entities.status.clone(),
         branches: entities.view.branches.clone(),
         core,
+        mesh: entities.mesh.clone(),
     };
     let (again, awaited) = (BTreeMap::new(), BTreeSet::new());
     let thread = ViewThread {
@@ -255,6 +267,7 @@ impl ViewThread {
                     self.fanout.handle_absent(sector, rules);
                 }
             }
+            ToView::Elsewhere(..) => {}
             ToView::Batch(batch) => {
                 batches.fetch_sub(1, Ordering::Relaxed);
                 let began = Instant::now();

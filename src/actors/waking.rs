@@ -8,7 +8,7 @@
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use crate::base::EntityKey;
+use crate::base::{EntityKey, NodeId};
 
 /// What came of waking an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Woken {
     Running,
     /// It has no record: it is what the seed gives.
     Dormant,
+    /// It is this other node's.
+    Elsewhere(NodeId),
 }
 
 /// Who waits for what.

@@ -2,6 +2,8 @@
 //! inputs and stepping give. Never does them; `cluster::core` carries messages
 //! and holds back what must not be seen yet.
 
+use serde::{Deserialize, Serialize};
+
 use super::channel::{Acknowledgement, ChannelMessage};
 use super::commands::CommandAnswer;
 use super::message::Counts;
@@ -25,7 +27,7 @@ pub enum Effect {
 }
 
 /// What a player's session is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlayerEffect {
     /// A command is done with.
     Answered(CommandAnswer),
@@ -38,7 +40,7 @@ pub enum PlayerEffect {
 }
 
 /// A session was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connected {
     pub connection: u64,
     pub player: PlayerId,
@@ -50,7 +52,7 @@ pub struct Connected {
 }
 
 /// What a player has in one sector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorPresence {
     pub sector: SectorId,
     pub counts: Counts,

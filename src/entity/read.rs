@@ -5,6 +5,8 @@
 
 mod seen;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::SectorPresence;
 use super::kinds::Kind;
 use super::kinds::board::Place;
@@ -16,7 +18,7 @@ use crate::view::fog::Mask;
 pub use seen::{Sight, units};
 
 /// What is asked of an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
     /// Any: the last sequence applied for a session.
     Applied { player: PlayerId, session: SessionId },
@@ -31,7 +33,7 @@ pub enum Query {
 }
 
 /// Which of the units that `player` sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitsQuery {
     pub player: PlayerId,
     /// What the player sees of this sector from others.
@@ -44,7 +46,7 @@ pub struct UnitsQuery {
 }
 
 /// The answer to a [`Query`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reading {
     /// 0 for none; `None` when a newer session has sent commands.
     Applied(Option<u32>),
@@ -60,7 +62,7 @@ pub enum Reading {
 }
 
 /// Where a player has units, as its ledger was last told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     pub sectors: Vec<SectorPresence>,
     pub power: u64,
@@ -69,7 +71,7 @@ pub struct Presence {
 }
 
 /// A part of a board.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranking {
     pub places: Vec<Place>,
     /// On the whole board.

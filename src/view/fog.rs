@@ -3,6 +3,8 @@
 //! revealed depends on the unit's cell and its sensor radius, so that a mask
 //! tells no more of a unit's place than its cell.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Position;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::sim::rules::SENSOR_METRES_MAX;
@@ -41,7 +43,7 @@ impl Cell {
 }
 
 /// A set of the 64 cells of a sector: bit 8 y + x.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mask(pub u64);
 
 impl Mask {

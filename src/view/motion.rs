@@ -4,6 +4,8 @@
 //! bit for bit; and moving is what [`Unit::advance`](crate::sim::Unit::advance)
 //! does.
 
+use serde::{Deserialize, Serialize};
+
 use super::convert;
 use crate::base::Position;
 use crate::base::fixed::heading;
@@ -13,7 +15,7 @@ use crate::sim::{Course, Speed, Unit, UnitState};
 
 /// A unit as the stepping thread tells of it: what is seen, and the point that
 /// its course aims at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mover {
     pub seen: Seen,
     pub waypoint: Waypoint,

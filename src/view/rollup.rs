@@ -16,6 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Millis, SectorId};
 use crate::sim::Galaxy;
 
@@ -32,7 +34,7 @@ const STORED: u8 = 3;
 const BITS: u32 = 24;
 
 /// A sector of any scale, summed up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorSnapshot {
     pub unit_count: u32,
     /// The mean of its scale-0 sectors, 0 to 1,000.

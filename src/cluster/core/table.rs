@@ -25,6 +25,8 @@ use activity::Activity;
 pub use counts::TableCounts;
 pub use moving::Moved;
 
+use serde::{Deserialize, Serialize};
+
 use super::attaching::Attachment;
 use super::cell::{Cell, SnapshotStep};
 use super::dilation::Weighed;
@@ -82,7 +84,7 @@ impl Release {
 }
 
 /// Why something for an entity was not taken. Nothing happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Unavailable {
     #[error("it does not run here")]
     NotHere,

@@ -42,7 +42,7 @@ struct Told {
 }
 
 /// One player's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// From 1; of the same power, the lower id is before.
     pub rank: u64,

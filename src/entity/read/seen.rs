@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::UnitsQuery;
 use crate::base::PlayerId;
 use crate::sim::rules::Rules;
@@ -13,7 +15,7 @@ use crate::sim::{SectorState, Unit, UnitState};
 use crate::view::fog::{CELLS, Cell, Mask};
 
 /// The cells that one player's units in a sector reveal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sight {
     pub own: Mask,
     /// Of the sectors around, each with the columns and rows to it.

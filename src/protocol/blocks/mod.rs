@@ -12,6 +12,8 @@ pub mod msgpack;
 pub mod named;
 pub mod packet;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Course, UnitRecord};
 use crate::base::{PlayerId, UnitId};
 
@@ -25,7 +27,7 @@ pub const INFLATED_MAX: usize = 4 * 1024 * 1024;
 pub const CELL_BITS: u32 = 17;
 
 /// What observers of a unit know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     pub unit: UnitRecord,
     /// Grid steps per step at which its next course is flown. Columns only, in
@@ -35,7 +37,7 @@ pub struct Seen {
 
 /// A point that courses aim at: grid points 2^9 steps apart, 12 bits per axis,
 /// the first 1,024 of them before the sector's origin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waypoint {
     pub x: u16,
     pub y: u16,

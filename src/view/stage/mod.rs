@@ -21,6 +21,8 @@ use eyes::Eyes;
 use lists::Lists;
 use watch::Watch;
 
+use serde::{Deserialize, Serialize};
+
 use super::fog::Mask;
 use super::motion::Mover;
 use crate::base::{PlayerId, SectorId, Tick, UnitId};
@@ -42,7 +44,7 @@ impl GroupId {
 }
 
 /// A sector as a whole, after the step to a tick.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scene {
     pub tick: Tick,
     pub units: Vec<Mover>,
@@ -50,7 +52,7 @@ pub struct Scene {
 
 /// What happened in one step of a sector beyond what courses tell. Units are as
 /// they were after all changes, right before they moved.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepDelta {
     /// After the step.
     pub tick: Tick,

@@ -1,0 +1,193 @@
+//! Owns what the shells of two nodes say to each other, as a closed list, and
+//! the trait of the way there. Never decides where an entity is: the directory
+//! does. Called by gateways, by the view and by the core's thread. Invariant:
+//! nothing here waits; what is not taken is said, and nothing of it was sent.
+//!
+//! Connections are numbered uniquely in the cluster: the number of the gateway's
+//! node above [`CONNECTION_BITS`], its own count below.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::ticker::Read;
+use crate::base::{EntityKey, NodeId, SectorId};
+use crate::cluster::core::attaching::Ticket;
+use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::table::Unavailable;
+use crate::entity::commands::PlayerCommand;
+use crate::entity::effect::PlayerEffect;
+use crate::entity::input::{Connect, Left};
+use crate::entity::read::Query;
+use crate::view::SectorSnapshot;
+use crate::view::stage::{Scene, StepDelta};
+
+/// Bits of a connection's number that its gateway counts.
+pub const CONNECTION_BITS: u32 = 40;
+
+/// The node of the gateway that has this connection.
+pub fn node_of(connection: u64) -> NodeId {
+    NodeId(u32::try_from(connection >> CONNECTION_BITS).unwrap_or(u32::MAX))
+}
+
+/// What one node tells another. Between two nodes what is of one class arrives in
+/// order, and once, while their link stays up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    Core(NodeMessage),
+    ToOwner(ToOwner),
+    ToGateway(ToGateway),
+    View(ViewMessage),
+}
+
+/// From a gateway to the node that an entity belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToOwner {
+    Command {
+        connection: u64,
+        entity: EntityKey,
+        ticket: Ticket,
+        command: PlayerCommand,
+    },
+    /// To the ledger of its player.
+    Connect(Connect),
+    Left(Left),
+    /// Have this ledger or board run.
+    Wake(EntityKey),
+}
+
+/// From the node of an entity to a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToGateway {
+    /// To the connection that has the session.
+    Player(PlayerEffect),
+    Superseded {
+        connection: u64,
+    },
+    ConnectRefused {
+        connection: u64,
+        why: Unavailable,
+    },
+    Rejected {
+        connection: u64,
+        entity: EntityKey,
+        ticket: Ticket,
+        sequence: u32,
+        why: Unavailable,
+    },
+}
+
+/// Between the views of two nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ViewMessage {
+    /// Hand this sector out to the sender, as a whole and then each step; or no
+    /// more.
+    Follow {
+        sector: SectorId,
+        on: bool,
+    },
+    Scene {
+        sector: SectorId,
+        scene: Scene,
+    },
+    Step {
+        sector: SectorId,
+        delta: StepDelta,
+    },
+    Pace {
+        sector: SectorId,
+        percent: u8,
+    },
+    /// It does not run at the sender any more.
+    Gone {
+        sector: SectorId,
+    },
+    /// It has no record.
+    Absent {
+        sector: SectorId,
+    },
+    /// What changed in the sender's scale-0 sectors; `None` for one that runs
+    /// there no more.
+    Summaries(Vec<(SectorId, Option<SectorSnapshot>)>),
+}
+
+/// What one node asks another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerQuestion {
+    /// Ask this entity; `wake` it first if it hibernates.
+    Read { entity: EntityKey, query: Query, wake: bool },
+}
+
+/// The answer to a [`PeerQuestion`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerAnswer {
+    Read(Result<Read, Unavailable>),
+}
+
+/// Where an entity belongs, as the directory says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Here,
+    There(NodeId),
+    /// Its node died, or nobody knows yet.
+    Nowhere,
+}
+
+/// The way to the other nodes, and what is known of who has what.
+pub trait Mesh: Send + Sync {
+    /// This node.
+    fn me(&self) -> NodeId;
+
+    /// Where `entity` belongs. It may be on its way, or the directory stale:
+    /// whoever is asked says so.
+    fn place_of(&self, entity: EntityKey) -> Place;
+
+    /// Sends; never waits.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`]: no link, or too much waits for it.
+    fn send(&self, to: NodeId, message: PeerMessage) -> Result<(), Unavailable>;
+
+    /// Asks, for at most so long. A refusal may have been done all the same.
+    fn ask(
+        &self,
+        to: NodeId,
+        question: PeerQuestion,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<PeerAnswer, Unavailable>>;
+
+    /// The nodes to which there is a link now.
+    fn linked(&self) -> Vec<NodeId>;
+}
+
+/// The mesh of a node that has its store for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone(pub NodeId);
+
+impl Mesh for Alone {
+    fn me(&self) -> NodeId {
+        self.0
+    }
+
+    fn place_of(&self, _: EntityKey) -> Place {
+        Place::Here
+    }
+
+    fn send(&self, _: NodeId, _: PeerMessage) -> Result<(), Unavailable> {
+        Err(Unavailable::Busy)
+    }
+
+    fn ask(
+        &self,
+        _: NodeId,
+        _: PeerQuestion,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<PeerAnswer, Unavailable>> {
+        Box::pin(async { Err(Unavailable::Busy) })
+    }
+
+    fn linked(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+}
