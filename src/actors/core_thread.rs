@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ending::Ending;
+use super::peers::{Mesh, PeerMessage};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
@@ -22,10 +23,10 @@ use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::loading::LoadError;
-use crate::cluster::core::message::FromTable;
+use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::telemetry::metrics;
 
@@ -46,6 +47,12 @@ pub enum ToCore {
     Disk {
         full: Option<bool>,
         pinned: Vec<EntityKey>,
+    },
+    /// From the core of another node; the permit is given back with them.
+    FromNode {
+        from: (NodeId, Incarnation),
+        messages: Vec<NodeMessage>,
+        permit: OwnedSemaphorePermit,
     },
     /// Say when all that was admitted is durable and released.
     Settle(oneshot::Sender<()>),
@@ -85,6 +92,7 @@ pub struct CoreParts {
     pub registry: Arc<Registry>,
     pub status: Arc<CoreStatus>,
     pub view: ViewHandle,
+    pub mesh: Arc<dyn Mesh>,
     pub ending: Ending,
 }
 
@@ -119,6 +127,7 @@ struct CoreThread {
     registry: Arc<Registry>,
     status: Arc<CoreStatus>,
     view: ViewHandle,
+    mesh: Arc<dyn Mesh>,
     ending: Ending,
     settling: Option<Settling>,
     ended: bool,
@@ -135,7 +144,7 @@ struct CoreThread {
 
 impl CoreThread {
     fn new(parts: CoreParts) -> CoreThread {
-        let CoreParts { core, tables, store, ports, registry, status, view, ending } = parts;
+        let CoreParts { core, tables, store, ports, registry, status, view, mesh, ending } = parts;
         CoreThread {
             core,
             tables,
@@ -144,6 +153,7 @@ impl CoreThread {
             registry,
             status,
             view,
+            mesh,
             ending,
             settling: None,
             ended: false,
@@ -191,6 +201,10 @@ impl CoreThread {
                 self.last_row += 1;
                 self.rows.insert(self.last_row, (answer, permit));
                 events.push(Event::Rows { id: self.last_row, group });
+            }
+            ToCore::FromNode { from: (node, incarnation), messages, permit: _ } => {
+                let event = |message| Event::FromNode { node, incarnation, message };
+                events.extend(messages.into_iter().map(event));
             }
             ToCore::Disk { full, pinned } => self.note_disk(full, pinned, events),
             ToCore::Settle(done) => {
@@ -284,10 +298,16 @@ impl CoreThread {
                 tracing::error!(%entity, ?found, "replay differs from a journalled hash");
                 metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
             }
-            // Only of a node in a cluster.
-            NodeEffect::ReadCluster { .. }
-            | NodeEffect::ScanOwnedBy(_)
-            | NodeEffect::ToNode(..) => {}
+            NodeEffect::ReadCluster { version } => self.store.read_cluster(version),
+            NodeEffect::ScanOwnedBy(node) => self.store.scan_owned_by(node),
+            // What is not taken comes again.
+            NodeEffect::ToNode(node, message) => {
+                let sent = self.mesh.send(node, PeerMessage::Core(message));
+                metrics::CORE_MESSAGES
+                    .with(&[if sent.is_ok() { "sent" } else { "dropped" }])
+                    .increment(1);
+            }
+            NodeEffect::Map(map) => self.mesh.note_map(map),
             NodeEffect::Elsewhere(entity, node) => {
                 self.registry.waking.tell(entity, Woken::Elsewhere(node));
                 self.view.note_elsewhere(entity, node);

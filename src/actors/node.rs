@@ -3,6 +3,7 @@
 //! started and stopped once. Invariant: when it has ended, only calls that are
 //! under way keep the store open.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::Entities;
 use super::galaxy::{self, GalaxyError};
-use super::peers::Alone;
+use super::mesh::{MeshError, NodeMesh, Parts};
+use super::peers::{Alone, Mesh};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
@@ -26,19 +28,22 @@ use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle, TableParts};
 use super::view_thread;
-use crate::base::{EntityKey, NodeId, SectorId};
+use crate::base::{EntityKey, Incarnation, NodeId, SectorId};
+use crate::cluster::certificates::Identity;
 use crate::cluster::core::attaching::Attachment;
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
 use crate::cluster::core::places::Tables;
 use crate::cluster::core::table::{Table, TableCounts};
+use crate::cluster::links::join::{JoinDesk, Member};
+use crate::cluster::links::{self, Formats};
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Group;
 use crate::sim::Rules;
 use crate::store::Store;
 
-/// A store engine of one node: its only node has this id.
+/// A node that has its store for itself has this number.
 pub const ONLY_NODE: NodeId = NodeId(1);
 /// A node that stops waits so long for what was admitted: while the store is
 /// away more would be no help.
@@ -53,6 +58,42 @@ pub enum StartError {
     Threads(#[from] std::io::Error),
 }
 
+/// Whether a node has its store for itself.
+#[derive(Clone)]
+pub enum Seat {
+    Alone,
+    /// Other nodes have it, too.
+    Member(Arc<NodeMesh>),
+}
+
+impl Seat {
+    fn node(&self) -> NodeId {
+        match self {
+            Seat::Alone => ONLY_NODE,
+            Seat::Member(mesh) => mesh.me(),
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        matches!(self, Seat::Alone)
+    }
+
+    fn mesh(&self) -> Arc<dyn Mesh> {
+        match self {
+            Seat::Alone => Arc::new(Alone(ONLY_NODE)),
+            Seat::Member(mesh) => mesh.clone(),
+        }
+    }
+}
+
+/// How a node's links are to be, but for what the node itself knows.
+pub struct LinkSettings {
+    pub identity: Identity,
+    pub formats: Formats,
+    pub listen: SocketAddr,
+    pub limits: links::Limits,
+}
+
 /// A running node.
 pub struct Node {
     pub entities: Entities,
@@ -62,6 +103,8 @@ pub struct Node {
     tables: Vec<TableHandle>,
     arbiters: Vec<Arbiter>,
     registry: Arc<Registry>,
+    seat: Seat,
+    incarnation: Incarnation,
     /// Resolves, with the reason, when the node was declared dead, another
     /// process took its place, or a thread that holds state panicked.
     pub deposed: Option<oneshot::Receiver<String>>,
@@ -90,8 +133,23 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
+        Node::start_at(config, rules, store, Seat::Alone)
+    }
+
+    /// The same, for a node that shares the store with others; it hears of them
+    /// after [`open_links`](Self::open_links).
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn start_at(
+        config: &Config,
+        rules: Rules,
+        store: Arc<dyn Store>,
+        seat: Seat,
+    ) -> Result<Node, StartError> {
         let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
-        let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
+        let (number, mesh) = (seat.node(), seat.mesh());
+        let row = galaxy::last_row(store.as_ref(), number)?;
         let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
         let limits = Limits { quiet_ms, ..Limits::default() };
         let (core, receiver) = core_thread::queue();
@@ -116,7 +174,7 @@ impl Node {
 
         let store_threads = StoreThreads::start(
             store.clone(),
-            ONLY_NODE,
+            number,
             view.branches.clone(),
             core.clone(),
             &ending,
@@ -127,14 +185,18 @@ impl Node {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
+        let core_itself =
+            NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
+        let incarnation = core_itself.incarnation();
         let parts = CoreParts {
-            core: NodeCore::new(ONLY_NODE, nonce, row.as_ref(), world.clone(), limits, threads),
+            core: if seat.is_alone() { core_itself } else { core_itself.in_cluster() },
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
             registry: registry.clone(),
             status: status.clone(),
             view: view.clone(),
+            mesh: mesh.clone(),
             ending: ending.clone(),
         };
         core_thread::start(parts, receiver)?;
@@ -147,11 +209,63 @@ impl Node {
             coordinator,
             status: status.clone(),
             view,
-            mesh: Arc::new(Alone(ONLY_NODE)),
+            mesh,
         };
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
-        Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed, forwarding })
+        Ok(Node {
+            entities,
+            rows,
+            status,
+            core,
+            tables,
+            arbiters,
+            registry,
+            seat,
+            incarnation,
+            deposed,
+            forwarding,
+        })
+    }
+
+    /// Listens for the other nodes, and dials those that are known. Returns where
+    /// it listens, `None` for a node that is alone.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn open_links(
+        &self,
+        settings: LinkSettings,
+        desk: Option<Arc<dyn JoinDesk>>,
+        members: Vec<Member>,
+    ) -> Result<Option<SocketAddr>, MeshError> {
+        let Seat::Member(mesh) = &self.seat else { return Ok(None) };
+        let LinkSettings { identity, formats, listen, limits } = settings;
+        let settings = links::Settings {
+            identity,
+            incarnation: self.incarnation,
+            formats,
+            build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
+            listen,
+            limits,
+        };
+        let parts = Parts { core: self.core.clone(), entities: self.entities.clone() };
+        mesh.start(settings, desk, Arc::new(parts), members).await.map(Some)
+    }
+
+    /// Tells the other nodes that this one stops, and hears no more of them.
+    pub async fn close_links(&self) {
+        if let Seat::Member(mesh) = &self.seat {
+            mesh.stop().await;
+        }
+    }
+
+    /// The mesh of a node in a cluster.
+    pub fn mesh(&self) -> Option<&Arc<NodeMesh>> {
+        match &self.seat {
+            Seat::Alone => None,
+            Seat::Member(mesh) => Some(mesh),
+        }
     }
 
     /// What was counted so far.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ticker::Read;
 use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::attaching::Ticket;
+use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
@@ -143,6 +144,9 @@ pub trait Mesh: Send + Sync {
     /// whoever is asked says so.
     fn place_of(&self, entity: EntityKey) -> Place;
 
+    /// What the core knows now.
+    fn note_map(&self, map: Map);
+
     /// Sends; never waits.
     ///
     /// # Errors
@@ -173,6 +177,8 @@ impl Mesh for Alone {
     fn place_of(&self, _: EntityKey) -> Place {
         Place::Here
     }
+
+    fn note_map(&self, _: Map) {}
 
     fn send(&self, _: NodeId, _: PeerMessage) -> Result<(), Unavailable> {
         Err(Unavailable::Busy)

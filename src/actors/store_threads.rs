@@ -19,7 +19,7 @@ use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Commit;
-use crate::store::recovery::{asleep, due, ended_of, load, next_id, owned};
+use crate::store::recovery::{asleep, cluster, due, ended_of, load, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
@@ -50,6 +50,8 @@ enum Read {
     NextId,
     Due { after: Option<Vec<u8>>, limit: usize },
     Asleep { after: Option<Vec<u8>> },
+    Cluster { version: u64 },
+    OwnedBy(NodeId),
 }
 
 impl StoreThreads {
@@ -116,6 +118,14 @@ impl StoreThreads {
 
     pub fn read_asleep(&self, after: Option<Vec<u8>>) {
         let _ = self.reads.send(Read::Asleep { after });
+    }
+
+    pub fn read_cluster(&self, version: u64) {
+        let _ = self.reads.send(Read::Cluster { version });
+    }
+
+    pub fn scan_owned_by(&self, node: NodeId) {
+        let _ = self.reads.send(Read::OwnedBy(node));
     }
 
     pub fn read_next_id(&self) {
@@ -194,6 +204,16 @@ impl Reader {
                 self.branches.note_asleep(&page, after.is_none());
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 Event::Asleep { page, after }
+            }
+            // The core asks again.
+            Read::Cluster { version } => {
+                let lost = |error: &ReadError| tracing::warn!(%error, "the rows were not read");
+                let read = cluster(store, version).inspect_err(lost);
+                Event::Cluster(read.ok().map(Box::new))
+            }
+            Read::OwnedBy(node) => {
+                let lost = |error: &ReadError| tracing::warn!(%error, %node, "not looked after");
+                Event::OwnedBy { node, entities: owned(store, node).inspect_err(lost).ok() }
             }
             Read::NextId => Event::NextId(self.retried(|| next_id(store))?),
         })

@@ -201,6 +201,10 @@ metrics_list! {
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]
         "Run-time checks that failed, by number of the invariant. Anything but 0 is a fault of ours: report it.";
 
+    // Mesh
+    CORE_MESSAGES: CounterMetric = "starmesh_mesh_core_messages_total" ["outcome"]
+        "Messages of this node's core for other nodes: sent, or dropped because their link was down or full; those come again.";
+
     // Sessions
     SESSIONS: GaugeMetric = "starmesh_session_open_count" []
         "Players' sessions open at this gateway.";

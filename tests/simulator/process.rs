@@ -329,6 +329,7 @@ impl Process {
             | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
+            | NodeEffect::Map(_)
             | NodeEffect::Elsewhere(..) => {
                 outside.witness.note(&Fact::Never(format!("{effect:?}")));
             }

@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::map::Standing;
 use crate::base::{Incarnation, Millis, NodeId};
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
 use crate::entity::keys;
@@ -104,6 +105,15 @@ impl Members {
     /// Nodes that run, as far as is known, ascending.
     pub fn living(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.rows.iter().filter(|(_, member)| !member.row.is_vacant()).map(|(node, _)| *node)
+    }
+
+    /// Every node that ever was.
+    pub fn standings(&self) -> BTreeMap<NodeId, Standing> {
+        let standing = |member: &Member| Standing {
+            incarnation: member.row.incarnation,
+            lives: !member.row.is_vacant(),
+        };
+        self.rows.iter().map(|(node, member)| (*node, standing(member))).collect()
     }
 
     /// Whether `node` runs, as far as is known.

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod limits;
 pub mod load;
 pub mod loading;
+pub mod map;
 pub mod members;
 pub mod message;
 pub mod node;

@@ -241,7 +241,7 @@ impl Links {
     }
 
     /// Tells all peers, ends all links, and waits until their hosts have heard.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.node.stop().await;
     }
 }

@@ -216,6 +216,7 @@ impl Node {
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
             NodeEffect::Dormant(_)
+            | NodeEffect::Map(_)
             | NodeEffect::Elsewhere(..)
             | NodeEffect::RowsDone { .. }
             | NodeEffect::StoreAway(_)

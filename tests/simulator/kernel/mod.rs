@@ -349,6 +349,7 @@ impl Node {
             NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
+            | NodeEffect::Map(_)
             | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),
             NodeEffect::StepDown(error) => panic!("deposed: {error}"),

@@ -131,6 +131,7 @@ impl<'a> Node<'a> {
                 | NodeEffect::ReadCluster { .. }
                 | NodeEffect::ScanOwnedBy(_)
                 | NodeEffect::ToNode(..)
+                | NodeEffect::Map(_)
                 | NodeEffect::Elsewhere(..) => panic!("{effect:?}"),
             }
         }

@@ -18,10 +18,12 @@
 //! what the directory says is its own, or what it was given.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, Tick};
 use crate::cluster::core::directory::Directory;
+use crate::cluster::core::map::Map;
 use crate::cluster::core::members::{Members, RowRead};
 use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::pipeline::Slot;
@@ -44,7 +46,9 @@ pub struct ClusterRead {
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub members: Members,
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
+    /// What was last handed out.
+    shown: Map,
     /// Asked and not answered.
     reading: bool,
     next_read: Millis,
@@ -103,7 +107,8 @@ impl Cluster {
     fn new(me: NodeId) -> Cluster {
         Cluster {
             members: Members::new(me),
-            directory: Directory::default(),
+            directory: Arc::default(),
+            shown: Map::default(),
             reading: false,
             next_read: Millis(0),
             bereft: BTreeSet::new(),
@@ -194,7 +199,7 @@ impl NodeCore {
         cluster.review |= !cluster.members.living().eq(living);
         if let Some(directory) = directory {
             let is_first = !cluster.is_known() && directory.version() > 0;
-            cluster.directory = directory;
+            cluster.directory = Arc::new(directory);
             cluster.review = true;
             let known = &cluster.forgotten;
             cluster.bereft.extend(vacant.into_iter().filter(|node| !known.contains(node)));
@@ -204,9 +209,22 @@ impl NodeCore {
         }
         self.declare_deaths(now);
         self.plan_shares();
+        self.show_map();
         self.look_for_bereft();
         self.hand_over_strays(now);
         self.say_handed(now);
+    }
+
+    /// The shells are told when what they may know changed.
+    fn show_map(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let nodes = cluster.members.standings();
+        if cluster.shown.directory.version() != cluster.directory.version()
+            || cluster.shown.nodes != nodes
+        {
+            cluster.shown = Map { directory: cluster.directory.clone(), nodes };
+            self.effects.push(NodeEffect::Map(cluster.shown.clone()));
+        }
     }
 
     fn declare_deaths(&mut self, now: Millis) {

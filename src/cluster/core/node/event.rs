@@ -7,6 +7,7 @@ use super::cluster::ClusterRead;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
+use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
@@ -84,6 +85,8 @@ pub enum NodeEffect {
     ScanOwnedBy(NodeId),
     /// Carry this to the core of another node; it may be lost.
     ToNode(NodeId, NodeMessage),
+    /// What the shells may know of the cluster changed.
+    Map(Map),
     /// An entity that was to be woken is this other node's.
     Elsewhere(EntityKey, NodeId),
     /// Load and replay this entity and say what came of it.

@@ -1,0 +1,136 @@
+//! Owns what becomes of what other nodes send: each message goes to the part of
+//! this node that it is for. Never decides; a peer that sends what is no message
+//! loses its link. Called on the links' thread.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{NodeMesh, wire};
+use crate::actors::peers::{
+    PeerAnswer, PeerMessage, PeerQuestion, ToGateway, ToOwner, ViewMessage,
+};
+use crate::base::{Incarnation, NodeId};
+use crate::cluster::core::message::NodeMessage;
+use crate::cluster::links::{Arrival, Class, End, Hello, Host, Link, Question, Reason};
+
+/// Batches of messages for the core that it has not taken yet, of all peers
+/// together. When there are as many, links are not read on.
+const BATCHES_MAX: usize = 64;
+
+/// What takes what comes. None of it may wait.
+pub trait Serves: Send + Sync + 'static {
+    /// For the core; the permit is to be dropped when it has them.
+    fn handle_core(
+        &self,
+        from: (NodeId, Incarnation),
+        messages: Vec<NodeMessage>,
+        permit: OwnedSemaphorePermit,
+    );
+
+    fn handle_to_owner(&self, from: NodeId, message: ToOwner);
+
+    fn handle_to_gateway(&self, from: NodeId, message: ToGateway);
+
+    fn handle_view(&self, from: NodeId, message: ViewMessage);
+
+    fn answer(&self, from: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer>;
+
+    /// A link came up, or went down.
+    fn handle_link(&self, node: NodeId, up: bool);
+
+    /// An incarnation of this node ended: what it had is lost with it.
+    fn handle_dead(&self, node: NodeId);
+}
+
+/// What serves the links.
+pub struct Inbound {
+    mesh: Arc<NodeMesh>,
+    serves: Arc<dyn Serves>,
+    room: Arc<Semaphore>,
+}
+
+impl Inbound {
+    pub fn new(mesh: Arc<NodeMesh>, serves: Arc<dyn Serves>) -> Inbound {
+        Inbound { mesh, serves, room: Arc::new(Semaphore::new(BATCHES_MAX)) }
+    }
+
+    async fn take(&self, link: &Link, arrivals: Vec<Arrival>) -> Result<(), wire::Unreadable> {
+        let from = link.node();
+        let mut core = Vec::new();
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Message(bytes) => match wire::decode(&bytes)? {
+                    PeerMessage::Core(message) => core.push(message),
+                    PeerMessage::ToOwner(message) => self.serves.handle_to_owner(from, message),
+                    PeerMessage::ToGateway(message) => {
+                        self.serves.handle_to_gateway(from, message);
+                    }
+                    PeerMessage::View(message) => self.serves.handle_view(from, message),
+                },
+                Arrival::Ask(question) => self.answer(from, question)?,
+            }
+        }
+        // It is never closed.
+        if !core.is_empty()
+            && let Ok(permit) = self.room.clone().acquire_owned().await
+        {
+            self.serves.handle_core((from, link.incarnation()), core, permit);
+        }
+        Ok(())
+    }
+
+    /// Answers when the answer is there; the link bounds how many are open.
+    fn answer(&self, from: NodeId, question: Question) -> Result<(), wire::Unreadable> {
+        let answer = self.serves.answer(from, wire::decode_question(&question.body)?);
+        tokio::spawn(async move {
+            let answer = wire::encode_answer(&answer.await);
+            if let Err(fault) = question.answer(answer).await {
+                tracing::debug!(node = %from, %fault, "an answer was not taken");
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Host for Inbound {
+    fn admit(&self, peer: &Hello) -> Result<(), End> {
+        self.mesh.admit(peer)
+    }
+
+    fn handle_up(&self, link: &Link) {
+        self.mesh.note_up(link);
+        tracing::info!(node = %link.node(), incarnation = %link.incarnation(), "link up");
+        self.serves.handle_link(link.node(), true);
+        // It may have been declared dead since it was admitted.
+        if let Err(dead) = self.mesh.admit(link.hello()) {
+            link.close(dead);
+        }
+    }
+
+    fn handle_arrivals<'a>(
+        &'a self,
+        link: &'a Link,
+        _: Class,
+        arrivals: Vec<Arrival>,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Err(unreadable) = self.take(link, arrivals).await {
+                let detail = format!("a message that cannot be read: {unreadable}");
+                tracing::error!(node = %link.node(), detail);
+                link.close(End::us(Reason::Malformed, detail));
+            }
+        })
+    }
+
+    /// There are none yet: what views say goes on a stream.
+    fn handle_datagrams(&self, _: &Link, _: Vec<Bytes>) {}
+
+    fn handle_down(&self, link: &Link, why: &End) {
+        self.mesh.note_down(link);
+        tracing::warn!(node = %link.node(), %why, "link down");
+        self.serves.handle_link(link.node(), false);
+    }
+}

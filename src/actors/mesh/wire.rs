@@ -1,0 +1,101 @@
+//! Owns the bytes in which [`PeerMessage`]s, questions and answers go over a
+//! link: postcard behind the number of the format. Never sends. What comes is a
+//! member's, and is read as carefully as a stranger's. The hello of a link has
+//! agreed on the format; the byte is there to catch what went wrong.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::actors::peers::{PeerAnswer, PeerMessage, PeerQuestion};
+use crate::cluster::links::Class;
+
+/// The format that this build writes and reads.
+pub const FORMAT: u8 = 1;
+
+/// What came is no message of this format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("it has no content")]
+    Empty,
+    #[error("it is of format {0}, expected {FORMAT}")]
+    Format(u8),
+    #[error("it is not what it says it is: {0}")]
+    Content(postcard::Error),
+    #[error("{0} bytes follow its end")]
+    Trailing(usize),
+}
+
+/// The class a message goes in, and its bytes. What views say is large and goes
+/// by itself, so that it holds up no command.
+pub fn encode(message: &PeerMessage) -> (Class, Bytes) {
+    let class = match message {
+        PeerMessage::View(_) => Class::Bulk,
+        PeerMessage::Core(_) | PeerMessage::ToOwner(_) | PeerMessage::ToGateway(_) => {
+            Class::Commands
+        }
+    };
+    (class, put(message))
+}
+
+/// # Errors
+/// When it is not a message.
+pub fn decode(bytes: &[u8]) -> Result<PeerMessage, Unreadable> {
+    get(bytes)
+}
+
+pub fn encode_question(question: &PeerQuestion) -> Bytes {
+    put(question)
+}
+
+/// # Errors
+/// When it is not a question.
+pub fn decode_question(bytes: &[u8]) -> Result<PeerQuestion, Unreadable> {
+    get(bytes)
+}
+
+pub fn encode_answer(answer: &PeerAnswer) -> Bytes {
+    put(answer)
+}
+
+/// # Errors
+/// When it is not an answer.
+pub fn decode_answer(bytes: &[u8]) -> Result<PeerAnswer, Unreadable> {
+    get(bytes)
+}
+
+fn put(value: &impl Serialize) -> Bytes {
+    // Into a vector every value of these types goes; an empty message would be
+    // refused by who gets it.
+    Bytes::from(postcard::to_extend(value, vec![FORMAT]).unwrap_or_default())
+}
+
+fn get<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    match bytes.split_first() {
+        None => Err(Unreadable::Empty),
+        Some((&FORMAT, content)) => {
+            let (value, rest) = postcard::take_from_bytes(content).map_err(Unreadable::Content)?;
+            if rest.is_empty() { Ok(value) } else { Err(Unreadable::Trailing(rest.len())) }
+        }
+        Some((&format, _)) => Err(Unreadable::Format(format)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::peers::ToOwner;
+    use crate::base::EntityKey;
+
+    #[test]
+    fn what_is_no_message_is_told_apart() {
+        let message = PeerMessage::ToOwner(ToOwner::Wake(EntityKey::Ledger(7)));
+        let (class, bytes) = encode(&message);
+        assert_eq!((class, decode(&bytes)), (Class::Commands, Ok(message)));
+        assert_eq!(decode(&[]), Err(Unreadable::Empty));
+        assert_eq!(decode(&[2, 0]), Err(Unreadable::Format(2)));
+        assert!(matches!(decode(&bytes[..bytes.len() - 1]), Err(Unreadable::Content(_))));
+        let longer = [&bytes[..], &[0, 0]].concat();
+        assert_eq!(decode(&longer), Err(Unreadable::Trailing(2)));
+    }
+}
