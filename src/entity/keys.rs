@@ -144,6 +144,17 @@ pub fn directory_kind(kind: u8) -> Vec<u8> {
     join(&[b"directory/kind/", &[kind]])
 }
 
+/// Says that this node is to be left: nothing is given to it.
+pub fn directory_draining(node: NodeId) -> Vec<u8> {
+    join(&[b"directory/draining/", &node.0.to_be_bytes()])
+}
+
+/// The node that a key of [`directory_draining`] names.
+pub fn parse_directory_draining(key: &[u8]) -> Option<NodeId> {
+    let id = key.strip_prefix(b"directory/draining/")?.try_into().ok()?;
+    Some(NodeId(u32::from_be_bytes(id)))
+}
+
 /// The node whose [`row`] this key names.
 pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(ROW)?.try_into().ok()?;

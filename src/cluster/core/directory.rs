@@ -16,7 +16,7 @@ mod change;
 mod kind;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use change::{Change, ChangeError, EDITS_MAX, Edit};
 pub use kind::Kind;
@@ -42,6 +42,8 @@ pub struct Directory {
     exceptions: BTreeMap<EntityKey, NodeId>,
     /// Sorted, without doubles, not empty.
     kinds: BTreeMap<Kind, Vec<NodeId>>,
+    /// Nodes that are to be left.
+    draining: BTreeSet<NodeId>,
 }
 
 impl Directory {
@@ -108,6 +110,19 @@ impl Directory {
     /// The nodes that share the entities of `kind`, ascending.
     pub fn nodes_of(&self, kind: Kind) -> &[NodeId] {
         self.kinds.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an operator wants this node to be left: whoever plans gives it
+    /// nothing, and takes what it has.
+    pub fn is_draining(&self, node: NodeId) -> bool {
+        self.draining.contains(&node)
+    }
+
+    fn drain(&mut self, node: NodeId, on: bool) {
+        match on {
+            true => self.draining.insert(node),
+            false => self.draining.remove(&node),
+        };
     }
 
     fn put(&mut self, entity: EntityKey, node: NodeId) {

@@ -2,6 +2,7 @@
 //! meanwhile it is somewhere, once.
 
 use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
+use starmesh::cluster::core::directory::Edit;
 use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::table::Unavailable;
@@ -184,6 +185,30 @@ fn one_that_is_given_to_and_fro_stays_whole() {
     }
     cluster.judge();
     assert!(cluster.place(unit).is_some());
+}
+
+#[test]
+fn a_node_that_is_to_be_left_gives_away_all_it_has_and_gets_something_again() {
+    let (mut cluster, sector, unit) = busy();
+    cluster.change(vec![Edit::Drain { node: NodeId(1), on: true }]);
+    let has_nothing = |cluster: &Cluster| {
+        let directory = cluster.directory();
+        let is_named = directory.entries().any(|(_, node)| node == NodeId(1));
+        !is_named && cluster.nodes[&NodeId(1)].table.counts().entities == 0
+    };
+    cluster.run_until("node 1 has nothing", has_nothing);
+    cluster.run_until("another has it", |cluster| cluster.owner(sector).is_some());
+    assert_ne!(cluster.owner(sector), Some(NodeId(1)));
+    let answer = cluster.order(1, 2, unit, Instruction::Stop);
+    assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    // It lives all the same, and no other has a share less than before.
+    assert_eq!(cluster.node(2).core.living(), [1, 2, 3].map(NodeId));
+    cluster.change(vec![Edit::Drain { node: NodeId(1), on: false }]);
+    cluster.run_until("node 1 has its share again", |cluster| {
+        cluster.directory().entries().any(|(_, node)| node == NodeId(1))
+    });
+    cluster.run(2_000);
+    cluster.judge();
 }
 
 fn sector_of(entity: EntityKey) -> SectorId {

@@ -157,16 +157,24 @@ impl Cluster {
 
     /// Gives an entity to a node, by an entry of its own.
     fn assign(&mut self, entity: EntityKey, node: u32) {
+        self.change(vec![Edit::Assign { entity, node: NodeId(node) }]);
+    }
+
+    /// Has the directory changed, as an operator does.
+    fn change(&mut self, edits: Vec<Edit>) {
         let by = self.nodes.keys().next().expect("somebody runs").0;
         let before = self.directory().version();
-        self.assign_by(by, entity, node);
+        self.change_by(by, edits);
         self.run_until("the directory changed", |cluster| cluster.directory().version() > before);
     }
 
     /// Has one node commit that an entity is another's; it may lose.
     fn assign_by(&mut self, by: u32, entity: EntityKey, node: u32) {
+        self.change_by(by, vec![Edit::Assign { entity, node: NodeId(node) }]);
+    }
+
+    fn change_by(&mut self, by: u32, edits: Vec<Edit>) {
         let seen = self.directory().version();
-        let edits = vec![Edit::Assign { entity, node: NodeId(node) }];
         let group = Change { seen, edits }.group();
         self.event(by, Event::Rows { id: 1, group });
     }

@@ -32,6 +32,8 @@ pub enum Edit {
     Unassign { entity: EntityKey },
     /// The kind's entities without entries are shared by these nodes.
     Share { kind: Kind, nodes: Vec<NodeId> },
+    /// The node is to be left, or may have something again.
+    Drain { node: NodeId, on: bool },
 }
 
 /// Why a change was refused; the directory is as it was.
@@ -125,6 +127,10 @@ impl Directory {
             Edit::Share { kind, nodes } => {
                 at_most("nodes that share a kind", nodes.len(), NODES_MAX)?;
                 self.share(*kind, nodes);
+            }
+            Edit::Drain { node, on } => {
+                self.drain(*node, *on);
+                at_most("nodes that are to be left", self.draining.len(), NODES_MAX)?;
             }
         }
         Ok(())

@@ -28,6 +28,9 @@ pub enum RowError {
     Changed { before: u64, after: u64 },
 }
 
+/// The value of a key that has nothing to say but that it is there.
+const DRAINING: u8 = 1;
+
 #[derive(Serialize, Deserialize)]
 enum StoredEntry {
     V1(NodeId),
@@ -50,6 +53,9 @@ pub(super) fn put(edit: &Edit) -> Put {
         Edit::Share { kind, nodes } => {
             let value = seal(EnvelopeKind::DirectoryKind, &encode(&StoredKind::V1(nodes.clone())));
             Put { key: keys::directory_kind(*kind as u8), value }
+        }
+        Edit::Drain { node, on } => {
+            Put { key: keys::directory_draining(*node), value: on.then(|| vec![DRAINING]) }
         }
     }
 }
@@ -85,7 +91,7 @@ impl Directory {
         for (key, value) in rows {
             directory.add_row(key.as_ref(), value.as_ref())?;
             entries += 1;
-            if entries > ENTRIES_MAX + Kind::ALL.len() + 1 {
+            if entries > ENTRIES_MAX + Kind::ALL.len() + NODES_MAX + 1 {
                 return Err(RowError::TooLarge);
             }
         }
@@ -110,6 +116,11 @@ impl Directory {
                 return Err(RowError::TooLarge);
             }
             self.share(kind, &nodes);
+        } else if let Some(node) = keys::parse_directory_draining(key) {
+            if value != [DRAINING] {
+                return Err(RowError::Payload(value.len()));
+            }
+            self.drain(node, true);
         } else {
             return Err(unknown);
         }

@@ -38,6 +38,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => entity().prop_map(|entity| Edit::Unassign { entity }),
         1 => (kind, prop::collection::vec(node(), 0..4))
             .prop_map(|(kind, nodes)| Edit::Share { kind, nodes }),
+        1 => (node(), any::<bool>()).prop_map(|(node, on)| Edit::Drain { node, on }),
     ]
 }
 

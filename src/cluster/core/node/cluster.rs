@@ -242,7 +242,11 @@ impl NodeCore {
         if cluster.changing || self.settling || cluster.planner() != Some(self.node) {
             return;
         }
+        // Where all are to be left, nobody is.
         let living: Vec<NodeId> = cluster.members.living().collect();
+        let is_kept = |node: &NodeId| !cluster.directory.is_draining(*node);
+        let kept: Vec<NodeId> = living.iter().copied().filter(is_kept).collect();
+        let living = if kept.is_empty() { living } else { kept };
         if let Some(change) = shares::plan(&cluster.directory, &living, &self.world.galaxy) {
             cluster.changing = true;
             cluster.change = Some(change.group());
