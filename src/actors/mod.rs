@@ -9,6 +9,7 @@ pub mod core_thread;
 pub mod ending;
 pub mod entities;
 pub mod galaxy;
+pub mod membership;
 pub mod mesh;
 pub mod meta;
 pub mod node;

@@ -37,7 +37,7 @@ enum What {
         days: u32,
     },
     /// Make or renew a node's certificate: node.pem, node.key and ca.pem. A key
-    /// that is there is kept.
+    /// that is there is kept, and so are other authorities in ca.pem.
     Issue {
         /// The folder with the authority's ca.pem and ca.key.
         #[arg(long, value_name = "DIR")]
@@ -97,7 +97,9 @@ fn issue(ca: &Path, subject: &Subject, out: &Path, validity: Validity) -> anyhow
     let key = NodeKey::open(out)?;
     let request = Request::from_der(&key.request()?)?;
     let certificate = authority.sign(&request, subject, validity)?;
-    let authorities = vec![authority.certificate().clone()];
+    // Those that were added by hand, to change the authority, are kept.
+    let files = [out.join(AUTHORITY_FILE), ca.join(AUTHORITY_FILE)];
+    let authorities = authority.with_others(&[&files[0], &files[1]])?;
     let identity = Identity::new(vec![certificate], &key.pem(), authorities)?;
     identity.save(out)?;
     print(&Facts::of(identity.certificate())?.text())?;
@@ -153,5 +155,25 @@ mod tests {
         assert_ne!(renewed.certificate(), first.certificate());
         assert_eq!(renewed.key().secret_der(), first.key().secret_der());
         show(&one.join(CERTIFICATE_FILE), true, SystemTime::now()).unwrap();
+    }
+
+    #[test]
+    fn authorities_that_a_node_believes_besides_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new, one] = ["old", "new", "one"].map(|name| folder.path().join(name));
+        let cluster: Name = "demo".parse().unwrap();
+        let validity = Validity::days(SystemTime::now(), 30);
+        init(&cluster, &old, validity).unwrap();
+        init(&cluster, &new, validity).unwrap();
+        let subject = Subject { cluster, node: NodeId(1), name: "a".parse().unwrap() };
+        issue(&old, &subject, &one, validity).unwrap();
+        let [old_one, new_one] =
+            [&old, &new].map(|ca| Authority::load(ca).unwrap().certificate().clone());
+        // While the authority changes both are believed, the one that signed first.
+        issue(&new, &subject, &one, validity).unwrap();
+        let authorities = Identity::load(&one).unwrap().authorities().to_vec();
+        assert_eq!(authorities, [new_one.clone(), old_one.clone()]);
+        issue(&old, &subject, &one, validity).unwrap();
+        assert_eq!(Identity::load(&one).unwrap().authorities(), [old_one, new_one]);
     }
 }

@@ -25,6 +25,16 @@ pub struct Args {
     /// The node's name in logs and in its row.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Join the cluster of this line, HOST:PORT#TOKEN, which one of its nodes
+    /// printed; once is enough.
+    #[arg(long, value_name = "LINE")]
+    join: Option<String>,
+    /// Where other nodes reach this one (UDP); port 0 takes a free one and keeps it.
+    #[arg(long, value_name = "ADDR")]
+    cluster_listen: Option<String>,
+    /// What other nodes are told to dial, if that is another address.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
     /// Written when players are taken: JSON that names the bound addresses.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<String>,
@@ -37,6 +47,9 @@ impl Args {
             ("--data", "node", "data", &self.data),
             ("--http", "http", "listen", &self.http),
             ("--name", "node", "name", &self.name),
+            ("--join", "cluster", "join", &self.join),
+            ("--cluster-listen", "cluster", "listen", &self.cluster_listen),
+            ("--advertise", "cluster", "advertise", &self.advertise),
             ("--ready-file", "node", "ready_file", &self.ready_file),
         ];
         let given = |(flag, section, key, value): (_, _, _, &Option<String>)| {

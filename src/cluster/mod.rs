@@ -1,5 +1,5 @@
 //! Owns what makes nodes one cluster: in `core`, without I/O, what is decided;
-//! in `certificates` who a node is; in `links` how nodes talk to each other; in
+//! in `certificates` who a node is; in `secret` what all nodes know; in `links` how nodes talk to each other; in
 //! `relay` a network that is as bad as one likes.
 
 #[cfg(feature = "server")]
@@ -10,3 +10,5 @@ pub mod core;
 pub mod links;
 #[cfg(feature = "server")]
 pub mod relay;
+#[cfg(feature = "server")]
+pub mod secret;

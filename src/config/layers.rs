@@ -222,8 +222,8 @@ fn value_error(layers: &[Layer], path: &str, expected: String) -> ConfigError {
         .rev()
         .find_map(|layer| layer.source.find(section, key).map(|entry| (layer, entry)));
     let (at, found) = match found {
-        // It may hold a password.
-        Some((layer, entry)) if path == "store.url" => {
+        // It may hold a password, or a token.
+        Some((layer, entry)) if ["store.url", "cluster.join"].contains(&path) => {
             (layer.origin_at(entry.line), "another text".to_string())
         }
         Some((layer, entry)) => (layer.origin_at(entry.line), entry.text.to_string()),
@@ -308,7 +308,7 @@ mod tests {
         check_file(
             "[motor]\nthreads = 4\n",
             "my.toml:2: unknown setting motor; expected one of the sections node, http, store, \
-             galaxy, players, limits, sessions, engine, telemetry",
+             cluster, galaxy, players, limits, sessions, engine, telemetry",
         );
         check_file("http = 3\n", "my.toml:1: unknown setting http; expected a section, [http]");
     }
@@ -343,6 +343,19 @@ mod tests {
             "[http]\nlisten = \"localhost\"\n",
             "my.toml:2: http.listen: found \"localhost\", \
              expected an address and port such as 127.0.0.1:7400",
+        );
+    }
+
+    #[test]
+    fn a_wrong_join_line_is_told_and_not_shown() {
+        check_file(
+            "[cluster]\njoin = \"secret\"\n",
+            "my.toml:2: cluster.join: found another text, expected a join line \
+             (expected HOST:PORT#TOKEN, as the first node prints it; there is no #)",
+        );
+        check_file(
+            "[cluster]\nadvertise = \"a:b\"\n",
+            "my.toml:2: cluster.advertise: found \"a:b\", expected \"\", HOST or HOST:PORT",
         );
     }
 

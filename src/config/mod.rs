@@ -13,10 +13,10 @@ mod values;
 pub use layers::{ConfigError, Origin, Override, load};
 pub use network::Network;
 pub use sections::{
-    Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader, Sessions,
-    StoreSettings, Telemetry,
+    ClusterSettings, Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader,
+    Sessions, StoreSettings, Telemetry,
 };
-pub use values::{Bounded, NodeName, StoreUrl};
+pub use values::{Advertise, Bounded, NodeName, StoreUrl};
 
 /// The default layer: every setting with its documentation.
 pub const DEFAULTS: &str = include_str!("../../config/starmesh.toml");

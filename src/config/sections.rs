@@ -8,7 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::Network;
-use super::values::{Bounded, NodeName, StoreUrl, optional_path, parsed, path};
+use super::values::{
+    Advertise, Bounded, NodeName, StoreUrl, join_line, optional_path, parsed, path,
+};
+use crate::cluster::certificates::{JoinLine, Name};
 use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -18,6 +21,7 @@ pub struct Config {
     pub node: NodeSettings,
     pub http: Http,
     pub store: StoreSettings,
+    pub cluster: ClusterSettings,
     pub galaxy: Galaxy,
     pub players: Players,
     pub limits: Limits,
@@ -98,6 +102,22 @@ impl StoreSettings {
     pub fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms.u64())
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    #[serde(deserialize_with = "cluster_name")]
+    pub name: Name,
+    #[serde(deserialize_with = "listen_address")]
+    pub listen: SocketAddr,
+    pub advertise: Advertise,
+    #[serde(deserialize_with = "join_line")]
+    pub join: Option<JoinLine>,
+}
+
+fn cluster_name<'de, D: Deserializer<'de>>(input: D) -> Result<Name, D::Error> {
+    parsed(input, "1 to 63 letters, digits, - and _")
 }
 
 /// Used only when a galaxy is made; the store's values hold from then on.

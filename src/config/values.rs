@@ -1,9 +1,12 @@
 //! Owns the types of single values: numbers with a range, names, optional
 //! paths. Parsing is where a range is checked; nothing checks it again.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+
+use crate::cluster::certificates::{JoinLine, JoinLineError, Name};
 
 /// A whole number from `MIN` to `MAX`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +57,17 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<MIN, MAX>
     }
 }
 
-/// What people call a node: 1 to 64 letters, digits, - and _.
+/// What people call a node: 1 to 63 letters, digits, - and _.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeName(String);
+pub struct NodeName(Name);
 
 impl NodeName {
     pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// As it is in certificates.
+    pub fn name(&self) -> &Name {
         &self.0
     }
 }
@@ -72,13 +80,66 @@ impl std::fmt::Display for NodeName {
 
 impl<'de> Deserialize<'de> for NodeName {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(input)?;
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if (1..=64).contains(&text.len()) && text.chars().all(legal) {
-            return Ok(NodeName(text));
-        }
-        Err(D::Error::invalid_value(Unexpected::Str(&text), &"1 to 64 letters, digits, - and _"))
+        parsed(input, "1 to 63 letters, digits, - and _").map(NodeName)
     }
+}
+
+/// What other nodes are told to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advertise {
+    /// Found from where the node listens.
+    Derived,
+    /// A name, or an IPv6 address in brackets; the port where the node listens if
+    /// there is none.
+    Host { host: String, port: Option<u16> },
+}
+
+/// Bytes of a host's name at most.
+const HOST_MAX: usize = 255;
+
+impl std::str::FromStr for Advertise {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Advertise, ()> {
+        if text.is_empty() {
+            return Ok(Advertise::Derived);
+        }
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(Advertise::Host { host: format!("[{address}]"), port: None });
+        }
+        let (host, port) = match text.rsplit_once(':').filter(|_| !text.ends_with(']')) {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| ())?)),
+            None => (text, None),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_host = match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        };
+        match (1..=HOST_MAX).contains(&host.len()) && is_host && port != Some(0) {
+            true => Ok(Advertise::Host { host: host.to_owned(), port }),
+            false => Err(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Advertise {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        parsed(input, "\"\", HOST or HOST:PORT")
+    }
+}
+
+/// A join line, `None` when the text is empty. What is wrong with it is said,
+/// and not the line, which may be secret.
+pub fn join_line<'de, D: Deserializer<'de>>(input: D) -> Result<Option<JoinLine>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: JoinLineError| {
+        let expected = format!("a join line ({error})");
+        D::Error::invalid_value(Unexpected::Other("another text"), &expected.as_str())
+    })
 }
 
 /// Which engine keeps the store.
@@ -139,4 +200,32 @@ where
 {
     let text = String::deserialize(input)?;
     text.parse().map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_is_a_host_with_or_without_a_port() {
+        let host = |host: &str, port| Ok(Advertise::Host { host: host.into(), port });
+        for (text, expected) in [
+            ("", Ok(Advertise::Derived)),
+            ("a.example.org", host("a.example.org", None)),
+            ("a:7500", host("a", Some(7500))),
+            ("10.0.0.7", host("10.0.0.7", None)),
+            ("::1", host("[::1]", None)),
+            ("[::1]", host("[::1]", None)),
+            ("[2001:db8::7]:7500", host("[2001:db8::7]", Some(7500))),
+            ("a:", Err(())),
+            ("a:0", Err(())),
+            ("a:70000", Err(())),
+            (":7500", Err(())),
+            ("a b", Err(())),
+            ("a#b", Err(())),
+            ("[a]:7500", Err(())),
+        ] {
+            assert_eq!(text.parse::<Advertise>(), expected, "{text}");
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub enum Kind {
     Summary = 11,
     DirectoryEntry = 12,
     DirectoryKind = 13,
+    Member = 14,
+    JoinToken = 15,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

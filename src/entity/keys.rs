@@ -28,6 +28,13 @@ pub const COPYING: &[u8] = b"copying";
 /// The first id no block holds yet, big endian; without it, 1.
 pub const NEXT_ID: &[u8] = b"ids/next";
 
+/// All [`member`] keys.
+pub const MEMBER: &[u8] = b"member/";
+/// All [`join_token`] keys.
+pub const JOIN_TOKEN: &[u8] = b"join/";
+/// The highest number that a node was ever given, a big-endian u32.
+pub const LAST_NODE: &[u8] = b"ids/last-node";
+
 /// All of the cluster's directory, its version last.
 pub const DIRECTORY: &[u8] = b"directory/";
 /// The directory's version, a big-endian u64: every change checks and puts it.
@@ -155,9 +162,31 @@ pub fn parse_directory_draining(key: &[u8]) -> Option<NodeId> {
     Some(NodeId(u32::from_be_bytes(id)))
 }
 
+/// The [`MemberRow`](super::member::MemberRow) of `node`.
+pub fn member(node: NodeId) -> Vec<u8> {
+    join(&[MEMBER, &node.0.to_be_bytes()])
+}
+
+/// The node, a big-endian u32, that has this name.
+pub fn member_name(name: &str) -> Vec<u8> {
+    join(&[b"member-name/", name.as_bytes()])
+}
+
+/// The [`TokenRow`](super::member::TokenRow) of the token whose secret has this
+/// digest.
+pub fn join_token(digest: &[u8; 32]) -> Vec<u8> {
+    join(&[JOIN_TOKEN, digest])
+}
+
 /// The node whose [`row`] this key names.
 pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(ROW)?.try_into().ok()?;
+    Some(NodeId(u32::from_be_bytes(id)))
+}
+
+/// The node whose [`member`] row this key names.
+pub fn parse_member(key: &[u8]) -> Option<NodeId> {
+    let id = key.strip_prefix(MEMBER)?.try_into().ok()?;
     Some(NodeId(u32::from_be_bytes(id)))
 }
 
@@ -223,6 +252,7 @@ mod tests {
             assert_eq!(parse_directory_entry(&directory_entry(entity)), Some(entity));
         }
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
+        assert_eq!(parse_member(&member(NodeId(9))), Some(NodeId(9)));
         assert_eq!(parse_directory_kind(&directory_kind(5)), Some(5));
         let ended = (NodeId(9), Incarnation(1 << 40));
         assert_eq!(parse_ended_incarnation(&ended_incarnation(ended.0, ended.1)), Some(ended));
@@ -231,6 +261,7 @@ mod tests {
     #[test]
     fn parses_no_other_key() {
         assert_eq!(parse_row(b"row/123"), None);
+        assert_eq!(parse_member(&member_name("four")), None);
         assert_eq!(parse_ended_incarnation(b"node/1234"), None);
         assert_eq!(parse_head(b"head/"), None);
         assert_eq!(parse_due(b"due/12345678"), None);

@@ -14,6 +14,7 @@ pub mod input;
 pub mod keys;
 pub mod kinds;
 pub mod machine;
+pub mod member;
 pub mod message;
 pub mod pace;
 pub mod read;

@@ -38,7 +38,7 @@ impl First {
     }
 
     fn line(&self) -> JoinLine {
-        self.line_with(self.desk.offer())
+        self.line_with(self.desk.offer().unwrap())
     }
 
     fn line_with(&self, secret: JoinSecret) -> JoinLine {
@@ -60,6 +60,7 @@ fn newcomer<'a>(key: &'a NodeKey, called: &str) -> Newcomer<'a> {
         address: ":7001".into(),
         formats: FORMATS,
         build: "test".into(),
+        has_store_url: false,
     }
 }
 
@@ -113,7 +114,7 @@ async fn a_token_serves_one_key_however_often_it_asks() {
 async fn a_token_of_nobody_a_name_of_another_and_an_old_build_are_refused() {
     let first = First::start();
     let key = NodeKey::generate().unwrap();
-    let unknown = first.line_with(JoinSecret::random());
+    let unknown = first.line_with(JoinSecret::random().unwrap());
     let refusal = first.refused(&unknown, newcomer(&key, "b")).await;
     assert_eq!(refusal, JoinRefusal::UnknownToken);
     let there = first.node.turned_away().await;
@@ -166,7 +167,7 @@ async fn a_server_that_only_shows_the_authority_is_not_believed() {
     let line = JoinLine {
         address: node.address().to_string(),
         authority: ours.authority.fingerprint(),
-        secret: JoinSecret::random(),
+        secret: JoinSecret::random().unwrap(),
     };
     let key = NodeKey::generate().unwrap();
     let error = join(&line, newcomer(&key, "b"), &limits()).await.unwrap_err();
@@ -180,7 +181,7 @@ async fn a_node_without_a_desk_says_so() {
     let line = JoinLine {
         address: node.address().to_string(),
         authority: realm.authority.fingerprint(),
-        secret: JoinSecret::random(),
+        secret: JoinSecret::random().unwrap(),
     };
     let key = NodeKey::generate().unwrap();
     let error = join(&line, newcomer(&key, "b"), &limits()).await.unwrap_err();

@@ -68,7 +68,14 @@ impl Authority {
     /// # Errors
     /// When the system has no random bytes or the dates cannot be written.
     pub fn new(cluster: &Name, validity: Validity) -> Result<Authority, CertificateError> {
-        let key = KeyPair::generate().map_err(signing)?;
+        Authority::of_key(cluster, KeyPair::generate().map_err(signing)?, validity)
+    }
+
+    fn of_key(
+        cluster: &Name,
+        key: KeyPair,
+        validity: Validity,
+    ) -> Result<Authority, CertificateError> {
         let mut params = params(format!("Starmesh cluster {cluster}"), validity);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -86,13 +93,35 @@ impl Authority {
             return Err(CertificateError::NotAnAuthority);
         }
         identity::check_key(std::slice::from_ref(&certificate), key)?;
-        let key = KeyPair::from_pem(key).map_err(|error| CertificateError::Pem {
-            expected: "a private key (PKCS #8)",
-            why: error.to_string(),
-        })?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+        let issuer = Issuer::from_ca_cert_der(&certificate, key_of(key)?)
             .map_err(|error| CertificateError::Unreadable(error.to_string()))?;
         Ok(Authority { certificate, issuer })
+    }
+
+    /// The one in this folder, made if there is none. Its key is on disk before its
+    /// certificate, so that a start that was cut off goes on with the same.
+    ///
+    /// # Errors
+    /// When a file cannot be read or made, is open to others, or is not what it
+    /// should be.
+    pub fn open(
+        folder: &Path,
+        cluster: &Name,
+        validity: Validity,
+    ) -> Result<Authority, CertificateError> {
+        let path = folder.join(KEY_FILE);
+        if !path.exists() {
+            let key = KeyPair::generate().map_err(signing)?;
+            made(files::make(&path, &key.serialize_pem(), Readers::Owner))?;
+        }
+        let path = folder.join(CERTIFICATE_FILE);
+        if !path.exists() {
+            let key = files::read(&folder.join(KEY_FILE), Readers::Owner)?;
+            let authority = Authority::of_key(cluster, key_of(&key)?, validity)?;
+            let certificate = pem_of(std::slice::from_ref(&authority.certificate));
+            made(files::make(&path, &certificate, Readers::Everybody))?;
+        }
+        Authority::load(folder)
     }
 
     /// The one whose files are in this folder.
@@ -117,6 +146,26 @@ impl Authority {
 
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// Whom its nodes believe: itself first, then the others among the
+    /// certificates in these files, of which any may be missing.
+    ///
+    /// # Errors
+    /// When a file that is there cannot be read.
+    pub fn with_others(
+        &self,
+        files: &[&Path],
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+        let mut all = vec![self.certificate.clone()];
+        for path in files.iter().filter(|path| path.exists()) {
+            for one in certificates_of(&files::read(path, Readers::Everybody)?)? {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// What a join line carries.
@@ -148,6 +197,21 @@ impl Authority {
         let signed = params.signed_by(request.public_key(), &self.issuer).map_err(signing)?;
         Ok(signed.der().clone())
     }
+}
+
+/// Another may have made it meanwhile: that one is it.
+fn made(outcome: Result<(), CertificateError>) -> Result<(), CertificateError> {
+    match outcome {
+        Err(CertificateError::Exists { .. }) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn key_of(pem: &str) -> Result<KeyPair, CertificateError> {
+    KeyPair::from_pem(pem).map_err(|error| CertificateError::Pem {
+        expected: "a private key (PKCS #8)",
+        why: error.to_string(),
+    })
 }
 
 fn params(name: String, validity: Validity) -> CertificateParams {

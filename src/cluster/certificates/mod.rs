@@ -47,6 +47,8 @@ pub enum CertificateError {
     NotAnAuthority,
     #[error("the request to sign a key is not sound: {0}")]
     Request(String),
+    #[error("the system has no random bytes")]
+    NoRandom,
     #[error("it could not be signed: {0}")]
     Signing(String),
 }

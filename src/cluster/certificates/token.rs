@@ -9,7 +9,7 @@ use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{CertificateError, text};
 
 /// SHA-256 over an authority's certificate in DER form, as other tools print it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,12 +45,12 @@ pub struct JoinSecret([u8; SECRET]);
 impl JoinSecret {
     /// A new one that nobody can guess.
     ///
-    /// # Panics
-    /// When the system has no random bytes, without which nothing must go on.
-    pub fn random() -> JoinSecret {
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn random() -> Result<JoinSecret, CertificateError> {
         let mut bytes = [0; SECRET];
-        SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
-        JoinSecret(bytes)
+        let filled = SystemRandom::new().fill(&mut bytes);
+        filled.map(|()| JoinSecret(bytes)).map_err(|_| CertificateError::NoRandom)
     }
 
     /// Under which it is kept. Looking up a digest tells nobody by its time how

@@ -8,6 +8,7 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Ti
 use crate::entity::account::{Account, AccountRole, RefreshFamily};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
+use crate::entity::member::{MemberRow, TokenRow, TokenUse};
 use crate::entity::{World, keys};
 
 const PAYLOAD: &[u8] = b"payload";
@@ -25,6 +26,8 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/account", account().to_bytes()),
         ("row/refresh-family", family().to_bytes()),
         ("row/galaxy", super::world().to_bytes()),
+        ("row/member", member().to_bytes()),
+        ("row/join-token", token().to_bytes()),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
     let all = entities.into_iter().chain(keys).chain(envelopes).chain(rows);
@@ -66,6 +69,12 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
     })?;
     expect("row/galaxy".into(), &|bytes| {
         World::from_bytes(bytes).map(|read| read == super::world()).map_err(|e| e.to_string())
+    })?;
+    expect("row/member".into(), &|bytes| {
+        MemberRow::from_bytes(bytes).map(|read| read == member()).map_err(|e| e.to_string())
+    })?;
+    expect("row/join-token".into(), &|bytes| {
+        TokenRow::from_bytes(bytes).map(|read| read == token()).map_err(|e| e.to_string())
     })
 }
 
@@ -119,10 +128,16 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("head", keys::head(entity)),
         ("prefix-snapshot-of", keys::snapshot(entity, 0x0C0D)),
         ("chunk", keys::chunk(entity, 0x0C0D, 0x0E)),
+        ("prefix-member", keys::MEMBER.to_vec()),
+        ("prefix-join-token", keys::JOIN_TOKEN.to_vec()),
+        ("last-node", keys::LAST_NODE.to_vec()),
+        ("member", keys::member(node)),
+        ("member-name", keys::member_name("node-1")),
+        ("join-token", keys::join_token(b"0123456789abcdef0123456789abcdef")),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 11] {
+fn kinds() -> [(&'static str, Kind); 13] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -135,6 +150,8 @@ fn kinds() -> [(&'static str, Kind); 11] {
         ("summary", Kind::Summary),
         ("directory-entry", Kind::DirectoryEntry),
         ("directory-kind", Kind::DirectoryKind),
+        ("member", Kind::Member),
+        ("join-token", Kind::JoinToken),
     ]
 }
 
@@ -171,4 +188,17 @@ fn family() -> RefreshFamily {
         issued: Millis(300),
         expires: Millis(1 << 40),
     }
+}
+
+fn member() -> MemberRow {
+    MemberRow {
+        name: "node-1".into(),
+        address: "node-1.example.org:7500".into(),
+        authority: *b"0123456789abcdef0123456789abcdef",
+    }
+}
+
+fn token() -> TokenRow {
+    let key = *b"fedcba9876543210fedcba9876543210";
+    TokenRow { issued: Millis(300), used: Some(TokenUse { key, node: NodeId(300) }) }
 }

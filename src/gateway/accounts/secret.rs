@@ -1,31 +1,14 @@
-//! Owns the cluster secret: 32 random bytes in a file that the first node makes
-//! and every node of the cluster has. It encrypts what is secret in the store,
-//! so that a copy of the store alone signs nothing. Never logged, never stored
-//! in the store.
+//! Owns what the cluster secret does: it encrypts what is secret in the store,
+//! so that a copy of the store alone signs nothing. Its file is
+//! `cluster::secret`'s. Never logged, never stored in the store.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use super::random::random;
-
-/// The file's name in the node's data folder.
-pub const FILE_NAME: &str = "cluster.secret";
-const BYTES: usize = 32;
-
-/// Why there is no secret; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    #[error("{path}: the cluster secret could not be read or made")]
-    File { path: PathBuf, source: io::Error },
-    #[error("{path}: expected {BYTES} bytes as the cluster secret, found {found}")]
-    Length { path: PathBuf, found: usize },
-    #[error("{path}: others can read the cluster secret (mode {mode:o}); expected mode 600")]
-    Readable { path: PathBuf, mode: u32 },
-}
+pub use crate::cluster::secret::SecretError;
+use crate::cluster::secret::{self, BYTES};
 
 /// What was encrypted is damaged, or was encrypted with another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,19 +31,7 @@ impl ClusterSecret {
     /// # Errors
     /// When it cannot be read or made, is damaged, or can be read by others.
     pub fn open(data: &Path) -> Result<ClusterSecret, SecretError> {
-        let path = data.join(FILE_NAME);
-        let file = |source| SecretError::File { path: path.clone(), source };
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(data, &path).map_err(file)?;
-            }
-            Err(error) => return Err(file(error)),
-            Ok(_) => {}
-        }
-        check_mode(&path)?;
-        let bytes = fs::read(&path).map_err(file)?;
-        let secret = bytes.as_slice().try_into();
-        secret.map(ClusterSecret).map_err(|_| SecretError::Length { path, found: bytes.len() })
+        secret::open(data).map(ClusterSecret)
     }
 
     /// `plain`, encrypted for `purpose`: a random nonce, then the ciphertext
@@ -99,66 +70,16 @@ impl ClusterSecret {
     }
 }
 
-/// Writes a new secret under another name first, so that a crash leaves no half
-/// of one, and links it, so that of two nodes that start at once one wins.
-fn make(data: &Path, path: &Path) -> io::Result<()> {
-    let secret: [u8; BYTES] = random();
-    let draft = data.join(format!("{FILE_NAME}.{}", std::process::id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&secret)?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(data)?.sync_all(),
-    }
-}
-
-fn check_mode(path: &Path) -> Result<(), SecretError> {
-    let metadata = fs::metadata(path)
-        .map_err(|source| SecretError::File { path: path.to_path_buf(), source })?;
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(SecretError::Readable { path: path.to_path_buf(), mode })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
-    fn is_made_once_and_readable_by_its_owner_only() {
+    fn a_secret_opened_again_decrypts() {
         let data = tempfile::tempdir().unwrap();
         let made = ClusterSecret::open(data.path()).unwrap();
-        let mode = fs::metadata(data.path().join(FILE_NAME)).unwrap().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1);
         let again = ClusterSecret::open(data.path()).unwrap();
         assert_eq!(again.decrypt("a", &made.encrypt("a", b"hello")).unwrap(), b"hello");
-    }
-
-    #[test]
-    fn refuses_a_file_that_others_can_read_or_that_is_damaged() {
-        let data = tempfile::tempdir().unwrap();
-        ClusterSecret::open(data.path()).unwrap();
-        let path = data.path().join(FILE_NAME);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(
-            ClusterSecret::open(data.path()),
-            Err(SecretError::Readable { mode: 0o644, .. })
-        ));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, b"short").unwrap();
-        assert!(matches!(
-            ClusterSecret::open(data.path()),
-            Err(SecretError::Length { found: 5, .. })
-        ));
     }
 
     #[test]

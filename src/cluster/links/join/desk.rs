@@ -1,5 +1,6 @@
 //! Owns who may join: the trait behind which the cluster decides, and a desk
-//! that keeps its tokens in memory, for tests and as the model of another.
+//! that keeps its tokens in memory, for tests of the links. A node's own is
+//! `actors::membership`'s.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,9 +9,11 @@ use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 
-use super::{Grant, JoinRefusal, JoinRequest, Member};
+use super::{Grant, JoinRefusal, JoinRequest, Member, StoreAt};
 use crate::base::NodeId;
-use crate::cluster::certificates::{Authority, JoinSecret, Name, Request, Subject, Validity};
+use crate::cluster::certificates::{
+    Authority, CertificateError, JoinSecret, Name, Request, Subject, Validity,
+};
 use crate::cluster::links::hello::Formats;
 
 /// Where a newcomer's secret is redeemed.
@@ -24,6 +27,9 @@ pub trait JoinDesk: Send + Sync + 'static {
         from: SocketAddr,
     ) -> BoxFuture<'_, Result<Grant, JoinRefusal>>;
 }
+
+/// Where the store is, as far as this desk is concerned.
+const STORE: StoreAt = StoreAt::Node(NodeId(1));
 
 /// A desk that keeps all in memory.
 pub struct MemoryDesk {
@@ -52,10 +58,13 @@ impl MemoryDesk {
     }
 
     /// A new token.
-    pub fn offer(&self) -> JoinSecret {
-        let secret = JoinSecret::random();
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn offer(&self) -> Result<JoinSecret, CertificateError> {
+        let secret = JoinSecret::random()?;
         self.with(|state| state.tokens.insert(secret.digest(), None));
-        secret
+        Ok(secret)
     }
 
     /// Whom newcomers are to dial.
@@ -83,6 +92,7 @@ impl MemoryDesk {
             cluster: self.cluster.clone(),
             cluster_secret: self.cluster_secret.clone(),
             members,
+            store: STORE,
         })
     }
 }
@@ -108,6 +118,7 @@ impl State {
         if request.formats.common(ours).is_none() {
             return Err(JoinRefusal::Formats { theirs: request.formats, ours });
         }
+        STORE.judge(request.has_store_url)?;
         if self.members.iter().any(|member| member.name == request.name) {
             return Err(JoinRefusal::NameTaken(request.name.clone()));
         }

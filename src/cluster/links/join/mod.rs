@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 pub use desk::{JoinDesk, MemoryDesk};
-pub use newcomer::{JoinError, Newcomer, join};
+pub use newcomer::{JoinError, Newcomer, join, join_at};
 
 use super::end::{End, Reason};
 use super::hello::Formats;
@@ -42,9 +42,11 @@ pub struct JoinRequest {
     pub address: String,
     pub formats: Formats,
     pub build: String,
+    /// Whether it has the address of a store that all nodes open themselves.
+    pub has_store_url: bool,
 }
 
-/// What a newcomer gets.
+/// What a newcomer gets. Sent, as [`JoinRequest`] is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     pub node: NodeId,
@@ -55,7 +57,18 @@ pub struct Grant {
     pub cluster: Name,
     /// The content of the cluster secret's file.
     pub cluster_secret: Vec<u8>,
+    /// The others.
     pub members: Vec<Member>,
+    pub store: StoreAt,
+}
+
+/// Where a cluster's store is. Sent: variants keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreAt {
+    /// In the data folder of this member.
+    Node(NodeId),
+    /// On a server that every node opens itself.
+    Shared,
 }
 
 impl std::fmt::Debug for Grant {
@@ -92,6 +105,27 @@ pub enum JoinRefusal {
     /// Try again later.
     #[error("it cannot be decided now: {0}")]
     Unavailable(String),
+    #[error(
+        "the cluster's store is a PostgreSQL server, which every node opens itself: start with \
+         store.url set to it"
+    )]
+    NeedsStoreUrl,
+    #[error("the cluster's store is on node {0}: start without store.url")]
+    NeedsNoStoreUrl(NodeId),
+}
+
+impl StoreAt {
+    /// Whether a newcomer that has a `store.url`, or has none, can reach it.
+    ///
+    /// # Errors
+    /// When it cannot, or would open another.
+    pub fn judge(self, has_store_url: bool) -> Result<(), JoinRefusal> {
+        match (self, has_store_url) {
+            (StoreAt::Shared, false) => Err(JoinRefusal::NeedsStoreUrl),
+            (StoreAt::Node(node), true) => Err(JoinRefusal::NeedsNoStoreUrl(node)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Grant {

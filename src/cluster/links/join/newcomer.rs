@@ -24,7 +24,11 @@ pub struct Newcomer<'a> {
     pub address: String,
     pub formats: Formats,
     pub build: String,
+    pub has_store_url: bool,
 }
+
+/// Of the addresses that a name stands for, so many are tried.
+const ADDRESSES: usize = 4;
 
 /// Why this node is not in the cluster; asking again with the same line and key
 /// is always safe.
@@ -45,12 +49,30 @@ pub enum JoinError {
     Certificate(#[from] CertificateError),
 }
 
-/// Asks the node of the join line to be let in. Takes at most four times the
-/// limits' `handshake`.
+/// Asks the node of the join line to be let in, at every address that its name
+/// stands for until one is that node. Takes at most ten times the limits'
+/// `handshake`.
 ///
 /// # Errors
 /// See [`JoinError`].
 pub async fn join(
+    line: &JoinLine,
+    newcomer: Newcomer<'_>,
+    limits: &Limits,
+) -> Result<Grant, JoinError> {
+    let found = timeout(limits.handshake, tokio::net::lookup_host(&line.address)).await;
+    let found = found.map_err(|_| unreachable(line, "its name was not resolved in time"))?;
+    let found = found.map_err(|error| unreachable(line, error))?;
+    let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
+    join_at(&found, line, newcomer, limits).await
+}
+
+/// As [`join`], of a line whose name stands for these addresses.
+///
+/// # Errors
+/// See [`JoinError`].
+pub async fn join_at(
+    addresses: &[SocketAddr],
     line: &JoinLine,
     newcomer: Newcomer<'_>,
     limits: &Limits,
@@ -63,8 +85,9 @@ pub async fn join(
         address: newcomer.address,
         formats: newcomer.formats,
         build: newcomer.build,
+        has_store_url: newcomer.has_store_url,
     };
-    let (endpoint, connection) = connect(line, limits).await?;
+    let (endpoint, connection) = connect(addresses, line, limits).await?;
     let asked = timeout(3 * limits.handshake, ask(&connection, &request)).await;
     let slow = || End::us(Reason::TooSlow, "no answer in time");
     let asked = asked.unwrap_or_else(|_| Err(slow()));
@@ -78,28 +101,48 @@ pub async fn join(
     }
 }
 
-async fn connect(line: &JoinLine, limits: &Limits) -> Result<(Endpoint, Connection), JoinError> {
-    let address = &line.address;
-    let unreachable = |why: String| JoinError::Unreachable { address: address.clone(), why };
-    let found = timeout(limits.handshake, tokio::net::lookup_host(address)).await;
-    let found = found.map_err(|_| unreachable("its name was not resolved in time".into()))?;
-    let mut found = found.map_err(|error| unreachable(error.to_string()))?;
-    let to = found.next().ok_or_else(|| unreachable("it stands for no address".into()))?;
+/// The first of the addresses at which the line's node answers. One that does
+/// not answer, or is no such node, says nothing of the others.
+async fn connect(
+    addresses: &[SocketAddr],
+    line: &JoinLine,
+    limits: &Limits,
+) -> Result<(Endpoint, Connection), JoinError> {
+    let mut failed = unreachable(line, "it stands for no address");
+    for to in addresses {
+        match connect_to(*to, line, limits).await {
+            Ok(connected) => return Ok(connected),
+            // Somebody who was there and was not the one tells more than nobody.
+            Err(JoinError::Unreachable { .. })
+                if !matches!(failed, JoinError::Unreachable { .. }) => {}
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn connect_to(
+    to: SocketAddr,
+    line: &JoinLine,
+    limits: &Limits,
+) -> Result<(Endpoint, Connection), JoinError> {
     let from: SocketAddr = match to {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let endpoint =
-        net::endpoint(from, None, limits).map_err(|error| unreachable(error.to_string()))?;
-    let config = client(line, limits).map_err(|error| unreachable(error.to_string()))?;
-    let connecting = endpoint
-        .connect_with(config, to, SERVER_NAME)
-        .map_err(|error| unreachable(error.to_string()))?;
+    let endpoint = net::endpoint(from, None, limits).map_err(|error| unreachable(line, error))?;
+    let config = client(line, limits).map_err(|error| unreachable(line, error))?;
+    let connecting =
+        endpoint.connect_with(config, to, SERVER_NAME).map_err(|error| unreachable(line, error))?;
     let connected = timeout(limits.handshake, connecting).await;
     let connection = connected
-        .map_err(|_| unreachable("no answer".into()))?
+        .map_err(|_| unreachable(line, "no answer"))?
         .map_err(|error| not_connected(line, End::from(&error)))?;
     Ok((endpoint, connection))
+}
+
+fn unreachable(line: &JoinLine, why: impl ToString) -> JoinError {
+    JoinError::Unreachable { address: line.address.clone(), why: why.to_string() }
 }
 
 fn client(line: &JoinLine, limits: &Limits) -> Result<ClientConfig, tls::TlsError> {

@@ -1,0 +1,159 @@
+//! Owns the members' rows in the store: each node puts its own at each start,
+//! with its present address, and reads those of all. Never decides who is a
+//! member. Invariant: no two numbers have one name, and no number that registered
+//! is given again.
+
+use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
+use crate::base::NodeId;
+use crate::cluster::certificates::{Fingerprint, Name};
+use crate::cluster::links::join::Member;
+use crate::entity::keys;
+use crate::entity::member::{self, Damaged, LastNode, MemberRow, Registered};
+use crate::store::{ReadError, Store, Versioned};
+
+/// Tries of a change that another node's overtook.
+const TRIES: usize = 64;
+/// Rows read at once.
+const PAGE: usize = 256;
+/// Members at most: as many as links.
+pub const MEMBERS_MAX: usize = 1_024;
+
+/// Why this node's row is not in the store, which is unchanged unless the store
+/// says that it does not know.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    #[error("the members cannot be read")]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Store(#[from] StoreAway),
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error(
+        "the store is another cluster's: node {node} is {name} at {address} there, of the authority \
+         {authority}; give this node a store of its own, or an empty data folder and a join line of \
+         that cluster"
+    )]
+    OtherCluster { node: NodeId, name: String, address: String, authority: Fingerprint },
+    #[error(
+        "the store knows nothing of node {node}, which joined a cluster: store.url names another \
+         store"
+    )]
+    Unknown { node: NodeId },
+    #[error("node {node} is named {name} already: issue this node's certificate with another name")]
+    NameTaken { node: NodeId, name: String },
+    #[error("other nodes register all the time; nothing was changed")]
+    Busy,
+}
+
+/// A node, as it registers itself.
+#[derive(Clone, Debug)]
+pub struct OwnMember {
+    pub node: NodeId,
+    pub row: MemberRow,
+    /// Whom it believes.
+    pub authorities: Vec<Fingerprint>,
+    /// It was admitted by a desk, so the store has its row.
+    pub joined: bool,
+}
+
+impl OwnMember {
+    /// Whether this node may be in a store that has this of it.
+    fn judge(&self, row: Option<&MemberRow>, named: Option<NodeId>) -> Result<(), RegisterError> {
+        let node = self.node;
+        match row {
+            Some(row) if !self.authorities.contains(&Fingerprint(row.authority)) => {
+                let authority = Fingerprint(row.authority);
+                let (name, address) = (row.name.clone(), row.address.clone());
+                return Err(RegisterError::OtherCluster { node, name, address, authority });
+            }
+            None if self.joined => return Err(RegisterError::Unknown { node }),
+            _ => {}
+        }
+        match named {
+            Some(other) if other != node => {
+                Err(RegisterError::NameTaken { node: other, name: self.row.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether this is the store of the node's own cluster. Only reads: to be asked
+/// before the node starts on it, as two first nodes on one store would depose
+/// each other.
+///
+/// # Errors
+/// When it is another cluster's, or cannot be read.
+pub fn check_store(store: &dyn Store, own: &OwnMember) -> Result<(), RegisterError> {
+    let row = store.get(&keys::member(own.node))?.map(|row| read_row(&row)).transpose()?;
+    let name = store.get(&keys::member_name(&own.row.name))?;
+    let named = name.map(|name| member::node_of(&name.value)).transpose()?;
+    own.judge(row.as_ref().map(|(row, _)| row), named)
+}
+
+/// Puts this node's row, or refreshes it.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn register(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError> {
+    for _ in 0..TRIES {
+        let row = rows.get(keys::member(own.node)).await?;
+        let row = row.map(|row| read_row(&row)).transpose()?;
+        let name = rows.get(keys::member_name(&own.row.name)).await?;
+        let named = name.as_ref().map(|name| member::node_of(&name.value)).transpose()?;
+        own.judge(row.as_ref().map(|(row, _)| row), named)?;
+        let last = last_node(rows, own.node).await?;
+        let name_version = name.map(|name| name.version);
+        let found = Registered { row, name_version, last };
+        let Some(group) = member::registration(own.node, &own.row, &found) else {
+            return Ok(());
+        };
+        if let GroupAnswer::Accepted { .. } = rows.commit_group(group).await? {
+            return Ok(());
+        }
+    }
+    Err(RegisterError::Busy)
+}
+
+/// The highest number ever given; `least` where none was.
+pub(super) async fn last_node(rows: &Rows, least: NodeId) -> Result<LastNode, RegisterError> {
+    Ok(match rows.get(keys::LAST_NODE.to_vec()).await? {
+        Some(row) => LastNode { node: member::node_of(&row.value)?, version: Some(row.version) },
+        None => LastNode { node: least, version: None },
+    })
+}
+
+fn read_row(row: &Versioned) -> Result<(MemberRow, u64), Damaged> {
+    Ok((MemberRow::from_bytes(&row.value)?, row.version))
+}
+
+/// All members, by number. One whose row is damaged is left out, and logged.
+///
+/// # Errors
+/// When the store does not answer in time.
+pub async fn members(rows: &Rows) -> Result<Vec<Member>, StoreAway> {
+    let (mut found, mut after) = (Vec::new(), None);
+    while found.len() < MEMBERS_MAX {
+        let page = rows.scan(keys::MEMBER.to_vec(), after, PAGE).await?;
+        found.extend(page.iter().filter_map(|(key, row)| read_member(key, &row.value)));
+        if page.len() < PAGE {
+            break;
+        }
+        after = page.into_iter().next_back().map(|(key, _)| key);
+    }
+    found.truncate(MEMBERS_MAX);
+    Ok(found)
+}
+
+fn read_member(key: &[u8], value: &[u8]) -> Option<Member> {
+    let read = || {
+        let row = MemberRow::from_bytes(value).ok()?;
+        let name: Name = row.name.parse().ok()?;
+        Some(Member { node: keys::parse_member(key)?, name, address: row.address })
+    };
+    let member = read();
+    if member.is_none() {
+        tracing::error!(key = %key.escape_ascii(), "the row of a member is damaged");
+    }
+    member
+}

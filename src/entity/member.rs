@@ -1,0 +1,219 @@
+//! Owns the rows of a cluster's members and of the tokens with which newcomers
+//! join: their stored form, and the groups that write them. Never decides who
+//! may join (`actors::membership` does, which calls this). Invariant: a group
+//! that gives a number to a newcomer also takes its name, raises the highest
+//! number and uses up its token, or does none of it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::commit::{Check, Expect, Group, Put};
+use super::envelope::{self, Kind, Logic};
+use super::keys;
+use crate::base::{Millis, NodeId};
+
+/// A row that is not what its key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a row of the members is damaged")]
+pub struct Damaged;
+
+/// A node of the cluster, as the others find it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    pub name: String,
+    /// `HOST:PORT` where other nodes dial it.
+    pub address: String,
+    /// SHA-256 over the certificate of the authority that signed it.
+    pub authority: [u8; 32],
+}
+
+/// A token that was given out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// By the store's clock.
+    pub issued: Millis,
+    pub used: Option<TokenUse>,
+}
+
+/// Whom a token made a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUse {
+    /// SHA-256 over the newcomer's public key.
+    pub key: [u8; 32],
+    pub node: NodeId,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredMember {
+    V1(MemberRow),
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredToken {
+    V1(TokenRow),
+}
+
+impl MemberRow {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        seal(Kind::Member, &StoredMember::V1(self.clone()))
+    }
+
+    /// # Errors
+    /// When the row is not a member.
+    pub fn from_bytes(bytes: &[u8]) -> Result<MemberRow, Damaged> {
+        let StoredMember::V1(member) = open(Kind::Member, bytes)?;
+        Ok(member)
+    }
+}
+
+impl TokenRow {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        seal(Kind::JoinToken, &StoredToken::V1(self.clone()))
+    }
+
+    /// # Errors
+    /// When the row is not a token.
+    pub fn from_bytes(bytes: &[u8]) -> Result<TokenRow, Damaged> {
+        let StoredToken::V1(token) = open(Kind::JoinToken, bytes)?;
+        Ok(token)
+    }
+}
+
+/// The node that [`keys::LAST_NODE`] and [`keys::member_name`] have as their
+/// value.
+///
+/// # Errors
+/// When it is not four bytes.
+pub fn node_of(value: &[u8]) -> Result<NodeId, Damaged> {
+    let id = value.try_into().map_err(|_| Damaged)?;
+    Ok(NodeId(u32::from_be_bytes(id)))
+}
+
+/// The highest number ever given, as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct LastNode {
+    pub node: NodeId,
+    /// Of its row; none where there is no row yet.
+    pub version: Option<u64>,
+}
+
+/// The group that makes a newcomer the node after `last`: refused unless that is
+/// still the last one, the token's row still has the version `token_version`,
+/// and the name is free.
+pub fn admission(
+    last: LastNode,
+    member: &MemberRow,
+    digest: &[u8; 32],
+    (token, token_version): (&TokenRow, u64),
+) -> Group {
+    let node = token.used.as_ref().map_or(last.node, |used| used.node);
+    let (name, row) = (keys::member_name(&member.name), keys::member(node));
+    let token_key = keys::join_token(digest);
+    Group {
+        checks: vec![
+            Check { key: token_key.clone(), expect: Expect::Version(token_version) },
+            Check { key: keys::LAST_NODE.to_vec(), expect: version(last.version) },
+            Check { key: name.clone(), expect: Expect::Absent },
+            Check { key: row.clone(), expect: Expect::Absent },
+        ],
+        puts: vec![
+            Put { key: token_key, value: Some(token.to_bytes()) },
+            Put { key: keys::LAST_NODE.to_vec(), value: node_bytes(node) },
+            Put { key: name, value: node_bytes(node) },
+            Put { key: row, value: Some(member.to_bytes()) },
+        ],
+        append: None,
+    }
+}
+
+/// What is in the store of a node that registers, with the versions read.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    pub row: Option<(MemberRow, u64)>,
+    /// The version of the row of its name, where that names this node.
+    pub name_version: Option<u64>,
+    pub last: LastNode,
+}
+
+/// The group that puts `member` as `node`, and raises the highest number to it:
+/// refused unless all is as it was read. None when nothing is to be changed.
+pub fn registration(node: NodeId, member: &MemberRow, found: &Registered) -> Option<Group> {
+    let before = found.row.as_ref();
+    let is_last = found.last.version.is_some() && found.last.node >= node;
+    if before.is_some_and(|(row, _)| row == member) && found.name_version.is_some() && is_last {
+        return None;
+    }
+    let (name, row) = (keys::member_name(&member.name), keys::member(node));
+    let mut group = Group {
+        checks: vec![
+            Check { key: row.clone(), expect: version(before.map(|(_, version)| *version)) },
+            Check { key: name.clone(), expect: version(found.name_version) },
+            Check { key: keys::LAST_NODE.to_vec(), expect: version(found.last.version) },
+        ],
+        puts: vec![
+            Put { key: row, value: Some(member.to_bytes()) },
+            Put { key: name, value: node_bytes(node) },
+            Put { key: keys::LAST_NODE.to_vec(), value: node_bytes(found.last.node.max(node)) },
+        ],
+        append: None,
+    };
+    // Its certificate has another name than before: that one is free.
+    if let Some((row, _)) = before.filter(|(row, _)| row.name != member.name) {
+        group.puts.push(Put { key: keys::member_name(&row.name), value: None });
+    }
+    Some(group)
+}
+
+fn version(version: Option<u64>) -> Expect {
+    version.map_or(Expect::Absent, Expect::Version)
+}
+
+fn node_bytes(node: NodeId) -> Option<Vec<u8>> {
+    Some(node.0.to_be_bytes().to_vec())
+}
+
+fn seal(kind: Kind, value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let at = envelope::start(kind, Logic::default(), &mut out);
+    super::append(value, &mut out);
+    envelope::finish(at, &mut out);
+    out
+}
+
+fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, Damaged> {
+    let (_, payload) = envelope::open(kind, bytes).map_err(|_| Damaged)?;
+    postcard::from_bytes(payload).map_err(|_| Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_and_nothing_else_is_one() {
+        let member =
+            MemberRow { name: "a".into(), address: "[::1]:7000".into(), authority: [7; 32] };
+        let token = TokenRow {
+            issued: Millis(300),
+            used: Some(TokenUse { key: [9; 32], node: NodeId(2) }),
+        };
+        assert_eq!(MemberRow::from_bytes(&member.to_bytes()), Ok(member.clone()));
+        assert_eq!(TokenRow::from_bytes(&token.to_bytes()), Ok(token.clone()));
+        assert_eq!(MemberRow::from_bytes(&token.to_bytes()), Err(Damaged));
+        assert_eq!(TokenRow::from_bytes(&token.to_bytes()[1..]), Err(Damaged));
+        assert_eq!(node_of(&[0, 0, 1, 0]), Ok(NodeId(256)));
+        assert_eq!(node_of(b""), Err(Damaged));
+    }
+
+    #[test]
+    fn a_node_that_is_as_it_was_changes_nothing() {
+        let member = MemberRow { name: "a".into(), address: "h:1".into(), authority: [7; 32] };
+        let last = LastNode { node: NodeId(3), version: Some(5) };
+        let found = Registered { row: Some((member.clone(), 4)), name_version: Some(4), last };
+        assert_eq!(registration(NodeId(1), &member, &found), None);
+        let moved = MemberRow { address: "h:2".into(), ..member };
+        let group = registration(NodeId(1), &moved, &found).unwrap();
+        assert_eq!((group.checks.len(), group.puts.len()), (3, 3));
+        assert_eq!(group.puts[2].value, node_bytes(NodeId(3)));
+    }
+}
