@@ -14,7 +14,7 @@ use crate::cluster::links::Class;
 pub const FORMAT: u8 = 1;
 
 /// What came is no message of this format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     #[error("it has no content")]
     Empty,
