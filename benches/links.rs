@@ -282,6 +282,7 @@ fn settings(identity: Identity) -> Settings {
         build: "bench".into(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         limits: Limits { idle: LIMIT, ..Limits::default() },
+        store: None,
     }
 }
 

@@ -204,7 +204,7 @@ pub struct CommitAnswer {
 }
 
 /// Why there is no [`CommitAnswer`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CommitError {
     /// The node's row is of another incarnation, or its number is neither this
     /// nor the one before: this process owns nothing any more. Nothing of the

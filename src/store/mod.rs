@@ -19,18 +19,23 @@ pub mod sled;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{EntityKey, Millis};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
 /// A value and the version of the commit that put it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// This and the types below are sent between nodes: variants and fields keep
+/// their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versioned {
     pub version: u64,
     pub value: Vec<u8>,
 }
 
 /// A key's change: its new value, or `None` when it was deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub version: u64,
     pub key: Vec<u8>,
@@ -38,7 +43,7 @@ pub struct Change {
 }
 
 /// What changed after a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// In order of version; each key at most once, with its newest value.
     pub changes: Vec<Change>,
@@ -50,7 +55,7 @@ pub struct Changes {
 }
 
 /// Where [`Store::load`] goes on; opaque to callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cursor {
     /// Snapshot chunk `index` is next.
     Chunk { snapshot: u64, index: u32 },
@@ -59,7 +64,7 @@ pub enum Cursor {
 }
 
 /// A part of an entity's snapshot and journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadPage {
     /// In the first page: the value of the entity's `head` key, if it has one.
     pub head: Option<Vec<u8>>,
@@ -72,7 +77,7 @@ pub struct LoadPage {
 }
 
 /// Why a read failed; nothing was changed by it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ReadError {
     /// Try again later.
     #[error("the store does not answer: {0}")]
@@ -87,7 +92,7 @@ pub enum ReadError {
 }
 
 /// A durable store. All calls block; `commit` is called by one thread of a
-/// node at a time, reads by any.
+/// node at a time, of several nodes at once, and reads by any thread.
 pub trait Store: Send + Sync {
     /// Makes `commit` durable, in whole or not at all.
     ///

@@ -258,6 +258,7 @@ pub fn settings(identity: Identity) -> Settings {
         build: "test".into(),
         listen: HERE,
         limits: limits(),
+        store: None,
     }
 }
 

@@ -14,7 +14,7 @@ use super::link::{Link, malformed};
 use super::running::{self, Side};
 use super::strangers::{Entry, Place};
 use super::streams::{self, Stream};
-use super::{Node, join, tls};
+use super::{Node, join, store_calls, tls};
 use crate::base::NodeId;
 
 /// Takes what comes until the endpoint closes.
@@ -81,7 +81,8 @@ async fn greet(
             let greeted = timeout(limit, greet_peer(node, connection, who)).await;
             greeted.unwrap_or_else(|_| Err(slow("no hello in time")))
         }
-        _ => Err(malformed("neither a link nor a newcomer")),
+        Some(tls::STORE) => store_calls::greet(node, connection, who).await,
+        _ => Err(malformed("neither a link, nor a call of the store, nor a newcomer")),
     }
 }
 

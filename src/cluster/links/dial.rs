@@ -2,11 +2,12 @@
 //! attempt after the other, with growing waits. Never decides which of two
 //! connections stays (`tie`). One task for each peer.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use quinn::Connection;
+use quinn::{ClientConfig, Connection, Endpoint};
 use tokio::time::timeout;
 
 use super::backoff::Backoff;
@@ -79,7 +80,7 @@ fn tell(peer: &Peer, address: &str, end: &End, said: &mut Option<(Reason, By)>) 
 
 /// One attempt: until there is a link, the peer's own came first, or an error.
 async fn dial(node: &Arc<Node>, peer: &Arc<Peer>, address: &str) -> Result<(), End> {
-    let connection = connect(node, address).await?;
+    let connection = connect_peer(node, address).await?;
     if !peer.begin_greeting() {
         End::us(Reason::Duplicate, "the peer's own connection came first").close(&connection);
         return Ok(());
@@ -95,16 +96,30 @@ async fn dial(node: &Arc<Node>, peer: &Arc<Peer>, address: &str) -> Result<(), E
     }
 }
 
-async fn connect(node: &Node, address: &str) -> Result<Connection, End> {
+async fn connect_peer(node: &Node, address: &str) -> Result<Connection, End> {
+    let ours = |_| Ok(node.endpoint.clone());
+    connect(address, node.limits.handshake, &node.client, ours)
+        .await
+        .map(|(_, connection)| connection)
+}
+
+/// Tries the addresses that `address` (`HOST:PORT`) stands for now, one after
+/// the other, each for as long as `limit` and from the endpoint that is for it.
+pub(super) async fn connect(
+    address: &str,
+    limit: Duration,
+    client: &ClientConfig,
+    endpoint_for: impl Fn(SocketAddr) -> io::Result<Endpoint>,
+) -> Result<(Endpoint, Connection), End> {
     let unreachable = |why: String| End::us(Reason::Unreachable, format!("{address}: {why}"));
-    let limit = node.limits.handshake;
     let found = timeout(limit, tokio::net::lookup_host(address)).await;
     let found = found.map_err(|_| unreachable("its name was not resolved in time".into()))?;
     let found = found.map_err(|error| unreachable(error.to_string()))?;
     let mut last = unreachable("it stands for no address".into());
     for address in found.take(ADDRESSES) {
-        match timeout(limit, connect_to(node, address)).await {
-            Ok(Ok(connection)) => return Ok(connection),
+        let endpoint = endpoint_for(address).map_err(|error| unreachable(error.to_string()))?;
+        match timeout(limit, connect_to(&endpoint, client, address)).await {
+            Ok(Ok(connection)) => return Ok((endpoint, connection)),
             Ok(Err(end)) => last = end,
             Err(_) => last = unreachable("no answer".into()),
         }
@@ -115,11 +130,15 @@ async fn connect(node: &Node, address: &str) -> Result<Connection, End> {
     Err(last)
 }
 
-async fn connect_to(node: &Node, address: SocketAddr) -> Result<Connection, End> {
+/// One handshake.
+async fn connect_to(
+    endpoint: &Endpoint,
+    client: &ClientConfig,
+    address: SocketAddr,
+) -> Result<Connection, End> {
     let unreachable = |why: String| End::us(Reason::Unreachable, format!("{address}: {why}"));
-    let connecting = node
-        .endpoint
-        .connect_with(node.client.clone(), address, SERVER_NAME)
+    let connecting = endpoint
+        .connect_with(client.clone(), address, SERVER_NAME)
         .map_err(|error| unreachable(error.to_string()))?;
     connecting.await.map_err(|error| match End::from(&error) {
         // Nobody was ever there, or it refuses all that come.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::class::{Class, PerClass};
 use super::frame;
+use super::store_calls::CallLimits;
 
 /// Bounds of one class, each way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub struct Limits {
     pub redial_most: Duration,
     /// Each wait is shortened by a random part of up to its half; from here.
     pub seed: u64,
+
+    /// Of calls of the store.
+    pub calls: CallLimits,
 }
 
 const KIB: usize = 1 << 10;
@@ -78,6 +82,7 @@ impl Default for Limits {
             redial_first: Duration::from_millis(100),
             redial_most: Duration::from_secs(5),
             seed: 0,
+            calls: CallLimits::default(),
         }
     }
 }
@@ -95,6 +100,10 @@ pub enum LimitsError {
     KeepAlive,
     #[error("every bound and every time is to be more than zero")]
     Zero,
+    #[error(
+        "calls of the store: every bound and time is to be more than zero, and there is to be room for one commit of the largest size"
+    )]
+    Calls,
 }
 
 impl Limits {
@@ -120,6 +129,9 @@ impl Limits {
         let sizes = [self.asks_max, self.peers_max, self.strangers_max, self.strangers_per_address];
         if times.contains(&Duration::ZERO) || sizes.contains(&0) || self.stream_window == 0 {
             return Err(LimitsError::Zero);
+        }
+        if !self.calls.is_sound() {
+            return Err(LimitsError::Calls);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Owns the links between the nodes of a cluster: one QUIC connection for each
 //! pair, authenticated on both sides by the cluster's authority, with a stream
-//! each way for every class of messages, datagrams, and asks with answers. Never
+//! each way for every class of messages, datagrams, and asks with answers; and on
+//! the same socket those who join and those who call the store. Never
 //! decides who is a member, what a message means or who owns what: a [`Host`]
 //! does. Started by the node, called by whatever sends to other nodes.
 //! Invariant: every queue is bounded and says when it is full, so that a peer
@@ -24,12 +25,14 @@ mod peer;
 mod question;
 mod running;
 pub mod status;
+pub mod store_calls;
 mod strangers;
 mod streams;
 pub mod tie;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,8 +56,10 @@ pub use tls::TlsError;
 
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::certificates::Identity;
+use crate::store::Store;
 use join::JoinDesk;
 use peer::Peer;
+use store_calls::StoreServer;
 use strangers::Strangers;
 
 /// What the links serve. Called on the runtime that started them.
@@ -88,7 +93,7 @@ pub trait Host: Send + Sync + 'static {
 }
 
 /// Who this node is to others, and where it listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub identity: Identity,
     pub incarnation: Incarnation,
@@ -97,6 +102,17 @@ pub struct Settings {
     pub build: String,
     pub listen: SocketAddr,
     pub limits: Limits,
+    /// Served to the nodes that have none; see [`store_calls`].
+    pub store: Option<Arc<dyn Store>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = f.debug_struct("Settings");
+        parts.field("identity", &self.identity).field("incarnation", &self.incarnation);
+        parts.field("listen", &self.listen).field("serves_store", &self.store.is_some());
+        parts.finish_non_exhaustive()
+    }
 }
 
 /// Why there are no links; nothing was started.
@@ -122,6 +138,7 @@ struct Node {
     limits: Limits,
     host: Arc<dyn Host>,
     desk: Option<Arc<dyn JoinDesk>>,
+    store: Option<Arc<StoreServer>>,
     endpoint: Endpoint,
     client: ClientConfig,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
@@ -151,10 +168,10 @@ impl Links {
         host: Arc<dyn Host>,
         desk: Option<Arc<dyn JoinDesk>>,
     ) -> Result<Links, StartError> {
-        let Settings { identity, incarnation, formats, build, listen, limits } = settings;
+        let Settings { identity, incarnation, formats, build, listen, limits, store } = settings;
         limits.check()?;
         let server = tls::server(&identity)?;
-        let mut client = ClientConfig::new(Arc::new(tls::client(&identity)?));
+        let mut client = ClientConfig::new(Arc::new(tls::client(&identity, tls::LINK)?));
         client.transport_config(Arc::new(net::transport(&limits)));
         let endpoint = net::endpoint(listen, Some(server), &limits)
             .map_err(|source| StartError::Listen { listen, source })?;
@@ -173,6 +190,7 @@ impl Links {
             limits,
             host,
             desk,
+            store: store.map(|store| Arc::new(StoreServer::new(store, limits.calls))),
             endpoint,
             client,
             peers: Mutex::default(),
@@ -240,7 +258,8 @@ impl Links {
         self.node.changes.subscribe()
     }
 
-    /// Tells all peers, ends all links, and waits until their hosts have heard.
+    /// Tells all peers, ends all links, and waits until their hosts have heard;
+    /// calls of the store that are under way have a moment to be answered.
     pub async fn stop(&self) {
         self.node.stop().await;
     }
@@ -290,9 +309,10 @@ impl Node {
             peer.forget(End::us(Reason::Stopping, "this node stops"));
         }
         let all_down = async {
-            while peers.iter().any(|peer| peer.held().is_some()) && changes.changed().await.is_ok()
-            {
-            }
+            let is_served = || self.store.as_ref().is_some_and(|store| !store.is_idle());
+            while (is_served() || peers.iter().any(|peer| peer.held().is_some()))
+                && changes.changed().await.is_ok()
+            {}
         };
         let _ = tokio::time::timeout(GOODBYE, all_down).await;
         self.endpoint.close(VarInt::from_u32(Reason::Stopping as u32), b"this node stops");

@@ -1,4 +1,4 @@
-//! Owns what the handshakes of links and of joining demand: TLS 1.3, the
+//! Owns what the handshakes of links, of calls of the store and of joining demand: TLS 1.3, the
 //! cluster's authorities on both sides, no resumption (a resumed connection
 //! would not look at the dates again). Never decides which node a peer is; that
 //! is the hello's part.
@@ -16,6 +16,8 @@ use crate::cluster::certificates::{Facts, Identity, Subject};
 
 /// What a connection is for, told in the handshake.
 pub const LINK: &[u8] = b"starmesh-link/1";
+/// For calls of the store.
+pub const STORE: &[u8] = b"starmesh-store/1";
 /// By whom has no certificate yet.
 pub const JOIN: &[u8] = b"starmesh-join/1";
 
@@ -42,8 +44,8 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, 
     Ok(Arc::new(roots))
 }
 
-/// For what comes in: links, whose certificate is checked, and those who join,
-/// who have none.
+/// For what comes in: other nodes, whose certificate is checked, and those who
+/// join, who have none.
 pub(super) fn server(identity: &Identity) -> Result<QuicServerConfig, TlsError> {
     let verifier =
         WebPkiClientVerifier::builder_with_provider(roots(identity.authorities())?, provider())
@@ -58,20 +60,20 @@ pub(super) fn server(identity: &Identity) -> Result<QuicServerConfig, TlsError> 
                 .with_single_cert(identity.shown(), identity.key())
         })
         .map_err(|error| TlsError::new(&error))?;
-    config.alpn_protocols = vec![LINK.to_vec(), JOIN.to_vec()];
+    config.alpn_protocols = vec![LINK.to_vec(), STORE.to_vec(), JOIN.to_vec()];
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| TlsError::new(&error))
 }
 
-/// For links that this node dials.
-pub(super) fn client(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
+/// For what this node dials, `purpose` of it.
+pub(super) fn client(identity: &Identity, purpose: &[u8]) -> Result<QuicClientConfig, TlsError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| TlsError::new(&error))?
         .with_root_certificates(roots(identity.authorities())?)
         .with_client_auth_cert(identity.shown(), identity.key())
         .map_err(|error| TlsError::new(&error))?;
-    client_config(config, LINK)
+    client_config(config, purpose)
 }
 
 pub(super) fn client_config(
