@@ -92,6 +92,8 @@ pub struct LinkSettings {
     pub formats: Formats,
     pub listen: SocketAddr,
     pub limits: links::Limits,
+    /// For the nodes that have none.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 /// A running node.
@@ -240,7 +242,7 @@ impl Node {
         members: Vec<Member>,
     ) -> Result<Option<SocketAddr>, MeshError> {
         let Seat::Member(mesh) = &self.seat else { return Ok(None) };
-        let LinkSettings { identity, formats, listen, limits } = settings;
+        let LinkSettings { identity, formats, listen, limits, store } = settings;
         let settings = links::Settings {
             identity,
             incarnation: self.incarnation,
@@ -248,6 +250,7 @@ impl Node {
             build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
             listen,
             limits,
+            store,
         };
         let parts = Parts { core: self.core.clone(), entities: self.entities.clone() };
         mesh.start(settings, desk, Arc::new(parts), members).await.map(Some)

@@ -2,19 +2,22 @@
 //! order in which they start and stop. Never decides anything else. Called by
 //! `starmesh node`, `starmesh demo` and by tests.
 //!
-//! Start: store, node, accounts, listener; ready when every entity this node
+//! Start: place in the cluster, store, node, links, accounts, listener; ready when every entity this node
 //! owned runs again, but for those that cannot be loaded. Stop: no new
 //! connections and no new commands; what was admitted is made durable and
 //! answered; sessions are told and closed; the store is closed. Each step has
 //! its time, so that stopping ends also while the store is away; what was not
 //! waited for is said, and none of it was acknowledged.
 
+mod cluster;
+mod store;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
@@ -25,21 +28,20 @@ use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, NodeOracle, Readiness, Reads, RulesDocument, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
-#[cfg(feature = "postgres")]
-use crate::actors::node::ONLY_NODE;
-use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, StartError};
+use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
+use crate::actors::mesh::{MeshError, NodeMesh};
+use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
 use crate::base::Millis;
-use crate::cluster::core::clock::Clock;
-use crate::config::{Config, StoreUrl};
-use crate::entity::keys;
+use crate::cluster::links::store_calls;
+use crate::config::Config;
 use crate::sim::Rules;
-#[cfg(feature = "postgres")]
-use crate::store::Versioned;
+use crate::store::ReadError;
 #[cfg(feature = "postgres")]
 use crate::store::postgres;
-use crate::store::sled::{self, OpenError, Options, Sled};
-use crate::store::{ReadError, Store};
+use crate::store::sled::OpenError;
 use crate::telemetry::Recorder;
+use cluster::{Seated, Stores};
+use store::Opened;
 
 /// A tick may be this late before the node is not ready any more.
 const TICK_LATE: Duration = Duration::from_secs(3);
@@ -47,10 +49,6 @@ const TICK_LATE: Duration = Duration::from_secs(3);
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
-/// A node's row moves at least five times in this time.
-#[cfg(feature = "postgres")]
-const ROW_MOVES_WITHIN: Duration = Duration::from_millis(1200);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -71,13 +69,18 @@ pub enum ServeError {
         "`starmesh store copy` into this store did not come to its end: remove what it wrote and copy again"
     )]
     HalfCopied,
-    #[error(
-        "a node runs on this database already: stop it first, or use a database of its own; \
-         several nodes on one database are not possible yet"
-    )]
-    Runs,
+    #[error("the store of another node cannot be called")]
+    Mesh(#[from] store_calls::MeshError),
+    #[error("this node's place in the cluster")]
+    Membership(#[from] MembershipError),
+    #[error("this node's row among the members")]
+    Register(#[from] RegisterError),
+    #[error("the links to other nodes")]
+    Links(#[from] MeshError),
     #[error(transparent)]
     Node(#[from] StartError),
+    #[error("a node without a cluster has no links")]
+    NoCluster,
     #[error("the cluster secret")]
     Secret(#[from] SecretError),
     #[error("the keys that sign tokens")]
@@ -103,8 +106,9 @@ pub struct Stopped {
 
 /// A node that serves.
 pub struct Server {
-    store: Arc<dyn Store>,
+    stores: Opened,
     node: Node,
+    seated: Seated,
     upkeep: [JoinHandle<()>; 2],
     addresses: Vec<SocketAddr>,
     handle: ServerHandle,
@@ -123,19 +127,28 @@ impl Server {
         rules: Rules,
         recorder: Recorder,
     ) -> Result<Server, ServeError> {
-        let store = open_store(config)?;
-        let node = Node::start(config, rules, store.clone())?;
-        let (handle, addresses, upkeep) = match serve(config, &node, recorder).await {
-            Ok(served) => served,
+        let folder = config.node.data.clone();
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
+        let membership = Membership::open(config).await?;
+        let stores = store::open(config, &membership)?;
+        membership::check_store(stores.store.as_ref(), &membership.own())?;
+        let seat = Seat::Member(NodeMesh::new(membership.node));
+        let node = Node::start_at(config, rules, stores.store.clone(), seat)?;
+        let begun = begin(config, &node, membership, &stores, recorder).await;
+        let (seated, (handle, addresses, upkeep)) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
+                node.close_links().await;
                 node.end().await;
-                close(store, CLOSE_WITHIN).await;
+                close(stores.store, CLOSE_WITHIN).await;
                 return Err(error);
             }
         };
         let ready_file = config.node.ready_file.clone();
         let secure = config.http.tls_certificate.is_some();
-        let mut server = Server { store, node, upkeep, addresses, handle, ready_file, secure };
+        let mut server =
+            Server { stores, node, seated, upkeep, addresses, handle, ready_file, secure };
         let ready = match server.wait_until_ready().await {
             Ok(()) => server.write_ready_file(),
             deposed => deposed,
@@ -182,8 +195,12 @@ impl Server {
         self.node.announce_shutdown();
         self.handle.stop(true).await;
         self.upkeep.iter().for_each(JoinHandle::abort);
+        self.seated.end();
+        self.node.close_links().await;
         self.node.end().await;
-        let closed = close(self.store, CLOSE_WITHIN).await;
+        let Opened { store, mesh } = self.stores;
+        drop(mesh);
+        let closed = close(store, CLOSE_WITHIN).await;
         match closed {
             true => tracing::info!("the store is closed"),
             false => tracing::error!(
@@ -217,10 +234,34 @@ impl Server {
     fn write_ready_file(&self) -> Result<(), ServeError> {
         let Some(file) = &self.ready_file else { return Ok(()) };
         let failed = |source| ServeError::ReadyFile { file: file.clone(), source };
-        let content = serde_json::json!({ "http": self.addresses, "url": self.url() });
+        let join = self.seated.line().borrow().as_ref().map(ToString::to_string);
+        let cluster = self.node.mesh().and_then(|mesh| mesh.address());
+        let content = serde_json::json!({
+            "http": self.addresses, "url": self.url(), "cluster": cluster, "join": join,
+        });
         let part = file.with_extension("part");
         std::fs::write(&part, content.to_string()).map_err(failed)?;
         std::fs::rename(&part, file).map_err(failed)
+    }
+}
+
+/// The node's links, and then what stands between it and its players.
+async fn begin(
+    config: &Config,
+    node: &Node,
+    membership: Membership,
+    stores: &Opened,
+    recorder: Recorder,
+) -> Result<(Seated, Served), ServeError> {
+    let served = stores.mesh.is_none().then(|| stores.store.clone());
+    let stores = Stores { served, mesh: stores.mesh.clone() };
+    let seated = cluster::take_seat(membership, node, stores).await?;
+    match serve(config, node, recorder).await {
+        Ok(served) => Ok((seated, served)),
+        Err(error) => {
+            seated.end();
+            Err(error)
+        }
     }
 }
 
@@ -267,63 +308,6 @@ async fn close<T: Send + Sync + ?Sized + 'static>(shared: Arc<T>, within: Durati
     tokio::time::timeout(within, closed).await.unwrap_or(false)
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
-    let folder = config.node.data.clone();
-    std::fs::create_dir_all(&folder)
-        .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
-    let store: Arc<dyn Store> = match &config.store.url {
-        StoreUrl::Embedded => open_embedded(config, folder)?,
-        StoreUrl::Postgres(url) => open_postgres(config, url)?,
-    };
-    match store.get(keys::COPYING)? {
-        Some(_) => Err(ServeError::HalfCopied),
-        None => Ok(store),
-    }
-}
-
-#[cfg(not(feature = "postgres"))]
-fn open_postgres(_: &Config, _: &str) -> Result<Arc<dyn Store>, ServeError> {
-    Err(ServeError::NoPostgres)
-}
-
-#[cfg(feature = "postgres")]
-fn open_postgres(config: &Config, url: &str) -> Result<Arc<dyn Store>, ServeError> {
-    let options = postgres::Options {
-        journal_bytes_max: config.store.journal_max_bytes(),
-        part_bytes: (config.store.journal_max_bytes() / 8).max(16 << 20),
-        read_connections: config.store.reads_at_once.usize(),
-        ..postgres::Options::default()
-    };
-    let store = postgres::Postgres::open(url, options)?;
-    for warning in store.durability_warnings()? {
-        tracing::error!("PostgreSQL may lose what was acknowledged: {warning}");
-    }
-    let store: Arc<dyn Store> = Arc::new(store);
-    refuse_second(store.as_ref())?;
-    Ok(store)
-}
-
-/// A store that several processes can open must not have another node's process
-/// running on it: this one would take its place.
-#[cfg(feature = "postgres")]
-#[expect(clippy::disallowed_methods, reason = "whether a row moves is seen by waiting")]
-fn refuse_second(store: &dyn Store) -> Result<(), ServeError> {
-    let key = keys::row(ONLY_NODE);
-    let version = |row: Option<Versioned>| row.map(|row| row.version);
-    let before = version(store.get(&key)?);
-    if before.is_some() {
-        std::thread::sleep(ROW_MOVES_WITHIN);
-    }
-    if version(store.get(&key)?) == before { Ok(()) } else { Err(ServeError::Runs) }
-}
-
-fn open_embedded(config: &Config, folder: PathBuf) -> Result<Arc<dyn Store>, ServeError> {
-    let journal_bytes_max = config.store.journal_max_bytes();
-    let options = Options { journal_bytes_max, clock: led_clock(), ..Options::default() };
-    let opened = Sled::open(&folder.join(sled::FOLDER), options);
-    Ok(Arc::new(opened.map_err(|source| ServeError::Store { folder, source })?))
-}
-
 fn listen(
     config: &Config,
     state: HttpState,
@@ -365,19 +349,6 @@ fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
             parked: entities.parked(),
         }
     }
-}
-
-/// The clock of a store in this process: led as the node's own is, so that the
-/// two agree whatever the wall clock does. A store elsewhere has its own.
-fn led_clock() -> Arc<dyn Fn() -> Millis + Send + Sync> {
-    let began = Instant::now();
-    let clock = Mutex::new(Clock::new(wall(), Millis(0)));
-    Arc::new(move || {
-        let steady = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Whoever panicked in here left a clock that is as good as before.
-        let mut clock = clock.lock().unwrap_or_else(|lock| lock.into_inner());
-        clock.read(wall(), Millis(steady)).0
-    })
 }
 
 fn wall() -> Millis {

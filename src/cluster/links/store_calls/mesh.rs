@@ -108,6 +108,11 @@ impl MeshStore {
         Ok(MeshStore { shared, runtime: handle })
     }
 
+    /// The node that has it.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
     /// Dials there from now on. A connection that is up stays.
     pub fn set_address(&self, address: String) {
         let change = |old: &mut String| {

@@ -1,0 +1,182 @@
+//! Owns what ties a running node to its cluster: its row among the members, its
+//! links, the join line that it prints, and whom it dials. Never decides who may
+//! join (the desk does) or who lives (the core does). Made after the node
+//! started; its task ends with it.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::ServeError;
+use crate::actors::membership::{
+    self, FORMATS, MembersFile, Membership, OwnMember, RegisterError, StoreDesk,
+};
+use crate::actors::mesh::NodeMesh;
+use crate::actors::node::{LinkSettings, Node};
+use crate::actors::rows::{Rows, StoreAway};
+use crate::base::NodeId;
+use crate::cluster::certificates::JoinLine;
+use crate::cluster::links;
+use crate::cluster::links::join::{JoinDesk, Member};
+use crate::cluster::links::store_calls::MeshStore;
+use crate::store::Store;
+
+/// The members' rows are read so often.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// A row that could not be put is put again after so long.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A node's part in its cluster.
+pub struct Seated {
+    task: tokio::task::JoinHandle<()>,
+    line: watch::Receiver<Option<JoinLine>>,
+}
+
+impl Seated {
+    /// The join line for the next node, where there is a desk.
+    pub fn line(&self) -> watch::Receiver<Option<JoinLine>> {
+        self.line.clone()
+    }
+
+    pub fn end(&self) {
+        self.task.abort();
+    }
+}
+
+/// Whose store is where.
+pub struct Stores {
+    /// Of this node, for those that have none.
+    pub served: Option<Arc<dyn Store>>,
+    /// Of another node.
+    pub mesh: Option<Arc<MeshStore>>,
+}
+
+/// Registers the node, opens its links and its desk, and keeps both.
+///
+/// # Errors
+/// When the node has no place in the cluster, or cannot listen.
+pub async fn take_seat(
+    mut membership: Membership,
+    node: &Node,
+    stores: Stores,
+) -> Result<Seated, ServeError> {
+    put_row(&node.rows, &membership.own()).await?;
+    let desk = membership.desk(node.rows.clone())?;
+    let settings = LinkSettings {
+        identity: membership.identity.clone(),
+        formats: FORMATS,
+        listen: membership.listen,
+        limits: links::Limits::default(),
+        store: stores.served,
+    };
+    let members = std::mem::take(&mut membership.members);
+    let at_door = desk.clone().map(|desk| desk as Arc<dyn JoinDesk>);
+    node.open_links(settings, at_door, members.clone()).await?;
+    let Some(mesh) = node.mesh().cloned() else { return Err(ServeError::NoCluster) };
+    let (told, line) = watch::channel(None);
+    let upkeep = Upkeep {
+        me: membership.node,
+        mesh,
+        rows: node.rows.clone(),
+        store: stores.mesh,
+        memory: membership.memory.clone(),
+        known: members,
+        told,
+    };
+    if let Some(desk) = &desk {
+        upkeep.offer(desk).await;
+    }
+    let task = actix::spawn(upkeep.run(desk));
+    Ok(Seated { task, line })
+}
+
+/// Puts the node's row, when the store takes it.
+async fn put_row(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError> {
+    loop {
+        match membership::register(rows, own).await {
+            Err(RegisterError::Store(StoreAway::Unchanged(_) | StoreAway::Unknown)) => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+struct Upkeep {
+    me: NodeId,
+    mesh: Arc<NodeMesh>,
+    rows: Rows,
+    store: Option<Arc<MeshStore>>,
+    memory: MembersFile,
+    known: Vec<Member>,
+    told: watch::Sender<Option<JoinLine>>,
+}
+
+impl Upkeep {
+    async fn run(mut self, desk: Option<Arc<StoreDesk>>) {
+        let mut used = desk.as_ref().map(|desk| desk.subscribe());
+        let mut beat = tokio::time::interval(READ_EVERY);
+        let mut offered = Instant::now();
+        loop {
+            let used_up = async {
+                match used.as_mut() {
+                    Some(used) => used.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            let is_used = tokio::select! {
+                is_used = used_up => is_used,
+                _ = beat.tick() => false,
+            };
+            self.read_members().await;
+            if let Some(desk) = &desk
+                && (is_used || offered.elapsed() >= StoreDesk::TOKEN_VALID)
+            {
+                self.offer(desk).await;
+                offered = Instant::now();
+            }
+        }
+    }
+
+    /// Who is new is dialled, and remembered for the next start.
+    async fn read_members(&mut self) {
+        // While the store is away nobody is new.
+        let Ok(mut members) = membership::members(&self.rows).await else { return };
+        members.retain(|member| member.node != self.me);
+        if members == self.known {
+            return;
+        }
+        self.mesh.set_members(&members);
+        if let (Some(store), Some(host)) = (&self.store, self.host(&members)) {
+            store.set_address(host);
+        }
+        let (memory, remembered) = (self.memory.clone(), members.clone());
+        let written = tokio::task::spawn_blocking(move || memory.remember(&remembered)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "the members are not remembered");
+        }
+        self.known = members;
+    }
+
+    /// Where the node is that has the store.
+    fn host(&self, members: &[Member]) -> Option<String> {
+        let host = self.store.as_ref()?.node();
+        members.iter().find(|member| member.node == host).map(|member| member.address.clone())
+    }
+
+    /// Prints a line with which one more node can join.
+    async fn offer(&self, desk: &StoreDesk) {
+        match desk.offer().await {
+            Ok(line) => {
+                let mut out = std::io::stdout().lock();
+                // Nobody reads it: it is in the ready file, too.
+                let _ = writeln!(out, "one more node joins with: --join {line}");
+                self.told.send_replace(Some(line));
+            }
+            Err(error) => tracing::warn!(%error, "no join line; restart to get one"),
+        }
+    }
+}
