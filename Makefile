@@ -1,9 +1,10 @@
 # What people run. `make test` is the gate; everything else is cargo.
 
-.PHONY: help test demo sim golden crash crowd bench wasm
+.PHONY: help test demo cluster sim golden crash crowd bench wasm
 
 help:
 	@echo 'make demo              one node and 200 computer-played empires, kept in data/demo'
+	@echo 'make cluster           three nodes and 60 computer-played empires, kept in data/cluster'
 	@echo 'make test              everything that must hold before a change lands'
 	@echo 'make sim [SEED=n]      the simulator: many seeds (SEEDS=n says how many), or one again'
 	@echo 'make golden            new golden bytes, after a version was raised'
@@ -17,6 +18,9 @@ test:
 
 demo:
 	cargo run --release --locked -- demo
+
+cluster:
+	cargo run --release --locked -- cluster
 
 # SEED alone is that one again; SEEDS is how many, from SEED on; without either
 # a few thousand.

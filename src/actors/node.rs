@@ -153,7 +153,8 @@ impl Node {
         let (number, mesh) = (seat.node(), seat.mesh());
         let row = galaxy::last_row(store.as_ref(), number)?;
         let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
-        let limits = Limits { quiet_ms, ..Limits::default() };
+        let silent_ms = config.cluster.silent_ms.u64();
+        let limits = Limits { quiet_ms, silent_ms, ..Limits::default() };
         let (core, receiver) = core_thread::queue();
         let ports = Arc::new(Ports::default());
         let registry = Arc::new(Registry::default());

@@ -5,34 +5,24 @@ mod meter;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::sync::oneshot;
+use tokio::time::interval;
 
+use super::players::Players;
 use super::{node, print, settings};
-use crate::client::Target;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
-use crate::protocol::CodecKind;
 use crate::protocol::http::WEBSOCKET_PATH;
 use crate::sim::rules;
-use crate::swarm::{self, Report, Scenario, Stats, SwarmConfig, SwarmError};
+use crate::swarm::{Report, Stats};
 use crate::telemetry::{Recorder, logging};
 use meter::{Meter, Reading};
 
 const SETTINGS_NAME: &str = "config/scenarios/demo.toml";
 const SETTINGS: &str = include_str!("../../config/scenarios/demo.toml");
-const SCENARIO: &str = "empires";
-/// Players come one after the other over this time.
-const RAMP: Duration = Duration::from_secs(10);
-/// As good as for ever, and far from what a clock cannot add.
-const DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Players have so long to see what they were promised when the demo stops.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Run a node with scripted players until Ctrl-C; it goes on where it stopped.
 #[derive(Debug, clap::Args)]
@@ -70,7 +60,10 @@ async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Resul
     let mut server = Server::start(config, rules::file::built_in()?, recorder).await?;
     introduce(args, &server);
     let deposed = server.take_deposed();
-    let mut players = Players::start(args.players, &server.url())?;
+    let mut players = Players::start(
+        args.players,
+        vec![server.url().parse().context("the players need an http address")?],
+    )?;
     let stats = players.stats.clone();
     let end = tokio::select! {
         () = node::stop_signal() => End::Asked,
@@ -154,52 +147,6 @@ fn reading(server: &Server, stats: &Stats) -> Reading {
         faults: counts.desyncs + counts.losses,
         latency: counts.latency.clone(),
     }
-}
-
-/// The scripted players, at play.
-struct Players {
-    stats: Arc<Stats>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Result<Report, SwarmError>>,
-}
-
-impl Players {
-    fn start(clients: u32, url: &str) -> anyhow::Result<Players> {
-        let stats = Arc::new(Stats::new());
-        let (stop, stopped) = watch::channel(false);
-        let config = SwarmConfig {
-            target: url.parse::<Target>().context("the players need an http address")?,
-            codec: CodecKind::default(),
-            clients,
-            duration: DURATION,
-            ramp: RAMP,
-            scenario_name: SCENARIO.into(),
-            scenario: Scenario::load(SCENARIO)?,
-            seed: seed(),
-            players: "demo".into(),
-            reconnect: true,
-            journal: None,
-        };
-        let task = tokio::spawn(swarm::run(config, stats.clone(), stopped));
-        Ok(Players { stats, stop, task })
-    }
-
-    /// Resolves when all have ended by themselves, with what they found.
-    async fn gone(&mut self) -> Option<Report> {
-        (&mut self.task).await.ok()?.ok()
-    }
-
-    /// What they found; `None` when they were not done in time.
-    async fn stop(&mut self) -> Option<Report> {
-        // The task has ended already when nobody listens.
-        let _ = self.stop.send(true);
-        timeout(GOODBYE, self.gone()).await.ok()?
-    }
-}
-
-/// Other orders in every run.
-fn seed() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A desync or a lost command is an error here as well.

@@ -5,8 +5,10 @@
 //! configuration is at fault, 1 for everything else.
 
 mod cert;
+mod cluster;
 mod demo;
 mod node;
+mod players;
 mod relay;
 mod replay;
 mod settings;
@@ -32,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Cert(cert::Args),
+    Cluster(cluster::Args),
     Demo(demo::Args),
     Node(node::Args),
     Relay(relay::Args),
@@ -52,6 +55,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 on a wrong call
     let outcome = match cli.command {
         Command::Cert(args) => cert::run(args),
+        Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(args),
         Command::Relay(args) => relay::run(args),

@@ -114,6 +114,7 @@ pub struct ClusterSettings {
     pub advertise: Advertise,
     #[serde(deserialize_with = "join_line")]
     pub join: Option<JoinLine>,
+    pub silent_ms: Bounded<500, 600_000>,
 }
 
 fn cluster_name<'de, D: Deserializer<'de>>(input: D) -> Result<Name, D::Error> {

@@ -13,9 +13,10 @@ use crate::protocol::CodecKind;
 /// Put clients on a node that play a scenario and check every answer.
 #[derive(Clone, Debug, Args)]
 pub struct SwarmArgs {
-    /// The node, as http://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    pub target: Target,
+    /// A node, as http://HOST:PORT. Named several times, the clients are spread
+    /// over these gateways of one cluster.
+    #[arg(long = "target", value_name = "URL", required = true)]
+    pub targets: Vec<Target>,
     /// What the clients speak: postcard, msgpack or json.
     #[arg(long, value_name = "CODEC", default_value_t)]
     pub codec: CodecKind,
@@ -55,7 +56,7 @@ impl SwarmArgs {
     /// When the scenario cannot be played.
     pub fn config(&self) -> Result<SwarmConfig, ScenarioError> {
         Ok(SwarmConfig {
-            target: self.target.clone(),
+            targets: self.targets.clone(),
             codec: self.codec,
             clients: self.clients,
             duration: self.duration,

@@ -19,7 +19,7 @@ use super::scenario::Targets;
 use super::stats::Counts;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
-use crate::client::{Client, Event, Options, Status, Traffic};
+use crate::client::{Client, Event, Options, Status, Target, Traffic};
 use crate::protocol::server::PresenceEntry;
 use crate::protocol::{Answer, FINGERPRINT, UnitRecord};
 
@@ -47,6 +47,7 @@ struct Bot {
     /// Own units by place, as last written to the journal.
     written: BTreeMap<EntityKey, Vec<UnitId>>,
     /// The sector that it started in.
+    target: Target,
     home: Option<SectorId>,
     /// Those of its units that take part; empty when all do.
     fleet: BTreeSet<UnitId>,
@@ -61,37 +62,38 @@ pub(super) async fn play(shared: Arc<Shared>, number: u32, start: Instant) {
     let mut stop = shared.stop.clone();
     let begin = start + config.ramp * number / config.clients;
     let name = format!("{}-{number}", config.players);
+    let Some(target) = config.target(number).cloned() else { return };
     let login = async {
         sleep_until(begin).await;
-        tokens(&config.target, &name, shared.end, &shared.stats).await
+        tokens(&target, &name, shared.end, &shared.stats).await
     };
     let tokens = tokio::select! {
         tokens = login => tokens,
         _ = stop.wait_for(|stop| *stop) => None,
     };
     let Some(tokens) = tokens else { return };
-    let mut bot = Bot::new(shared.clone(), number, tokens.access_token.0);
+    let mut bot = Bot::new(shared.clone(), number, target, tokens.access_token.0);
     bot.give_orders(&name).await;
     bot.settle().await;
     bot.finish().await;
 }
 
 impl Bot {
-    fn new(shared: Arc<Shared>, number: u32, token: String) -> Bot {
+    fn new(shared: Arc<Shared>, number: u32, target: Target, token: String) -> Bot {
         let (seed, client) = (shared.config.seed, u64::from(number));
         let options = Options {
             reconnect: shared.config.reconnect,
             seed: draw(seed, "swarm client", &[client]),
         };
         let now = Instant::now();
-        let target = shared.config.target.clone();
-        let mut connection = Client::new(target, shared.config.codec, token, options);
+        let mut connection = Client::new(target.clone(), shared.config.codec, token, options);
         if let Some(charts) = &shared.charts {
             connection.core().predict_with(charts.clone());
         }
         Bot {
             client: connection,
             shared,
+            target,
             who: Who { client, player: PlayerId(0), session: SessionId(0) },
             checker: Checker::default(),
             fog: Fog::default(),
@@ -174,8 +176,8 @@ impl Bot {
             return false;
         }
         sleep_until(self.shared.end.min(Instant::now() + LOG_IN_AFTER)).await;
-        let Shared { config, end, stats, .. } = &*self.shared;
-        let Some(tokens) = tokens(&config.target, name, *end, stats).await else { return false };
+        let Shared { end, stats, .. } = &*self.shared;
+        let Some(tokens) = tokens(&self.target, name, *end, stats).await else { return false };
         let now = self.client.now();
         self.client.core().renew_token(tokens.access_token.0);
         self.client.core().start(now);

@@ -37,7 +37,8 @@ use journal::Journal;
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
-    pub target: Target,
+    /// Gateways of one cluster; clients are spread over them by their numbers.
+    pub targets: Vec<Target>,
     /// What the clients speak.
     pub codec: CodecKind,
     pub clients: u32,
@@ -54,11 +55,20 @@ pub struct SwarmConfig {
     pub journal: Option<PathBuf>,
 }
 
+impl SwarmConfig {
+    /// Where client `number` connects; `None` where there is no target at all.
+    fn target(&self, number: u32) -> Option<&Target> {
+        self.targets.iter().cycle().nth(number as usize % self.targets.len().max(1))
+    }
+}
+
 /// A swarm that could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
     #[error("the journal {path}: {source}")]
     Journal { path: PathBuf, source: std::io::Error },
+    #[error("nowhere to connect to: expected at least one target")]
+    NoTarget,
     #[error("the rules of the game: {0}")]
     Rules(crate::client::http::CallError),
 }
@@ -98,7 +108,8 @@ pub async fn run(
         None => None,
     };
     let end = start + config.duration;
-    let rules = config.target.rules().await.map_err(SwarmError::Rules)?;
+    let first = config.targets.first().ok_or(SwarmError::NoTarget)?;
+    let rules = first.rules().await.map_err(SwarmError::Rules)?;
     let sensors = rules.unit_types.iter().map(|kind| (kind.id, kind.sensor)).collect();
     let charts = Charts::read(&rules);
     if let Err(error) = &charts {

@@ -379,7 +379,7 @@ fn play_with(lie: Lie, codec: CodecKind, seconds: u64, journal: Option<PathBuf>)
     runtime.block_on(async {
         let address = serve(lie).await;
         let config = SwarmConfig {
-            target: format!("http://{address}").parse().expect("a target"),
+            targets: vec![format!("http://{address}").parse().expect("a target")],
             codec,
             clients: 3,
             duration: Duration::from_secs(seconds),

@@ -46,6 +46,8 @@ pub struct Limits {
     /// Messages that wait until the row says their tick, and entities that
     /// others gave to this node; more are dropped, and come again.
     pub waiting_for_nodes: usize,
+    /// A node whose row did not move for so long may be declared dead.
+    pub silent_ms: u64,
 
     // What goes into one commit. Each but `record_bytes` is looked at before
     // the next thing is added, so a commit exceeds it by at most one of them.
@@ -91,6 +93,7 @@ impl Default for Limits {
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
             waiting_for_nodes: 65_536,
+            silent_ms: 1000,
             commit_bytes: 4 << 20,
             records_per_commit: 8192,
             record_bytes: RECORD_BYTES_MAX / 2,

@@ -22,10 +22,8 @@ use crate::base::{Incarnation, Millis, NodeId};
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
 use crate::entity::keys;
 
-/// A row that did not move for so long may be of a dead node.
-const SILENT_MS: u64 = 1000;
-/// It need not be compared with another's any more after so long.
-const ALL_SILENT_MS: u64 = 5000;
+/// It need not be compared with another's any more after so many times that.
+const ALL_SILENT: u64 = 5;
 /// Between two readings, or from a returned commit to now, no more may pass: a
 /// node's own row moves every 200 ms.
 const PAUSE_MS: u64 = 500;
@@ -53,6 +51,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Members {
     me: NodeId,
+    /// A row that did not move for so long may be of a dead node.
+    silent_ms: u64,
     rows: BTreeMap<NodeId, Member>,
     read: Option<Millis>,
     /// When a commit of this node's last returned.
@@ -62,8 +62,9 @@ pub struct Members {
 }
 
 impl Members {
-    pub fn new(me: NodeId) -> Members {
-        Members { me, rows: BTreeMap::new(), read: None, returned: None, deaths: VecDeque::new() }
+    pub fn new(me: NodeId, silent_ms: u64) -> Members {
+        let (rows, deaths) = (BTreeMap::new(), VecDeque::new());
+        Members { me, silent_ms, rows, read: None, returned: None, deaths }
     }
 
     /// A commit of this node's returned. After a pause nothing that was read in
@@ -155,10 +156,10 @@ impl Members {
             .filter(|(other, it)| **other != node && **other != self.me && !it.row.is_vacant());
         let mut others = others.peekable();
         let is_alone = others.peek().is_none();
-        let another_moves = others.any(|(_, it)| now.since(it.since) < SILENT_MS);
+        let another_moves = others.any(|(_, it)| now.since(it.since) < self.silent_ms);
         node != self.me
-            && silent_ms >= SILENT_MS
-            && (is_alone || another_moves || silent_ms >= ALL_SILENT_MS)
+            && silent_ms >= self.silent_ms
+            && (is_alone || another_moves || silent_ms >= ALL_SILENT * self.silent_ms)
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
         fn new(nodes: u32) -> Model {
             let read = |node| RowRead { node: NodeId(node), version: 0, row: row(1, 0) };
             let rows = (1..=nodes).map(read).collect();
-            Model { members: Members::new(NodeId(1)), rows, now: 1000, commits: true }
+            Model { members: Members::new(NodeId(1), 1000), rows, now: 1000, commits: true }
         }
 
         /// Who may be declared dead after so many ms in which only these move.
@@ -329,14 +330,14 @@ mod tests {
 
     #[test]
     fn says_whose_incarnation_is_another() {
-        let mut members = Members::new(NodeId(1));
+        let mut members = Members::new(NodeId(1), 1000);
         let read = |incarnation, version| {
             vec![RowRead { node: NodeId(2), version, row: row(incarnation, 5) }]
         };
         assert_eq!(members.note_rows(read(1, 1), Millis(0)), []);
         assert_eq!(members.note_rows(read(1, 2), Millis(200)), []);
         assert_eq!(members.note_rows(read(2, 3), Millis(400)), [NodeId(2)]);
-        let mut late = Members::new(NodeId(1));
+        let mut late = Members::new(NodeId(1), 1000);
         assert_eq!(late.note_rows(read(2, 3), Millis(0)), [NodeId(2)], "one ended before");
     }
 }

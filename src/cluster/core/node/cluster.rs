@@ -104,9 +104,9 @@ impl Handed {
 }
 
 impl Cluster {
-    fn new(me: NodeId) -> Cluster {
+    fn new(me: NodeId, silent_ms: u64) -> Cluster {
         Cluster {
-            members: Members::new(me),
+            members: Members::new(me, silent_ms),
             directory: Arc::default(),
             shown: Map::default(),
             reading: false,
@@ -144,7 +144,7 @@ impl NodeCore {
     /// The same core as one node of several that share the store.
     #[must_use]
     pub fn in_cluster(mut self) -> NodeCore {
-        self.cluster = Some(Cluster::new(self.node));
+        self.cluster = Some(Cluster::new(self.node, self.limits.silent_ms));
         self
     }
 
