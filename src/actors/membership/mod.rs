@@ -100,7 +100,6 @@ pub enum StorePlace {
 }
 
 /// Who this node is.
-#[derive(Debug)]
 pub struct Membership {
     /// Its subject has the cluster and the node's name, which are the ones that
     /// count, whatever the settings say now.
@@ -116,10 +115,17 @@ pub struct Membership {
     /// `HOST:PORT` where other nodes dial it.
     pub address: String,
     pub memory: MembersFile,
-    data: PathBuf,
+    secret: [u8; secret::BYTES],
     store_at: StoreAt,
     /// It was admitted by a desk, so the store has its row.
     joined: bool,
+}
+
+impl std::fmt::Debug for Membership {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Membership({} at {})", self.identity.subject(), self.address)
+    }
 }
 
 impl Membership {
@@ -159,6 +165,7 @@ impl Membership {
         let address = address::advertised(&config.cluster.advertise, listen, towards).await;
         let node = identity.subject().node;
         let authority = load_authority(&folder)?;
+        let secret = secret::open(&data)?;
         tracing::info!(%node, subject = %identity.subject(), %listen, address, "member of the cluster");
         Ok(Membership {
             identity,
@@ -169,7 +176,7 @@ impl Membership {
             listen,
             address,
             memory,
-            data,
+            secret,
             store_at,
             joined,
         })
@@ -177,23 +184,16 @@ impl Membership {
 
     /// What [`register`] puts into the store.
     pub fn own(&self) -> OwnMember {
-        let authorities = self.identity.authorities().iter().map(|one| Fingerprint::of(one));
-        let authorities: Vec<Fingerprint> = authorities.collect();
-        // An identity has at least one.
-        let authority = authorities.first().map_or([0; 32], |first| first.0);
         let name = self.identity.subject().name.to_string();
-        let row = MemberRow { name, address: self.address.clone(), authority };
-        OwnMember { node: self.node, row, authorities, joined: self.joined }
+        let cluster = secret::digest(&self.secret);
+        let row = MemberRow { name, address: self.address.clone(), cluster };
+        OwnMember { node: self.node, row, joined: self.joined }
     }
 
     /// Where newcomers are let in: once, and only where the authority's key is.
-    ///
-    /// # Errors
-    /// When the cluster secret cannot be read or made.
-    pub fn desk(&mut self, rows: Rows) -> Result<Option<Arc<StoreDesk>>, MembershipError> {
-        let Some(authority) = self.authority.take() else { return Ok(None) };
-        let secret = secret::open(&self.data)?;
-        Ok(Some(Arc::new(StoreDesk::new(self, authority, secret, rows))))
+    pub fn desk(&mut self, rows: Rows) -> Option<Arc<StoreDesk>> {
+        let authority = self.authority.take()?;
+        Some(Arc::new(StoreDesk::new(self, authority, rows)))
     }
 }
 
