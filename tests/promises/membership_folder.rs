@@ -11,20 +11,21 @@ use starmesh::actors::membership::{MembershipError, StorePlace};
 use starmesh::base::NodeId;
 use starmesh::cluster::certificates::identity::NodeKey;
 use starmesh::cluster::certificates::{Authority, Identity, Request, Subject, Validity};
+use starmesh::cluster::links::Settings;
 use starmesh::cluster::links::join::{JoinError, JoinRefusal, Member};
 use starmesh::cluster::secret::SecretError;
 
-use super::links_support::name;
+use super::links_support::{TestNode, name, settings};
 use super::membership_support::{First, Folder, STORE_URL};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn check_modes(folder: &Folder, private: &[&str]) {
-    for file in folder.files() {
-        let expected = if private.contains(&file.as_str()) { 0o600 } else { 0o644 };
-        assert_eq!(mode(&folder.data().join(&file)) & 0o077, expected & 0o077, "{file}");
+/// What others must not read they cannot.
+fn check_private(folder: &Folder, files: &[&str]) {
+    for file in files {
+        assert_eq!(mode(&folder.data().join(file)), 0o600, "{file}");
     }
 }
 
@@ -41,7 +42,7 @@ async fn a_fresh_folder_becomes_the_first_node_and_stays_it() {
     expected.push("cluster.secret".into());
     expected.sort();
     assert_eq!(folder.files(), expected);
-    check_modes(&folder, &["cluster.secret", "cluster/ca.key", "cluster/node.key"]);
+    check_private(&folder, &["cluster.secret", "cluster/ca.key", "cluster/node.key"]);
     let again = folder.opened().await;
     assert_eq!(again.identity.certificate(), made.identity.certificate());
     assert_eq!((again.listen, again.address), (made.listen, made.address));
@@ -99,11 +100,18 @@ async fn a_newcomer_joins_over_the_network_and_needs_the_line_no_more() {
     assert_eq!(joined.store, place);
     assert!(joined.authority.is_none());
     let a = Member { node: NodeId(1), name: name("a"), address: first.membership.address.clone() };
-    assert_eq!(joined.members, [a.clone()]);
+    assert_eq!(joined.members, std::slice::from_ref(&a));
     let secrets = [&first.folder, &folder].map(|folder| fs::read(folder.file("../cluster.secret")));
     let [Ok(theirs), Ok(ours)] = secrets else { panic!("no secret") };
     assert_eq!(theirs, ours);
-    check_modes(&folder, &["cluster.secret", "cluster/node.key"]);
+    check_private(&folder, &["cluster.secret", "cluster/node.key"]);
+
+    // Each believes the other.
+    let listen = joined.listen;
+    let two = TestNode::start(Settings { listen, ..settings(joined.identity.clone()) });
+    two.links.set_peer(NodeId(1), a.address.clone());
+    assert_eq!(two.link(NodeId(1)).await.hello().name, name("a"));
+    assert_eq!(first.node.link(NodeId(2)).await.hello().name, name("b"));
 
     // The used line does no harm, and none is needed.
     for line in [folder.join.clone(), String::new()] {

@@ -158,9 +158,8 @@ impl Membership {
             Some(line) => newcomer::join(config, line, (&memory, listen), limits).await?,
         };
         let remembered = memory.read()?;
-        let (store, store_at) = place(config, &identity, &folder, remembered.as_ref())?;
-        let joined = remembered.as_ref().is_some_and(|remembered| remembered.store.is_some());
-        let members = remembered.map_or_else(Vec::new, |remembered| remembered.members);
+        let (store, store_at) = place(config, &identity, &folder, &remembered)?;
+        let (joined, members) = (remembered.store.is_some(), remembered.members);
         let towards = members.first().map(|member| member.address.as_str());
         let address = address::advertised(&config.cluster.advertise, listen, towards).await;
         let node = identity.subject().node;
@@ -226,17 +225,16 @@ fn place(
     config: &Config,
     identity: &Identity,
     folder: &Path,
-    remembered: Option<&Remembered>,
+    remembered: &Remembered,
 ) -> Result<(StorePlace, StoreAt), MembershipError> {
     let subject = identity.subject();
     if matches!(config.store.url, StoreUrl::Postgres(_)) {
         return Ok((StorePlace::Own, StoreAt::Shared));
     }
-    match remembered.and_then(|remembered| remembered.store) {
+    match remembered.store {
         Some(StoreAt::Shared) => Err(MembershipError::NeedsStoreUrl),
         Some(StoreAt::Node(node)) if node != subject.node => {
-            let known = remembered.into_iter().flat_map(|remembered| &remembered.members);
-            let found = known.into_iter().find(|member| member.node == node);
+            let found = remembered.members.iter().find(|member| member.node == node);
             let found = found.ok_or_else(|| MembershipError::Damaged {
                 path: folder.join(remembered::FILE),
                 why: format!("node {node} has the store, and has no address"),
