@@ -59,6 +59,11 @@ pub fn adopt(data: &Path, secret: &[u8]) -> Result<(), SecretError> {
     if read(path.clone())? == *secret { Ok(()) } else { Err(SecretError::Other { path }) }
 }
 
+/// By which a store knows its cluster's nodes. It tells nobody the secret.
+pub fn digest(secret: &[u8; BYTES]) -> [u8; 32] {
+    blake3::derive_key("starmesh 2026 cluster secret: whose store it is", secret)
+}
+
 fn is_there(path: &Path) -> Result<bool, SecretError> {
     path.try_exists().map_err(|source| SecretError::File { path: path.to_path_buf(), source })
 }

@@ -347,19 +347,6 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_join_line_is_told_and_not_shown() {
-        check_file(
-            "[cluster]\njoin = \"secret\"\n",
-            "my.toml:2: cluster.join: found another text, expected a join line \
-             (expected HOST:PORT#TOKEN, as the first node prints it; there is no #)",
-        );
-        check_file(
-            "[cluster]\nadvertise = \"a:b\"\n",
-            "my.toml:2: cluster.advertise: found \"a:b\", expected \"\", HOST or HOST:PORT",
-        );
-    }
-
-    #[test]
     fn names_the_line_of_what_is_no_toml() {
         let error = load(Some(("my.toml", "[http]\nworkers = = 2\n")), &[]).unwrap_err();
         assert!(error.to_string().starts_with("my.toml:2: "), "{error}");

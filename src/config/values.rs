@@ -228,4 +228,21 @@ mod tests {
             assert_eq!(text.parse::<Advertise>(), expected, "{text}");
         }
     }
+    #[test]
+    fn a_wrong_join_line_is_told_and_not_shown() {
+        for (text, expected) in [
+            (
+                "[cluster]\njoin = \"secret\"\n",
+                "settings:2: cluster.join: found another text, expected a join line \
+                 (expected HOST:PORT#TOKEN, as the first node prints it; there is no #)",
+            ),
+            (
+                "[cluster]\nadvertise = \"a:b\"\n",
+                "settings:2: cluster.advertise: found \"a:b\", expected \"\", HOST or HOST:PORT",
+            ),
+        ] {
+            let error = crate::config::Config::with(text).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

@@ -23,8 +23,8 @@ pub struct MemberRow {
     pub name: String,
     /// `HOST:PORT` where other nodes dial it.
     pub address: String,
-    /// SHA-256 over the certificate of the authority that signed it.
-    pub authority: [u8; 32],
+    /// The digest of the secret that all nodes of its cluster have.
+    pub cluster: [u8; 32],
 }
 
 /// A token that was given out.
@@ -191,8 +191,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_and_nothing_else_is_one() {
-        let member =
-            MemberRow { name: "a".into(), address: "[::1]:7000".into(), authority: [7; 32] };
+        let member = MemberRow { name: "a".into(), address: "[::1]:7000".into(), cluster: [7; 32] };
         let token = TokenRow {
             issued: Millis(300),
             used: Some(TokenUse { key: [9; 32], node: NodeId(2) }),
@@ -207,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_as_it_was_changes_nothing() {
-        let member = MemberRow { name: "a".into(), address: "h:1".into(), authority: [7; 32] };
+        let member = MemberRow { name: "a".into(), address: "h:1".into(), cluster: [7; 32] };
         let last = LastNode { node: NodeId(3), version: Some(5) };
         let found = Registered { row: Some((member.clone(), 4)), name_version: Some(4), last };
         assert_eq!(registration(NodeId(1), &member, &found), None);

@@ -10,7 +10,7 @@ use starmesh::cluster::certificates::{
     Authority, Fingerprint, Identity, JoinLine, JoinLineError, JoinSecret, Validity,
 };
 use starmesh::cluster::links::join::{
-    Grant, JoinError, JoinRefusal, Member, MemoryDesk, Newcomer, join,
+    Grant, JoinError, JoinRefusal, Member, MemoryDesk, Newcomer, join, join_at,
 };
 use starmesh::cluster::links::{Formats, Limits, Reason, Settings};
 
@@ -151,6 +151,21 @@ async fn a_newcomer_says_nothing_to_a_node_of_another_authority() {
     assert!(matches!(error, JoinError::OtherAuthority { .. }), "{error}");
     let there = first.node.turned_away().await;
     assert_eq!(there.reason, Reason::ForeignCertificate, "{there}");
+}
+
+#[tokio::test]
+async fn every_address_of_the_lines_host_is_tried() {
+    let (first, other) = (First::start(), First::start());
+    let (line, key) = (first.line(), NodeKey::generate().unwrap());
+    let nobody = "127.0.0.1:0".parse().unwrap();
+    let addresses = [other.node.address(), nobody, first.node.address()];
+    let error = join_at(&addresses[..2], &line, newcomer(&key, "b"), &limits()).await.unwrap_err();
+    // That somebody else is there tells more than that nobody is.
+    assert!(matches!(error, JoinError::OtherAuthority { .. }), "{error}");
+    let error = join_at(&addresses[1..2], &line, newcomer(&key, "b"), &limits()).await.unwrap_err();
+    assert!(matches!(error, JoinError::Unreachable { .. }), "{error}");
+    let grant = join_at(&addresses, &line, newcomer(&key, "b"), &limits()).await.unwrap();
+    assert_eq!(grant.node, NodeId(2));
 }
 
 #[tokio::test]

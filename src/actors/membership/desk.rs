@@ -20,7 +20,7 @@ use crate::cluster::certificates::{
     Subject, Validity,
 };
 use crate::cluster::links::join::{Grant, JoinDesk, JoinRefusal, JoinRequest, StoreAt};
-use crate::cluster::secret::BYTES;
+use crate::cluster::secret::{self, BYTES};
 use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::keys;
 use crate::entity::member::{self, LastNode, MemberRow, TokenRow, TokenUse};
@@ -73,17 +73,12 @@ impl StoreDesk {
     /// refused.
     const TOKEN_KEPT: Duration = Duration::from_hours(7 * 24);
 
-    pub(super) fn new(
-        membership: &Membership,
-        authority: Authority,
-        cluster_secret: [u8; BYTES],
-        rows: Rows,
-    ) -> StoreDesk {
+    pub(super) fn new(membership: &Membership, authority: Authority, rows: Rows) -> StoreDesk {
         StoreDesk {
             rows,
             identity: membership.identity.clone(),
             authority,
-            cluster_secret,
+            cluster_secret: membership.secret,
             address: membership.address.clone(),
             store: membership.store_at,
             redeemed: watch::channel(0).0,
@@ -192,8 +187,8 @@ impl StoreDesk {
         let last = self.free_number(&request.name).await?;
         let node = NodeId(last.node.0 + 1);
         let used = TokenRow { used: Some(TokenUse { key, node }), ..token };
-        let (name, authority) = (request.name.to_string(), self.authority.fingerprint().0);
-        let member = MemberRow { name, address: address.to_owned(), authority };
+        let (name, cluster) = (request.name.to_string(), secret::digest(&self.cluster_secret));
+        let member = MemberRow { name, address: address.to_owned(), cluster };
         let group = member::admission(last, &member, &digest, (&used, row.version));
         match self.rows.commit_group(group).await.map_err(unavailable)? {
             GroupAnswer::Accepted { .. } => {

@@ -100,7 +100,6 @@ pub enum StorePlace {
 }
 
 /// Who this node is.
-#[derive(Debug)]
 pub struct Membership {
     /// Its subject has the cluster and the node's name, which are the ones that
     /// count, whatever the settings say now.
@@ -116,10 +115,17 @@ pub struct Membership {
     /// `HOST:PORT` where other nodes dial it.
     pub address: String,
     pub memory: MembersFile,
-    data: PathBuf,
+    secret: [u8; secret::BYTES],
     store_at: StoreAt,
     /// It was admitted by a desk, so the store has its row.
     joined: bool,
+}
+
+impl std::fmt::Debug for Membership {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Membership({} at {})", self.identity.subject(), self.address)
+    }
 }
 
 impl Membership {
@@ -152,13 +158,13 @@ impl Membership {
             Some(line) => newcomer::join(config, line, (&memory, listen), limits).await?,
         };
         let remembered = memory.read()?;
-        let (store, store_at) = place(config, &identity, &folder, remembered.as_ref())?;
-        let joined = remembered.as_ref().is_some_and(|remembered| remembered.store.is_some());
-        let members = remembered.map_or_else(Vec::new, |remembered| remembered.members);
+        let (store, store_at) = place(config, &identity, &folder, &remembered)?;
+        let (joined, members) = (remembered.store.is_some(), remembered.members);
         let towards = members.first().map(|member| member.address.as_str());
         let address = address::advertised(&config.cluster.advertise, listen, towards).await;
         let node = identity.subject().node;
         let authority = load_authority(&folder)?;
+        let secret = secret::open(&data)?;
         tracing::info!(%node, subject = %identity.subject(), %listen, address, "member of the cluster");
         Ok(Membership {
             identity,
@@ -169,7 +175,7 @@ impl Membership {
             listen,
             address,
             memory,
-            data,
+            secret,
             store_at,
             joined,
         })
@@ -177,23 +183,16 @@ impl Membership {
 
     /// What [`register`] puts into the store.
     pub fn own(&self) -> OwnMember {
-        let authorities = self.identity.authorities().iter().map(|one| Fingerprint::of(one));
-        let authorities: Vec<Fingerprint> = authorities.collect();
-        // An identity has at least one.
-        let authority = authorities.first().map_or([0; 32], |first| first.0);
         let name = self.identity.subject().name.to_string();
-        let row = MemberRow { name, address: self.address.clone(), authority };
-        OwnMember { node: self.node, row, authorities, joined: self.joined }
+        let cluster = secret::digest(&self.secret);
+        let row = MemberRow { name, address: self.address.clone(), cluster };
+        OwnMember { node: self.node, row, joined: self.joined }
     }
 
     /// Where newcomers are let in: once, and only where the authority's key is.
-    ///
-    /// # Errors
-    /// When the cluster secret cannot be read or made.
-    pub fn desk(&mut self, rows: Rows) -> Result<Option<Arc<StoreDesk>>, MembershipError> {
-        let Some(authority) = self.authority.take() else { return Ok(None) };
-        let secret = secret::open(&self.data)?;
-        Ok(Some(Arc::new(StoreDesk::new(self, authority, secret, rows))))
+    pub fn desk(&mut self, rows: Rows) -> Option<Arc<StoreDesk>> {
+        let authority = self.authority.take()?;
+        Some(Arc::new(StoreDesk::new(self, authority, rows)))
     }
 }
 
@@ -226,17 +225,16 @@ fn place(
     config: &Config,
     identity: &Identity,
     folder: &Path,
-    remembered: Option<&Remembered>,
+    remembered: &Remembered,
 ) -> Result<(StorePlace, StoreAt), MembershipError> {
     let subject = identity.subject();
     if matches!(config.store.url, StoreUrl::Postgres(_)) {
         return Ok((StorePlace::Own, StoreAt::Shared));
     }
-    match remembered.and_then(|remembered| remembered.store) {
+    match remembered.store {
         Some(StoreAt::Shared) => Err(MembershipError::NeedsStoreUrl),
         Some(StoreAt::Node(node)) if node != subject.node => {
-            let known = remembered.into_iter().flat_map(|remembered| &remembered.members);
-            let found = known.into_iter().find(|member| member.node == node);
+            let found = remembered.members.iter().find(|member| member.node == node);
             let found = found.ok_or_else(|| MembershipError::Damaged {
                 path: folder.join(remembered::FILE),
                 why: format!("node {node} has the store, and has no address"),

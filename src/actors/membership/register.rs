@@ -5,7 +5,7 @@
 
 use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::NodeId;
-use crate::cluster::certificates::{Fingerprint, Name};
+use crate::cluster::certificates::Name;
 use crate::cluster::links::join::Member;
 use crate::entity::keys;
 use crate::entity::member::{self, Damaged, LastNode, MemberRow, Registered};
@@ -29,11 +29,10 @@ pub enum RegisterError {
     #[error(transparent)]
     Damaged(#[from] Damaged),
     #[error(
-        "the store is another cluster's: node {node} is {name} at {address} there, of the authority \
-         {authority}; give this node a store of its own, or an empty data folder and a join line of \
-         that cluster"
+        "the store is of a cluster with another cluster secret, of which node {node} was at {address}: \
+         give this node a store of its own, or an empty data folder and a join line of that cluster"
     )]
-    OtherCluster { node: NodeId, name: String, address: String, authority: Fingerprint },
+    OtherCluster { node: NodeId, address: String },
     #[error(
         "the store knows nothing of node {node}, which joined a cluster: store.url names another \
          store"
@@ -50,28 +49,28 @@ pub enum RegisterError {
 pub struct OwnMember {
     pub node: NodeId,
     pub row: MemberRow,
-    /// Whom it believes.
-    pub authorities: Vec<Fingerprint>,
     /// It was admitted by a desk, so the store has its row.
     pub joined: bool,
 }
 
 impl OwnMember {
-    /// Whether this node may be in a store that has this of it.
-    fn judge(&self, row: Option<&MemberRow>, named: Option<NodeId>) -> Result<(), RegisterError> {
-        let node = self.node;
-        match row {
-            Some(row) if !self.authorities.contains(&Fingerprint(row.authority)) => {
-                let authority = Fingerprint(row.authority);
-                let (name, address) = (row.name.clone(), row.address.clone());
-                return Err(RegisterError::OtherCluster { node, name, address, authority });
-            }
-            None if self.joined => return Err(RegisterError::Unknown { node }),
-            _ => {}
+    /// Whether this node may be in a store that has this of it, and that of
+    /// whichever member comes first.
+    fn judge(
+        &self,
+        first: Option<&(NodeId, MemberRow)>,
+        row: Option<&MemberRow>,
+        named: Option<NodeId>,
+    ) -> Result<(), RegisterError> {
+        if let Some((node, row)) = first.filter(|(_, row)| row.cluster != self.row.cluster) {
+            return Err(RegisterError::OtherCluster { node: *node, address: row.address.clone() });
+        }
+        if row.is_none() && self.joined {
+            return Err(RegisterError::Unknown { node: self.node });
         }
         match named {
-            Some(other) if other != node => {
-                Err(RegisterError::NameTaken { node: other, name: self.row.name.clone() })
+            Some(node) if node != self.node => {
+                Err(RegisterError::NameTaken { node, name: self.row.name.clone() })
             }
             _ => Ok(()),
         }
@@ -85,10 +84,11 @@ impl OwnMember {
 /// # Errors
 /// When it is another cluster's, or cannot be read.
 pub fn check_store(store: &dyn Store, own: &OwnMember) -> Result<(), RegisterError> {
+    let first = read_first(store.scan(keys::MEMBER, None, 1)?)?;
     let row = store.get(&keys::member(own.node))?.map(|row| read_row(&row)).transpose()?;
     let name = store.get(&keys::member_name(&own.row.name))?;
     let named = name.map(|name| member::node_of(&name.value)).transpose()?;
-    own.judge(row.as_ref().map(|(row, _)| row), named)
+    own.judge(first.as_ref(), row.as_ref().map(|(row, _)| row), named)
 }
 
 /// Puts this node's row, or refreshes it.
@@ -96,12 +96,13 @@ pub fn check_store(store: &dyn Store, own: &OwnMember) -> Result<(), RegisterErr
 /// # Errors
 /// See [`RegisterError`].
 pub async fn register(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError> {
+    let first = read_first(rows.scan(keys::MEMBER.to_vec(), None, 1).await?)?;
     for _ in 0..TRIES {
         let row = rows.get(keys::member(own.node)).await?;
         let row = row.map(|row| read_row(&row)).transpose()?;
         let name = rows.get(keys::member_name(&own.row.name)).await?;
         let named = name.as_ref().map(|name| member::node_of(&name.value)).transpose()?;
-        own.judge(row.as_ref().map(|(row, _)| row), named)?;
+        own.judge(first.as_ref(), row.as_ref().map(|(row, _)| row), named)?;
         let last = last_node(rows, own.node).await?;
         let name_version = name.map(|name| name.version);
         let found = Registered { row, name_version, last };
@@ -121,6 +122,12 @@ pub(super) async fn last_node(rows: &Rows, least: NodeId) -> Result<LastNode, Re
         Some(row) => LastNode { node: member::node_of(&row.value)?, version: Some(row.version) },
         None => LastNode { node: least, version: None },
     })
+}
+
+fn read_first(page: Vec<(Vec<u8>, Versioned)>) -> Result<Option<(NodeId, MemberRow)>, Damaged> {
+    let Some((key, row)) = page.into_iter().next() else { return Ok(None) };
+    let node = keys::parse_member(&key).ok_or(Damaged)?;
+    Ok(Some((node, MemberRow::from_bytes(&row.value)?)))
 }
 
 fn read_row(row: &Versioned) -> Result<(MemberRow, u64), Damaged> {

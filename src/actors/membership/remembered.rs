@@ -45,9 +45,10 @@ impl MembersFile {
         self.folder.join(FILE)
     }
 
-    pub(super) fn read(&self) -> Result<Option<Remembered>, MembershipError> {
+    /// What is remembered: nothing where there is no file.
+    pub(super) fn read(&self) -> Result<Remembered, MembershipError> {
         if !self.is_there() {
-            return Ok(None);
+            return Ok(Remembered { form: FORM, store: None, members: Vec::new() });
         }
         let text = files::read(&self.path(), Readers::Everybody)
             .map_err(|source| certificate(&self.folder, source))?;
@@ -55,7 +56,7 @@ impl MembersFile {
         let read: Remembered =
             serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         match read.form {
-            FORM => Ok(Some(read)),
+            FORM => Ok(read),
             form => Err(damaged(format!("form {form}, and this build knows {FORM}"))),
         }
     }
@@ -78,10 +79,9 @@ impl MembersFile {
     /// When the file cannot be read or written; what it said it says still.
     pub fn remember(&self, members: &[Member]) -> Result<(), MembershipError> {
         let before = self.read()?;
-        let store = before.as_ref().and_then(|before| before.store);
-        match before {
-            Some(before) if before.members == members => Ok(()),
-            _ => self.write(store, members.to_vec()),
+        if before.members == members {
+            return Ok(());
         }
+        self.write(before.store, members.to_vec())
     }
 }

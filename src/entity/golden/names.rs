@@ -194,7 +194,7 @@ fn member() -> MemberRow {
     MemberRow {
         name: "node-1".into(),
         address: "node-1.example.org:7500".into(),
-        authority: *b"0123456789abcdef0123456789abcdef",
+        cluster: *b"0123456789abcdef0123456789abcdef",
     }
 }
 
