@@ -16,9 +16,9 @@ use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
 use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
-use super::entities::Entities;
+use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, GalaxyError};
-use super::peers::Alone;
+use super::peers::{Alone, Mesh};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
@@ -90,12 +90,25 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
+        Node::start_in(Arc::new(Alone(ONLY_NODE)), config, rules, store)
+    }
+
+    /// As [`start`](Self::start), with other nodes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in(
+        mesh: Arc<dyn Mesh>,
+        config: &Config,
+        rules: Rules,
+        store: Arc<dyn Store>,
+    ) -> Result<Node, StartError> {
         let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
         let row = galaxy::last_row(store.as_ref(), ONLY_NODE)?;
         let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
         let limits = Limits { quiet_ms, ..Limits::default() };
         let (core, receiver) = core_thread::queue();
-        let ports = Arc::new(Ports::default());
+        let ports = Arc::new(Ports::new(mesh.clone()));
         let registry = Arc::new(Registry::default());
         let status = Arc::new(CoreStatus::default());
 
@@ -147,8 +160,10 @@ impl Node {
             coordinator,
             status: status.clone(),
             view,
-            mesh: Arc::new(Alone(ONLY_NODE)),
+            mesh,
+            turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
+        actix::spawn(entities.clone().tend());
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
         Ok(Node { entities, rows, status, core, tables, arbiters, registry, deposed, forwarding })
