@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::cluster::core::table::Unavailable;
 
 const PLAYER: PlayerId = PlayerId(7);
 
@@ -101,4 +102,125 @@ fn a_connect_that_a_newer_one_overtakes_is_told_at_once() {
     ports.close(first, Some(PLAYER));
     ports.close(second, Some(PLAYER));
     assert!(ports.connecting.is_empty(), "nobody connects any more");
+}
+
+/// Keeps what is sent to the nodes 2 and 3; takes it or not.
+#[derive(Default)]
+struct Links {
+    sent: Mutex<Vec<(NodeId, ToGateway)>>,
+    full: std::sync::atomic::AtomicBool,
+}
+
+impl Mesh for Links {
+    fn me(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn place_of(&self, _: EntityKey) -> crate::actors::peers::Place {
+        crate::actors::peers::Place::Here
+    }
+
+    fn send(&self, to: NodeId, message: PeerMessage) -> Result<(), Unavailable> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Unavailable::Busy);
+        }
+        if let PeerMessage::ToGateway(message) = message {
+            self.sent.lock().unwrap().push((to, message));
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        _: NodeId,
+        _: crate::actors::peers::PeerQuestion,
+        _: std::time::Duration,
+    ) -> futures_util::future::BoxFuture<
+        'static,
+        Result<crate::actors::peers::PeerAnswer, Unavailable>,
+    > {
+        Box::pin(async { Err(Unavailable::Busy) })
+    }
+
+    fn linked(&self) -> Vec<NodeId> {
+        vec![NodeId(2), NodeId(3)]
+    }
+}
+
+impl Links {
+    fn take(&self) -> Vec<(NodeId, ToGateway)> {
+        std::mem::take(&mut self.sent.lock().unwrap())
+    }
+}
+
+fn with_links() -> (Arc<Links>, Ports) {
+    let links = Arc::new(Links::default());
+    (links.clone(), Ports::new(links))
+}
+
+fn at(node: u64) -> u64 {
+    (node << CONNECTION_BITS) | 9
+}
+
+fn ended(session: u64) -> PlayerEffect {
+    PlayerEffect::SessionEnded { player: PLAYER, session: SessionId(session) }
+}
+
+#[test]
+fn what_is_for_an_unknown_session_goes_to_every_gateway_once_and_then_to_its_own() {
+    let (links, ports) = with_links();
+    assert_eq!(ports.release(Release::Player(ended(4))), None);
+    let effect = ToGateway::Player(ended(4));
+    assert_eq!(links.take(), [(NodeId(2), effect.clone()), (NodeId(3), effect.clone())]);
+    ports.routes.note(PLAYER, SessionId(4), at(3));
+    assert_eq!(ports.release(Release::Player(ended(4))), None);
+    assert_eq!(links.take(), [(NodeId(3), effect)]);
+}
+
+#[test]
+fn what_came_from_another_node_is_never_sent_on() {
+    let (links, ports) = with_links();
+    assert_eq!(ports.take(ToGateway::Player(ended(4))), Ok(None));
+    let rejected = ToGateway::Superseded { connection: at(2) };
+    assert_eq!(ports.take(rejected), Err(Misdirected));
+    assert_eq!(links.take(), []);
+}
+
+#[test]
+fn a_session_of_another_gateway_ends_the_one_here() {
+    let (links, ports) = with_links();
+    let (connection, port) = Port::open(&ports, || {});
+    assert_eq!(give(&ports, connection, 4), None);
+    links.take();
+    assert_eq!(give(&ports, at(2), 5), None);
+    let told = port.told.lock().unwrap();
+    assert!(matches!(told.last(), Some(ToSession::Player(effect)) if *effect == ended(4)));
+    let nodes: Vec<NodeId> = links.take().into_iter().map(|(node, _)| node).collect();
+    assert_eq!(nodes, [NodeId(3), NodeId(2)], "that it is there, and the session");
+}
+
+#[test]
+fn a_gateway_that_was_not_told_is_told_that_it_missed_something() {
+    let (links, ports) = with_links();
+    ports.routes.note(PLAYER, SessionId(4), at(3));
+    links.full.store(true, Ordering::Relaxed);
+    assert_eq!(ports.release(Release::Player(ended(4))), None);
+    ports.tell_missed();
+    links.full.store(false, Ordering::Relaxed);
+    ports.tell_missed();
+    assert_eq!(links.take(), [(NodeId(3), ToGateway::Missed)]);
+    ports.tell_missed();
+    assert_eq!(links.take(), [], "once");
+}
+
+#[test]
+fn numbers_of_connections_have_their_node_and_rise_from_process_to_process() {
+    let (_, ports) = with_links();
+    let (first, _) = Port::open(&ports, || {});
+    let (second, _) = Port::open(&ports, || {});
+    assert_eq!((node_of(first), node_of(second)), (NodeId(1), NodeId(1)));
+    assert!(ports.first() < first && first < second);
+    let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(5_000);
+    let first = first_number(NodeId(7), later);
+    assert_eq!((node_of(first), first & 0xFF_FFFF), (NodeId(7), 5_000));
 }
