@@ -198,7 +198,13 @@ impl Entities {
         }
         let ledger = self.world.ledger_of(connect.player);
         match self.place_of_meta(ledger) {
-            Place::Here => self.propose(ledger, Input::Connect(connect)),
+            Place::Here => {
+                // Until it runs it may turn out to be another node's.
+                if self.registry.meta(ledger).is_none() && !self.mesh.linked().is_empty() {
+                    self.ports.calls.owe(Word::Connect(connect), true);
+                }
+                self.propose(ledger, Input::Connect(connect))
+            }
             Place::There(node) => {
                 // Before it is asked: the answer may be the first to come.
                 self.ports.calls.owe(Word::Connect(connect), true);
