@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix::prelude::SendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::coordinator::{Activate, CoordinatorActor, Wake};
 use super::meta::{Leave, MetaActor, Propose};
-use super::peers::Mesh;
+use super::owed::Word;
+use super::peers::{Mesh, PeerMessage, Place, ToOwner};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
-use super::sector::{Admit, Ask, SectorActor};
+use super::sector::{Admit, SectorActor};
 use super::status::CoreStatus;
-use super::ticker::Read;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
-use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
-use crate::cluster::core::attaching::{Attached, Ticket};
+use crate::base::{EntityKey, Millis, SectorId, Tick};
+use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
-use crate::entity::read::{Query, Reading};
 use crate::entity::{Entity, World};
 use crate::view::SectorSnapshot;
 use crate::view::aggregates::is_aggregate;
@@ -33,8 +33,6 @@ use crate::view::fanout::Watcher;
 /// An entity that is woken runs within this time, or whoever asked is told
 /// that it is busy.
 const WAKE_WITHIN: Duration = Duration::from_secs(5);
-/// An entity may go to hibernate again before it is asked; but not so often.
-const WAKES_MAX: usize = 3;
 
 /// Entities of the galaxy, as a gateway reaches them; cheap to clone.
 #[derive(Clone)]
@@ -46,7 +44,13 @@ pub struct Entities {
     pub(super) status: Arc<CoreStatus>,
     pub(super) view: ViewHandle,
     pub(super) mesh: Arc<dyn Mesh>,
+    /// Room for commands that wait for their entity to be woken.
+    pub(super) turning: Arc<Semaphore>,
 }
+
+/// Commands that wait at once for entities to be woken, of all sessions; one
+/// more is told `busy`.
+pub const TURNING_MOST: usize = 16_384;
 
 impl Entities {
     /// Sends a player's command to its entity, which takes it if it is the next
@@ -61,37 +65,73 @@ impl Entities {
         command: PlayerCommand,
     ) {
         let sequence = command.sequence;
+        let place = if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) };
+        let sent = match place {
+            Place::Here => return self.command_here(connection, entity, ticket, command),
+            Place::There(node) => {
+                let message = ToOwner::Command { connection, entity, ticket, command };
+                self.mesh.send(node, PeerMessage::ToOwner(message))
+            }
+            Place::Nowhere => Err(Unavailable::Busy),
+        };
+        if let Err(why) = sent {
+            let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+            self.ports.deliver(connection, rejected);
+        }
+    }
+
+    /// To an entity that belongs here.
+    pub(super) fn command_here(
+        &self,
+        connection: u64,
+        entity: EntityKey,
+        ticket: Ticket,
+        command: PlayerCommand,
+    ) {
+        let sequence = command.sequence;
         let sent = match self.is_stopping() {
             true => Err(Unavailable::Busy),
             false => self.send(entity, Admit { connection, ticket, command }),
         };
-        match sent {
-            Ok(()) => {}
-            Err(Unavailable::NotHere) => self.turn_away(connection, entity, ticket, sequence),
-            Err(why) => {
-                let rejected = ToSession::Rejected { entity, ticket, sequence, why };
-                self.ports.deliver(connection, rejected);
-            }
-        }
+        let why = match sent {
+            Ok(()) => return,
+            Err(Unavailable::NotHere) => match self.turning.clone().try_acquire_owned() {
+                Ok(room) => {
+                    return self.turn_away(room, (connection, entity), (ticket, sequence));
+                }
+                Err(_) => Unavailable::Busy,
+            },
+            Err(why) => why,
+        };
+        let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+        self.ports.deliver(connection, rejected);
     }
 
     /// What does not run is woken; the command is to come again then. Sessions
-    /// bound how many wait here.
-    fn turn_away(&self, connection: u64, entity: EntityKey, ticket: Ticket, sequence: u32) {
+    /// bound how many wait here for each, [`TURNING_MOST`] for all.
+    fn turn_away(
+        &self,
+        room: OwnedSemaphorePermit,
+        (connection, entity): (u64, EntityKey),
+        (ticket, sequence): (Ticket, u32),
+    ) {
         let entities = self.clone();
-        actix::spawn(async move {
+        tokio::spawn(async move {
             let why = match entities.wake_sector(entity).await {
                 Ok(Woken::Running) => Unavailable::Busy,
-                Ok(Woken::Dormant | Woken::Elsewhere(_)) => Unavailable::NotHere,
+                Ok(Woken::Dormant) => Unavailable::NotHere,
+                // An owner sends nothing on: whoever has the session does.
+                Ok(Woken::Elsewhere(_)) => Unavailable::AttachAgain,
                 Err(why) => why,
             };
             let rejected = ToSession::Rejected { entity, ticket, sequence, why };
             entities.ports.deliver(connection, rejected);
+            drop(room);
         });
     }
 
     /// Has an entity run that hibernates; one without a record is left alone.
-    async fn wake_sector(&self, entity: EntityKey) -> Result<Woken, Unavailable> {
+    pub(super) async fn wake_sector(&self, entity: EntityKey) -> Result<Woken, Unavailable> {
         let absence = self.registry.absence(entity);
         if !matches!(entity, EntityKey::Sector(_)) || absence != Unavailable::NotHere {
             return Err(absence);
@@ -108,47 +148,6 @@ impl Entities {
             }
             _ => Err(Unavailable::Busy),
         }
-    }
-
-    /// Attaches a session to `entity`: the last sequence applied for it, and
-    /// the name under which it takes commands from now on; `None` when a newer
-    /// session has sent it commands. One that hibernates is woken.
-    ///
-    /// # Errors
-    /// When the entity is not here or does not answer.
-    pub async fn attach(
-        &self,
-        entity: EntityKey,
-        player: PlayerId,
-        session: SessionId,
-    ) -> Result<Option<Attached>, Unavailable> {
-        for _ in 0..WAKES_MAX {
-            match self.read(entity, Query::Applied { player, session }).await {
-                Err(Unavailable::NotHere) if self.wake_sector(entity).await? == Woken::Running => {}
-                Ok(Read { reading: Reading::Applied(last), attached, .. }) => {
-                    let both = last.zip(attached);
-                    return Ok(both.map(|(last, attachment)| Attached { last, attachment }));
-                }
-                Ok(_) => return Err(Unavailable::NotHere),
-                Err(why) => return Err(why),
-            }
-        }
-        Err(Unavailable::Busy)
-    }
-
-    /// Asks an entity that runs here; its answer may be seen when it comes,
-    /// which may be never while the store is away. None is woken for it, see
-    /// [`attach`](Self::attach).
-    ///
-    /// # Errors
-    /// When the entity is not here, is of another kind, or does not answer.
-    pub async fn read(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
-        let ask = Ask(query);
-        let answer = match entity {
-            EntityKey::Sector(_) => self.sector(entity)?.send(ask).await,
-            _ => self.meta(entity)?.send(ask).await,
-        };
-        answer.map_err(|_| Unavailable::NotHere)?
     }
 
     /// Lets a connection see `entity`: a keyframe, then what changes, as
@@ -197,29 +196,65 @@ impl Entities {
         if self.is_stopping() {
             return Err(Unavailable::Busy);
         }
-        self.propose(self.world.ledger_of(connect.player), Input::Connect(connect))
+        let ledger = self.world.ledger_of(connect.player);
+        match self.place_of_meta(ledger) {
+            Place::Here => {
+                // Until it runs it may turn out to be another node's.
+                if self.registry.meta(ledger).is_none() && !self.mesh.linked().is_empty() {
+                    self.ports.calls.owe(Word::Connect(connect), true);
+                }
+                self.propose(ledger, Input::Connect(connect))
+            }
+            Place::There(node) => {
+                // Before it is asked: the answer may be the first to come.
+                self.ports.calls.owe(Word::Connect(connect), true);
+                let sent = self.mesh.send(node, PeerMessage::ToOwner(ToOwner::Connect(connect)));
+                sent.inspect_err(|_| self.ports.calls.note_answered(connect.connection))
+            }
+            Place::Nowhere => Err(Unavailable::Busy),
+        }
     }
 
     /// Tells the ledger that a session's connection is lost; it is told however
-    /// busy it is. One that does not run here needs no word: the claim with
-    /// which it comes to run says that all connections before it are lost.
+    /// busy it is. One that does not run needs no word: the claim with which it
+    /// comes to run says that all connections before it are lost.
     pub fn left(&self, left: Left) {
-        let Some(ledger) = self.registry.meta(self.world.ledger_of(left.player)) else { return };
-        if let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) {
-            // Waiting for room is bounded by the arbiter's next turn, and there
-            // is one of these per connection at most.
-            actix::spawn(async move {
-                let _ = ledger.send(message).await;
-            });
+        if self.left_here(left) {
+            return;
+        }
+        if let Place::There(_) | Place::Nowhere =
+            self.mesh.place_of(self.world.ledger_of(left.player))
+        {
+            self.ports.calls.owe(Word::Left(left), false);
         }
     }
 
-    /// Has a ledger or board run here, soon, if it is to be run here at all.
-    pub fn wake(&self, entity: EntityKey) {
-        if !self.is_stopping() {
-            // Too busy for that: whoever wants it comes again.
-            let _ = self.propose(entity, Input::Time);
+    /// Whether the ledger runs here, which then is told.
+    pub(super) fn left_here(&self, left: Left) -> bool {
+        let Some(ledger) = self.registry.meta(self.world.ledger_of(left.player)) else {
+            return false;
+        };
+        if let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) {
+            // Waiting for room is bounded by the arbiter's next turn, and there
+            // is one of these per connection at most.
+            tokio::spawn(async move {
+                let _ = ledger.send(message).await;
+            });
         }
+        true
+    }
+
+    /// Has a ledger or board run, soon, wherever it belongs.
+    pub fn wake(&self, entity: EntityKey) {
+        if self.is_stopping() {
+            return;
+        }
+        // Too busy for that: whoever wants it comes again.
+        let _ = match self.place_of_meta(entity) {
+            Place::Here => self.propose(entity, Input::Time),
+            Place::There(node) => self.mesh.send(node, PeerMessage::ToOwner(ToOwner::Wake(entity))),
+            Place::Nowhere => Ok(()),
+        };
     }
 
     /// How much goes on in a sector of any scale, and as of when.
@@ -237,7 +272,20 @@ impl Entities {
         self.status.time()
     }
 
-    fn is_stopping(&self) -> bool {
+    /// Whether it is a sector that runs here, whatever the directory says.
+    pub(super) fn runs(&self, entity: EntityKey) -> bool {
+        self.registry.sector(entity).is_some() || self.registry.meta(entity).is_some()
+    }
+
+    /// Where a ledger or board is to be asked.
+    pub(super) fn place_of_meta(&self, entity: EntityKey) -> Place {
+        match self.registry.meta(entity) {
+            Some(_) => Place::Here,
+            None => self.mesh.place_of(entity),
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
         self.status.stopping.load(Ordering::Relaxed)
     }
 
@@ -248,15 +296,15 @@ impl Entities {
         })
     }
 
-    fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {
+    pub(super) fn sector(&self, entity: EntityKey) -> Result<Addr<SectorActor>, Unavailable> {
         self.registry.sector(entity).ok_or_else(|| self.registry.absence(entity))
     }
 
-    fn meta(&self, entity: EntityKey) -> Result<Addr<MetaActor>, Unavailable> {
+    pub(super) fn meta(&self, entity: EntityKey) -> Result<Addr<MetaActor>, Unavailable> {
         self.registry.meta(entity).ok_or_else(|| self.registry.absence(entity))
     }
 
-    fn propose(&self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
+    pub(super) fn propose(&self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
         let full = |is_full: bool| if is_full { Unavailable::Busy } else { Unavailable::NotHere };
         match self.registry.meta(entity) {
             Some(meta) => meta

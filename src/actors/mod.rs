@@ -4,22 +4,28 @@
 
 pub mod asking;
 pub mod branches;
+mod calls;
 pub mod coordinator;
 pub mod core_thread;
 pub mod ending;
 pub mod entities;
 pub mod galaxy;
+pub mod gateways;
 pub mod membership;
 pub mod mesh;
 pub mod meta;
 pub mod node;
+pub mod owed;
 pub mod peers;
 pub mod ports;
+mod reading;
 pub mod registry;
+pub mod routes;
 pub mod rows;
 pub mod sector;
 pub mod status;
 pub mod store_threads;
 pub mod ticker;
+mod told;
 pub mod view_thread;
 mod waking;

@@ -17,7 +17,7 @@ use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
 use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
-use super::entities::Entities;
+use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, GalaxyError};
 use super::mesh::{MeshError, NodeMesh, Parts};
 use super::peers::{Alone, Mesh};
@@ -61,7 +61,8 @@ pub enum StartError {
 /// Whether a node has its store for itself.
 #[derive(Clone)]
 pub enum Seat {
-    Alone,
+    /// It has; to others, if there are any, it gets by this.
+    Own(Arc<dyn Mesh>),
     /// Other nodes have it, too.
     Member(Arc<NodeMesh>),
 }
@@ -69,18 +70,18 @@ pub enum Seat {
 impl Seat {
     fn node(&self) -> NodeId {
         match self {
-            Seat::Alone => ONLY_NODE,
+            Seat::Own(mesh) => mesh.me(),
             Seat::Member(mesh) => mesh.me(),
         }
     }
 
-    fn is_alone(&self) -> bool {
-        matches!(self, Seat::Alone)
+    fn is_shared(&self) -> bool {
+        matches!(self, Seat::Member(_))
     }
 
     fn mesh(&self) -> Arc<dyn Mesh> {
         match self {
-            Seat::Alone => Arc::new(Alone(ONLY_NODE)),
+            Seat::Own(mesh) => mesh.clone(),
             Seat::Member(mesh) => mesh.clone(),
         }
     }
@@ -135,7 +136,7 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
-        Node::start_at(config, rules, store, Seat::Alone)
+        Node::start_at(config, rules, store, Seat::Own(Arc::new(Alone(ONLY_NODE))))
     }
 
     /// The same, for a node that shares the store with others; it hears of them
@@ -156,7 +157,7 @@ impl Node {
         let silent_ms = config.cluster.silent_ms.u64();
         let limits = Limits { quiet_ms, silent_ms, ..Limits::default() };
         let (core, receiver) = core_thread::queue();
-        let ports = Arc::new(Ports::default());
+        let ports = Arc::new(Ports::new(mesh.clone()));
         let registry = Arc::new(Registry::default());
         let status = Arc::new(CoreStatus::default());
 
@@ -192,7 +193,7 @@ impl Node {
             NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
         let incarnation = core_itself.incarnation();
         let parts = CoreParts {
-            core: if seat.is_alone() { core_itself } else { core_itself.in_cluster() },
+            core: if seat.is_shared() { core_itself.in_cluster() } else { core_itself },
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
@@ -213,7 +214,9 @@ impl Node {
             status: status.clone(),
             view,
             mesh,
+            turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
+        actix::spawn(entities.clone().tend());
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
         Ok(Node {
@@ -267,7 +270,7 @@ impl Node {
     /// The mesh of a node in a cluster.
     pub fn mesh(&self) -> Option<&Arc<NodeMesh>> {
         match &self.seat {
-            Seat::Alone => None,
+            Seat::Own(_) => None,
             Seat::Member(mesh) => Some(mesh),
         }
     }

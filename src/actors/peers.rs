@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::ticker::Read;
-use crate::base::{EntityKey, NodeId, SectorId};
+use crate::base::{EntityKey, NodeId, PlayerId, SectorId, SessionId};
 use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
@@ -53,7 +53,16 @@ pub enum ToOwner {
     },
     /// To the ledger of its player.
     Connect(Connect),
+    /// The answer to this Connect has not come.
+    ConnectAgain(Connect),
+    /// This connection has this session still.
+    Held(Left),
     Left(Left),
+    /// No connection of this gateway has a lower number any more: its process
+    /// began with this one.
+    Began {
+        first: u64,
+    },
     /// Have this ledger or board run.
     Wake(EntityKey),
 }
@@ -77,6 +86,19 @@ pub enum ToGateway {
         sequence: u32,
         why: Unavailable,
     },
+    /// The player's newest session is at this connection: whoever has another
+    /// connection of the player ends it.
+    Taken {
+        player: PlayerId,
+        session: SessionId,
+        connection: u64,
+    },
+    /// This ledger came to run at the sender anew and believes all connections
+    /// lost: say what sessions of it there are.
+    LedgerStarted(EntityKey),
+    /// The sender could not say all that it had to: say what sessions of its
+    /// ledgers there are.
+    Missed,
 }
 
 /// Between the views of two nodes.

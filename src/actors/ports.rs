@@ -1,63 +1,90 @@
-//! Owns the ways from entities to players' connections: which connection is
-//! there, and which one is a player's newest session. Never holds a message:
-//! a port bounds its own queue. Called by arbiters (deliver) and by gateways
-//! (open, close). Invariants: `deliver` never blocks; a session that an entity
-//! gives is either told to its connection before that closes, or handed back.
+//! Owns the ways from entities to players' connections, on this node and on
+//! others: which connection is here, which one has a player's newest session,
+//! which gateway has a session that is not here. Never holds a message: a port
+//! bounds its own queue, a link its outbox. Called by arbiters (deliver), by
+//! gateways (open, close) and by links ([`take`](Ports::take)). Invariants:
+//! nothing here blocks; a session that an entity gives is either told to its
+//! connection before that closes, or handed back; what came from another node
+//! is never sent on.
+//!
+//! What a link does not take, or loses, is made good like this:
+//!
+//! | lost | then |
+//! |---|---|
+//! | a command's answer, a refusal | the client sends the command again: answered from the entity's state |
+//! | `Connected`, `Superseded`, `ConnectRefused` | the gateway asks again, and the ledger answers a connection as before; or the client comes anew after 30 s |
+//! | presence, `SessionEnded`, that a session is elsewhere | the gateway is told that it [missed](ToGateway::Missed) something, or its link comes up: it says what sessions it has, and the ledger what became of each |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 
-use crate::base::{EntityKey, PlayerId, SessionId};
-use crate::cluster::core::attaching::Ticket;
-use crate::cluster::core::table::{Release, Unavailable};
+use super::calls::Calls;
+use super::peers::{Alone, CONNECTION_BITS, Mesh, PeerMessage, ToGateway, node_of};
+use super::routes::{Routes, Way};
+use super::told::{addressee, must_arrive, to_gateway};
+use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
+use crate::cluster::core::table::Release;
 use crate::entity::effect::{Connected, PlayerEffect};
 use crate::entity::input::Left;
-use crate::view::fanout::Shown;
 
-/// What a connection is told from inside the node.
-#[derive(Clone, Debug)]
-pub enum ToSession {
-    /// By an entity, durable: an acknowledgement, the session, presence.
-    Player(PlayerEffect),
-    /// A newer Connect of its player was taken before its own was answered,
-    /// which it never will be.
-    Superseded,
-    /// Its Connect was not taken; nothing happened.
-    ConnectRefused(Unavailable),
-    /// What is new of the places that it observes, in order.
-    Shown(Vec<Shown>),
-    /// What it wants to observe cannot be now.
-    Unobserved { entity: EntityKey, why: Unavailable },
-    /// A command was not taken; nothing happened.
-    Rejected { entity: EntityKey, ticket: Ticket, sequence: u32, why: Unavailable },
-    /// This entity cannot be loaded: what was asked of it is not answered.
-    Parked { entity: EntityKey },
-    /// Time stands still (true), or goes on.
-    StoreAway(bool),
-    /// The node stops: say so and close.
-    ShuttingDown,
-}
+pub use super::told::{SessionPort, ToSession};
 
-/// A connection's way in. It bounds what waits in it and says what it drops.
-pub trait SessionPort: Send + Sync {
-    /// Takes a message without blocking.
-    fn deliver(&self, message: ToSession);
-}
+/// Connects of other nodes' connections whose answers are waited for. With one
+/// more those are forgotten: one that is overtaken comes anew after 30 s.
+const CONNECTING_MOST: usize = 1 << 16;
 
-/// All connections of this node.
-#[derive(Default)]
+/// All connections of this node, and the ways to those of others.
 pub struct Ports {
+    mesh: Arc<dyn Mesh>,
     connections: DashMap<u64, Arc<dyn SessionPort>>,
     /// The connection whose Connect is the newest unanswered one of a player.
     connecting: DashMap<PlayerId, u64>,
+    /// Sessions of connections that are here.
     sessions: DashMap<PlayerId, (SessionId, u64)>,
+    /// Those of other nodes.
+    pub(super) routes: Routes,
+    /// What this gateway owes to ledgers.
+    pub(super) calls: Calls,
+    /// Gateways that were not told what they cannot do without.
+    missed: DashSet<NodeId>,
+    first: u64,
     last: AtomicU64,
 }
 
+impl Default for Ports {
+    /// Of a node that is alone.
+    fn default() -> Ports {
+        Ports::new(Arc::new(Alone(NodeId(1))))
+    }
+}
+
 impl Ports {
-    /// Opens a connection; its number is never used again by this process.
+    /// Without connections, on the node that `mesh` says.
+    pub fn new(mesh: Arc<dyn Mesh>) -> Ports {
+        let first = first_number(mesh.me(), SystemTime::now());
+        Ports {
+            mesh,
+            connections: DashMap::new(),
+            connecting: DashMap::new(),
+            sessions: DashMap::new(),
+            routes: Routes::default(),
+            calls: Calls::default(),
+            missed: DashSet::new(),
+            first,
+            last: AtomicU64::new(first),
+        }
+    }
+
+    /// No connection of this process has a lower number, none of an earlier one
+    /// a higher one.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Opens a connection; its number is never used again in the cluster.
     pub fn open(&self, port: Arc<dyn SessionPort>) -> u64 {
         let connection = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections.insert(connection, port);
@@ -68,26 +95,56 @@ impl Ports {
     /// One before it that is not answered yet gives way to it whatever comes,
     /// and its connection is told now: the ledger answers the newest only.
     pub fn ask(&self, connection: u64, player: PlayerId) {
-        // A connection that closed meanwhile would leave its entry behind.
-        let Some(port) = self.connections.get(&connection) else { return };
-        let before = self.connecting.insert(player, connection);
-        drop(port);
+        let before = if self.is_here(connection) {
+            // A connection that closed meanwhile would leave its entry behind.
+            let Some(_port) = self.connections.get(&connection) else { return };
+            self.connecting.insert(player, connection)
+        } else {
+            if self.connecting.len() >= CONNECTING_MOST {
+                self.connecting.retain(|_, other| self.is_here(*other));
+            }
+            self.connecting.insert(player, connection)
+        };
         if let Some(other) = before.filter(|other| *other != connection) {
             self.deliver(other, ToSession::Superseded);
         }
     }
 
-    /// Tells a connection of the session that its player's ledger gave it. One
-    /// that has the player's session still, because its client resumed
-    /// elsewhere, is told that it ended. Comes back when the connection has
-    /// gone.
+    /// Tells a connection of the session that its player's ledger gave it, and
+    /// every other gateway that it has it. Comes back when the connection was
+    /// here and has gone.
     fn give(&self, connected: Connected) -> Option<Left> {
         let Connected { connection, player, session, .. } = connected;
         self.connecting.remove_if(&player, |_, newest| *newest == connection);
+        let taken = ToGateway::Taken { player, session, connection };
+        let others = self.mesh.linked();
+        let others = others.into_iter().filter(|node| *node != node_of(connection));
+        others.for_each(|node| self.tell(node, taken.clone()));
+        if self.is_here(connection) {
+            return self.give_here(connected);
+        }
+        self.note_taken(player, session, connection);
+        let connected = PlayerEffect::Connected(connected);
+        self.tell(node_of(connection), ToGateway::Player(connected));
+        None
+    }
+
+    /// To a connection of this gateway. One that has the player's session still,
+    /// because its client resumed elsewhere, is told that it ended.
+    fn give_here(&self, connected: Connected) -> Option<Left> {
+        let Connected { connection, player, session, .. } = connected;
+        self.calls.note_answered(connection);
+        if self.routes.is_outdated(player, session) {
+            let ended = PlayerEffect::SessionEnded { player, session };
+            self.deliver(connection, ToSession::Player(PlayerEffect::Connected(connected)));
+            self.deliver(connection, ToSession::Player(ended));
+            return None;
+        }
         // While this is held the connection does not close.
         let Some(port) = self.connections.get(&connection) else {
             return Some(Left { player, session, connection });
         };
+        self.routes.note(player, session, connection);
         let before = self.sessions.insert(player, (session, connection));
         port.deliver(ToSession::Player(PlayerEffect::Connected(connected)));
         drop(port);
@@ -98,12 +155,27 @@ impl Ports {
         None
     }
 
+    /// The player's newest session is at that connection, which is not here:
+    /// another one of the player that is here has ended.
+    fn note_taken(&self, player: PlayerId, session: SessionId, connection: u64) {
+        self.routes.note(player, session, connection);
+        let is_older = |_: &PlayerId, (older, _): &(SessionId, u64)| *older <= session;
+        if let Some((_, (session, other))) = self.sessions.remove_if(&player, is_older) {
+            let ended = PlayerEffect::SessionEnded { player, session };
+            self.deliver(other, ToSession::Player(ended));
+        }
+    }
+
     /// Forgets a connection, and its session if no newer one took over.
     pub fn close(&self, connection: u64, player: Option<PlayerId>) {
         self.connections.remove(&connection);
+        self.calls.note_closed(connection);
         if let Some(player) = player {
             self.connecting.remove_if(&player, |_, newest| *newest == connection);
-            self.sessions.remove_if(&player, |_, (_, holder)| *holder == connection);
+            let held = self.sessions.remove_if(&player, |_, (_, holder)| *holder == connection);
+            if let Some((_, (session, _))) = held {
+                self.routes.note_left(player, session, connection);
+            }
         }
     }
 
@@ -112,23 +184,43 @@ impl Ports {
         self.connections.len()
     }
 
-    /// To one connection; nothing if it is gone.
+    /// The sessions of this gateway whose player is meant.
+    pub fn sessions(&self, is_meant: impl Fn(PlayerId) -> bool) -> Vec<Left> {
+        let meant = self.sessions.iter().filter(|entry| is_meant(*entry.key()));
+        let held = meant.map(|entry| {
+            let (session, connection) = *entry.value();
+            Left { player: *entry.key(), session, connection }
+        });
+        held.collect()
+    }
+
+    /// To one connection, wherever it is; nothing if it is gone.
     pub fn deliver(&self, connection: u64, message: ToSession) {
+        if !self.is_here(connection) {
+            // What is left out here goes to connections of this node only.
+            if let Some(message) = to_gateway(connection, message) {
+                self.tell(node_of(connection), message);
+            }
+            return;
+        }
+        if let ToSession::ConnectRefused(_) | ToSession::Superseded = message {
+            self.calls.note_answered(connection);
+        }
         let port = self.connections.get(&connection).map(|port| port.clone());
         if let Some(port) = port {
             port.deliver(message);
         }
     }
 
-    /// To every connection.
+    /// To every connection of this node.
     pub fn broadcast(&self, message: &ToSession) {
         let ports: Vec<_> = self.connections.iter().map(|port| port.clone()).collect();
         ports.iter().for_each(|port| port.deliver(message.clone()));
     }
 
     /// Brings what entities released to the connections it is for. Returns a
-    /// session that was given to a connection that has gone: its ledger is to
-    /// be told, or it would count as open for ever.
+    /// session that was given to a connection of this node that has gone: its
+    /// ledger is to be told, or it would count as open for ever.
     #[must_use]
     pub fn release(&self, release: Release) -> Option<Left> {
         match release {
@@ -141,125 +233,138 @@ impl Ports {
             | Release::Read { .. } => {}
             Release::Player(PlayerEffect::Connected(connected)) => return self.give(connected),
             Release::Player(effect) => {
-                let (player, session) = match &effect {
-                    PlayerEffect::Answered(answer) => (answer.player, answer.session),
-                    PlayerEffect::SessionEnded { player, session }
-                    | PlayerEffect::Presence { player, session, .. } => (*player, *session),
-                    PlayerEffect::Connected(_) => return None,
-                };
-                let holder = self.sessions.get(&player).map(|entry| *entry);
-                if let Some((newest, connection)) = holder
-                    && newest == session
-                {
-                    self.deliver(connection, ToSession::Player(effect));
+                let (player, session) = addressee(&effect)?;
+                if self.deliver_here(&effect, player, session) {
+                    return None;
+                }
+                match self.routes.way(player, session) {
+                    Way::To(node) if node != self.mesh.me() => {
+                        self.tell(node, ToGateway::Player(effect));
+                    }
+                    // Here, and it closes just now.
+                    Way::To(_) | Way::Nobody => {}
+                    Way::All => self.tell_all(&ToGateway::Player(effect)),
                 }
             }
         }
         None
     }
+
+    /// Takes what another node has for this gateway. A session comes back as
+    /// from [`release`](Self::release).
+    ///
+    /// # Errors
+    /// When it names a connection that is not of this node; nothing was done.
+    pub fn take(&self, message: ToGateway) -> Result<Option<Left>, Misdirected> {
+        match message {
+            ToGateway::Player(PlayerEffect::Connected(connected)) => {
+                self.expect_here(connected.connection)?;
+                return Ok(self.give_here(connected));
+            }
+            ToGateway::Player(effect) => {
+                if let Some((player, session)) = addressee(&effect) {
+                    self.deliver_here(&effect, player, session);
+                }
+            }
+            ToGateway::Superseded { connection } => {
+                self.expect_here(connection)?;
+                self.deliver(connection, ToSession::Superseded);
+            }
+            ToGateway::ConnectRefused { connection, why } => {
+                self.expect_here(connection)?;
+                self.deliver(connection, ToSession::ConnectRefused(why));
+            }
+            ToGateway::Rejected { connection, entity, ticket, sequence, why } => {
+                self.expect_here(connection)?;
+                let rejected = ToSession::Rejected { entity, ticket, sequence, why };
+                self.deliver(connection, rejected);
+            }
+            ToGateway::Taken { player, session, connection } => {
+                if !self.is_here(connection) {
+                    self.note_taken(player, session, connection);
+                }
+            }
+            ToGateway::LedgerStarted(ledger) => self.calls.note_started(ledger),
+            // Its sender is meant, which the caller knows.
+            ToGateway::Missed => {}
+        }
+        Ok(None)
+    }
+
+    /// A ledger came to run here anew: gateways are to say what sessions of it
+    /// they have.
+    pub fn note_started(&self, ledger: EntityKey) {
+        self.calls.note_started(ledger);
+        self.tell_all(&ToGateway::LedgerStarted(ledger));
+    }
+
+    /// The link to `node` came up or went down.
+    pub fn note_link(&self, node: NodeId) {
+        self.routes.forget_node(node);
+        self.connecting.retain(|_, connection| node_of(*connection) != node);
+        // Whatever it missed, it says what it has when the link is up.
+        self.missed.remove(&node);
+    }
+
+    /// Tells gateways that missed something so, if their links take it now.
+    pub fn tell_missed(&self) {
+        let linked = self.mesh.linked();
+        let missed: Vec<NodeId> = self.missed.iter().map(|node| *node).collect();
+        for node in missed {
+            let message = PeerMessage::ToGateway(ToGateway::Missed);
+            if !linked.contains(&node) || self.mesh.send(node, message).is_ok() {
+                self.missed.remove(&node);
+            }
+        }
+    }
+
+    fn is_here(&self, connection: u64) -> bool {
+        node_of(connection) == self.mesh.me()
+    }
+
+    fn expect_here(&self, connection: u64) -> Result<(), Misdirected> {
+        if self.is_here(connection) { Ok(()) } else { Err(Misdirected) }
+    }
+
+    /// Whether this gateway has the session.
+    fn deliver_here(&self, effect: &PlayerEffect, player: PlayerId, session: SessionId) -> bool {
+        let holder = self.sessions.get(&player).map(|entry| *entry);
+        let Some((_, connection)) = holder.filter(|(newest, _)| *newest == session) else {
+            return false;
+        };
+        if let PlayerEffect::SessionEnded { .. } = effect {
+            self.calls.note_answered(connection);
+        }
+        self.deliver(connection, ToSession::Player(effect.clone()));
+        true
+    }
+
+    fn tell_all(&self, message: &ToGateway) {
+        self.mesh.linked().into_iter().for_each(|node| self.tell(node, message.clone()));
+    }
+
+    fn tell(&self, node: NodeId, message: ToGateway) {
+        let is_missed = must_arrive(&message);
+        if self.mesh.send(node, PeerMessage::ToGateway(message)).is_err() && is_missed {
+            self.missed.insert(node);
+        }
+    }
+}
+
+/// A message names a connection that is not of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it names a connection that is another node's")]
+pub struct Misdirected;
+
+/// The number before the first of a process that starts at `now`: a process
+/// opens far fewer connections than one in each millisecond, so that none of it
+/// has a number that an earlier one of this node gave.
+fn first_number(me: NodeId, now: SystemTime) -> u64 {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    // 40 bits of milliseconds are 34 years.
+    (u64::from(me.0) << CONNECTION_BITS) | (ms & ((1 << CONNECTION_BITS) - 1))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    const PLAYER: PlayerId = PlayerId(7);
-
-    /// Keeps what it is told; does something when it is told anything.
-    struct Port<F: Fn()> {
-        told: Mutex<Vec<ToSession>>,
-        then: F,
-    }
-
-    impl<F: Fn() + Send + Sync> SessionPort for Port<F> {
-        fn deliver(&self, message: ToSession) {
-            self.told.lock().unwrap().push(message);
-            (self.then)();
-        }
-    }
-
-    impl<F: Fn() + Send + Sync + 'static> Port<F> {
-        fn open(ports: &Ports, then: F) -> (u64, Arc<Port<F>>) {
-            let port = Arc::new(Port { told: Mutex::default(), then });
-            (ports.open(port.clone()), port)
-        }
-
-        fn sessions(&self) -> Vec<SessionId> {
-            let session = |told: &ToSession| match told {
-                ToSession::Player(PlayerEffect::Connected(connected)) => Some(connected.session),
-                _ => None,
-            };
-            self.told.lock().unwrap().iter().filter_map(session).collect()
-        }
-    }
-
-    fn give(ports: &Ports, connection: u64, session: u64) -> Option<Left> {
-        let session = SessionId(session);
-        let (resumed, presence) = (false, Vec::new());
-        let connected = Connected { connection, player: PLAYER, session, resumed, presence };
-        ports.release(Release::Player(PlayerEffect::Connected(connected)))
-    }
-
-    #[test]
-    fn a_session_for_a_connection_that_has_gone_comes_back() {
-        let ports = Ports::default();
-        let (connection, port) = Port::open(&ports, || {});
-        ports.close(connection, Some(PLAYER));
-        let left = Left { player: PLAYER, session: SessionId(3), connection };
-        assert_eq!(give(&ports, connection, 3), Some(left));
-        assert_eq!(port.sessions(), []);
-    }
-
-    /// The worst moment to close: in the middle of the release.
-    #[test]
-    fn a_connection_that_closes_while_it_is_given_a_session_has_heard_of_it() {
-        let ports = Arc::new(Ports::default());
-        let newer = Arc::new(AtomicU64::new(0));
-        let (closing, closes) = (ports.clone(), newer.clone());
-        let (older, _) = Port::open(&ports, move || {
-            let connection = closes.load(Ordering::Relaxed);
-            if connection > 0 {
-                closing.close(connection, Some(PLAYER));
-            }
-        });
-        assert_eq!(give(&ports, older, 1), None);
-        let (connection, port) = Port::open(&ports, || {});
-        newer.store(connection, Ordering::Relaxed);
-        let came_back = give(&ports, connection, 2).is_some();
-        assert!(came_back || port.sessions() == [SessionId(2)], "nobody has session 2");
-        assert!(ports.sessions.is_empty(), "a session is kept for a connection that has gone");
-    }
-
-    #[test]
-    fn a_closing_connection_never_leaves_a_session_behind() {
-        let ports = Ports::default();
-        for session in 1..=20_000 {
-            let (connection, port) = Port::open(&ports, || {});
-            let came_back = std::thread::scope(|scope| {
-                let given = scope.spawn(|| give(&ports, connection, session).is_some());
-                ports.close(connection, Some(PLAYER));
-                given.join().unwrap()
-            });
-            assert_ne!(came_back, !port.sessions().is_empty(), "session {session}");
-            assert!(ports.sessions.is_empty(), "session {session}");
-        }
-    }
-
-    #[test]
-    fn a_connect_that_a_newer_one_overtakes_is_told_at_once() {
-        let ports = Ports::default();
-        let (first, told) = Port::open(&ports, || {});
-        let (second, newer) = Port::open(&ports, || {});
-        ports.ask(first, PLAYER);
-        ports.ask(second, PLAYER);
-        let said = |port: &[ToSession]| matches!(port, [ToSession::Superseded]);
-        assert!(said(&told.told.lock().unwrap()));
-        assert!(newer.told.lock().unwrap().is_empty());
-        assert_eq!(give(&ports, second, 2), None);
-        ports.close(first, Some(PLAYER));
-        ports.close(second, Some(PLAYER));
-        assert!(ports.connecting.is_empty(), "nobody connects any more");
-    }
-}
+mod tests;

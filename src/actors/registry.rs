@@ -42,6 +42,12 @@ impl Registry {
         self.metas.get(&key).map(|entry| entry.clone())
     }
 
+    /// Ledgers that run here.
+    pub fn ledgers(&self) -> Vec<EntityKey> {
+        let keys = self.metas.iter().map(|entry| *entry.key());
+        keys.filter(|key| matches!(key, EntityKey::Ledger(_))).collect()
+    }
+
     /// Forgets an entity; its actor ends with its last address.
     pub fn remove(&self, key: EntityKey) {
         self.sectors.remove(&key);

@@ -364,6 +364,9 @@ impl Desk {
                 let entity = installed.entity.key();
                 self.start_actor(entity);
                 self.view.note_started(entity);
+                if let EntityKey::Ledger(_) = entity {
+                    self.ports.note_started(entity);
+                }
             }
             ToTable::Adopt { moved, then } => {
                 if moved.runs() {

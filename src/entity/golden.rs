@@ -162,7 +162,7 @@ fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
 }
 
 /// Every input there is, and its name; a new one is added to both lists.
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "claim",
     "close",
     "ids",
@@ -175,6 +175,7 @@ const INPUTS: [&str; 12] = [
     "time",
     "dilate",
     "hand over",
+    "gateway",
 ];
 
 fn input_name(input: &Input) -> &'static str {
@@ -191,6 +192,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Time => "time",
         Input::Dilate(_) => "dilate",
         Input::HandOver { .. } => "hand over",
+        Input::Gateway(_) => "gateway",
     }
 }
 

@@ -39,6 +39,21 @@ pub enum Input {
     /// The owner gives it to another node, which goes on at this tick. The last
     /// input of its record. Written by `cluster::core` only.
     HandOver { to: NodeId },
+    /// A gateway says more of connections than that they come and go.
+    Gateway(FromGateway),
+}
+
+/// What a gateway, or whoever knows that it died, says to a ledger of
+/// connections. Stored: variants are appended, as those of [`Input`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromGateway {
+    /// The answer to this Connect has not come. Nothing is taken from a
+    /// connection that came meanwhile.
+    ConnectAgain(Connect),
+    /// This connection has this session still, whoever owned the ledger before.
+    Held(Left),
+    /// All connections from `first` on, before `end`, are lost.
+    Lost { first: u64, end: u64 },
 }
 
 /// Who owns the entity from here on, and how its ticks follow from the
@@ -62,8 +77,8 @@ pub struct Dilation {
     pub node_tick: Tick,
 }
 
-/// The connection that held a session is gone. It counts only while no later
-/// connection has resumed that session.
+/// A session and its connection: as [`Input::Left`], that this is gone. It counts
+/// only while no later connection has resumed that session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     pub player: PlayerId,

@@ -237,6 +237,9 @@ impl Entity {
             Input::Left(left) => {
                 self.with_kind(world, effects, |kind, ctx| kind.left(ctx, left));
             }
+            Input::Gateway(word) => {
+                self.with_kind(world, effects, |kind, ctx| kind.gateway(ctx, word));
+            }
             Input::Dilate(Dilation { rate, node_tick }) => {
                 let tick = self.head.tick;
                 if let Some(open) = &mut self.head.claim {

@@ -30,13 +30,18 @@ pub async fn start(store: Arc<dyn Store>) -> Node {
 pub async fn start_with(settings: &str, store: Arc<dyn Store>) -> Node {
     let rules = rules::file::built_in().unwrap();
     let node = Node::start(&Config::with(settings).unwrap(), rules, store).unwrap();
+    ready(&node).await;
+    node
+}
+
+/// Waits until the node has all that it owned before.
+pub async fn ready(node: &Node) {
     let ready = async {
         while !node.status.ready.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the node gets ready");
-    node
 }
 
 /// The command of `player` that moves one unit to a quarter of the sector.
@@ -100,7 +105,7 @@ pub fn connected(message: &ToSession) -> Option<Connected> {
     }
 }
 
-fn answer(message: &ToSession) -> Option<CommandAnswer> {
+pub fn answer(message: &ToSession) -> Option<CommandAnswer> {
     match message {
         ToSession::Player(PlayerEffect::Answered(answer)) => Some(answer.clone()),
         _ => None,

@@ -277,3 +277,31 @@ fn presence_is_told_to_its_session_only() {
     let [ServerMessage::Presence(presence)] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(presence.changed[0].units[0].count, 3);
 }
+
+#[test]
+fn a_session_that_is_given_again_is_told_what_the_player_has_and_has_no_more() {
+    let mut script = Script::open();
+    let presence = |x, count| starmesh::entity::effect::SectorPresence {
+        sector: starmesh::base::SectorId::tactical(x, 4),
+        counts: vec![(starmesh::sim::UnitTypeId(2), count)],
+        as_of: starmesh::base::Tick(5),
+    };
+    let (player, session) = (PlayerId(7), MY_SESSION);
+    script.told(PlayerEffect::Presence { player, session, presence: presence(1, 3) });
+    script.read_messages();
+    let connection = CONNECTION;
+    let presence = vec![presence(2, 4)];
+    let resumed = true;
+    script.told(PlayerEffect::Connected(starmesh::entity::effect::Connected {
+        connection,
+        player,
+        session,
+        resumed,
+        presence,
+    }));
+    let messages = script.read_messages();
+    let [ServerMessage::Presence(presence)] = &messages[..] else { panic!("{messages:?}") };
+    let units: Vec<usize> = presence.changed.iter().map(|entry| entry.units.len()).collect();
+    assert_eq!(units, [1, 0], "what is there, and what is not any more");
+    assert!(script.effects.is_empty(), "nothing else happens: {:?}", script.effects);
+}

@@ -10,7 +10,6 @@ use crate::actors::entities::Entities;
 use crate::actors::peers::{PeerAnswer, PeerQuestion, ToGateway, ToOwner, ViewMessage};
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::core::message::NodeMessage;
-use crate::cluster::core::table::Unavailable;
 
 /// A node's parts, as links reach them.
 pub struct Parts {
@@ -28,18 +27,25 @@ impl Serves for Parts {
         self.core.send(ToCore::FromNode { from, messages, permit });
     }
 
-    fn handle_to_owner(&self, _: NodeId, _: ToOwner) {}
+    fn handle_to_owner(&self, from: NodeId, message: ToOwner) {
+        self.entities.handle_owner(from, message);
+    }
 
-    fn handle_to_gateway(&self, _: NodeId, _: ToGateway) {}
+    fn handle_to_gateway(&self, from: NodeId, message: ToGateway) {
+        self.entities.handle_gateway(from, message);
+    }
 
     fn handle_view(&self, _: NodeId, _: ViewMessage) {}
 
-    fn answer(&self, _: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer> {
-        let PeerQuestion::Read { .. } = question;
-        Box::pin(async { PeerAnswer::Read(Err(Unavailable::Busy)) })
+    fn answer(&self, from: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer> {
+        Box::pin(self.entities.answer(from, question))
     }
 
-    fn handle_link(&self, _: NodeId, _: bool) {}
+    fn handle_link(&self, node: NodeId, up: bool) {
+        self.entities.handle_link(node, up);
+    }
 
-    fn handle_dead(&self, _: NodeId) {}
+    fn handle_dead(&self, node: NodeId) {
+        self.entities.handle_dead(node);
+    }
 }

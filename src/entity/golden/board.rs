@@ -53,6 +53,7 @@ pub fn play(world: &World) -> Play<'_> {
     play.snapshot();
     play.record(6_205, 13 * MINUTE, vec![Play::dilate(1, 10)]);
     play.record(6_205, 13 * MINUTE + 100, vec![Input::HandOver { to: NodeId(3) }]);
+    play.gateways(6_205, 13 * MINUTE + 1_100);
     play
 }
 

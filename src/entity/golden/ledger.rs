@@ -103,6 +103,7 @@ fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
     play.snapshot();
     play.record(9_371, time(16_100), vec![Play::dilate(9, 76)]);
     play.record(9_372, time(16_300), vec![Input::HandOver { to: NodeId(3) }]);
+    play.gateways(9_372, time(17_300));
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

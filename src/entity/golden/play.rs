@@ -1,9 +1,9 @@
 //! Owns the writing of a golden journal: an entity that is given records, and
 //! the lines that come of it. Never reads one.
 
-use crate::base::{EntityKey, Millis, StateHash, Tick};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SessionId, StateHash, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
-use crate::entity::input::{Dilation, Input};
+use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, Left};
 use crate::entity::message::Body;
 use crate::entity::pace::Rate;
 use crate::entity::record::{Record, RecordHeader, SnapshotHead, encode_input, encode_record};
@@ -74,6 +74,23 @@ impl<'a> Play<'a> {
         // Plays say 1 to 10.
         let rate = Rate::try_from(tenths).expect("a rate");
         Input::Dilate(Dilation { rate, node_tick: Tick(node_tick) })
+    }
+
+    /// Another node claims it, and gateways say what they have.
+    pub fn gateways(&mut self, tick: u64, time: u64) {
+        let claim = Claim { node: NodeId(3), incarnation: Incarnation(5), node_tick: Tick(99) };
+        let (player, session) = (PlayerId(1), SessionId(2));
+        let connect = |connection| {
+            let resume = Some(session);
+            Input::Gateway(FromGateway::ConnectAgain(Connect { player, connection, resume }))
+        };
+        let held = |session, connection| {
+            Input::Gateway(FromGateway::Held(Left { player, session, connection }))
+        };
+        let lost = Input::Gateway(FromGateway::Lost { first: 1, end: 1 << 41 });
+        let words = [connect(4), held(session, 4), held(SessionId(1), 3), lost, connect(9)];
+        self.record(tick, time, [Input::Claim(claim)].into_iter().chain(words).collect());
+        self.snapshot();
     }
 
     /// A message from `sender` on the channel that it opened at `opened`.

@@ -142,6 +142,7 @@ fn hand_over(play: &mut Play<'_>) {
     let claim = Claim { node: NodeId(3), incarnation: Incarnation(4), node_tick: Tick(77) };
     play.record(6_280, 14_300 + 13 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
+    play.gateways(6_290, 15_300 + 13 * MINUTE);
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, StateHash};
 use crate::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
-use crate::entity::input::{Claim, Dilation, Input, Left};
+use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
 use crate::sim::{Accepted, Command, Recipients, Rules, Unit};
 
@@ -48,10 +48,24 @@ pub enum Event {
         connection: u64,
         resume: Option<u64>,
     },
+    ConnectAgain {
+        player: u64,
+        connection: u64,
+        resume: Option<u64>,
+    },
     Left {
         player: u64,
         session: u64,
         connection: u64,
+    },
+    Held {
+        player: u64,
+        session: u64,
+        connection: u64,
+    },
+    Lost {
+        first: u64,
+        end: u64,
     },
     Hash {
         tick: u64,
@@ -159,6 +173,7 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
         Input::Left(Left { player, session, connection }) => {
             Event::Left { player: player.0, session: session.0, connection: *connection }
         }
+        Input::Gateway(word) => of_gateway(word),
         Input::Hash { tick, hash } => {
             Event::Hash { tick: tick.0, hash: hash.to_string(), verdict: Verdict::Unchecked }
         }
@@ -167,6 +182,19 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
         Input::Dilate(Dilation { rate, node_tick }) => {
             Event::Dilated { tenths: rate.tenths(), node_tick: node_tick.0 }
         }
+    }
+}
+
+fn of_gateway(word: &FromGateway) -> Event {
+    match *word {
+        FromGateway::ConnectAgain(Connect { player, connection, resume }) => {
+            let resume = resume.map(|session| session.0);
+            Event::ConnectAgain { player: player.0, connection, resume }
+        }
+        FromGateway::Held(Left { player, session, connection }) => {
+            Event::Held { player: player.0, session: session.0, connection }
+        }
+        FromGateway::Lost { first, end } => Event::Lost { first, end },
     }
 }
 
@@ -317,6 +345,15 @@ impl fmt::Display for Event {
             }
             Event::Connect { player, connection, resume: Some(session) } => {
                 write!(f, "player {player} resumes session {session}, connection {connection}")
+            }
+            Event::ConnectAgain { player, connection, .. } => {
+                write!(f, "player {player} was not answered at connection {connection} yet")
+            }
+            Event::Held { player, session, connection } => {
+                write!(f, "player {player} has session {session} at connection {connection} still")
+            }
+            Event::Lost { first, end } => {
+                write!(f, "connections from {first} on, before {end}, are lost")
             }
             Event::Left { player, session, connection } => {
                 write!(f, "player {player} lost connection {connection} of session {session}")

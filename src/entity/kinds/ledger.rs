@@ -6,6 +6,7 @@
 //! newer is open; a player is started once; the board hears of every change of
 //! its power.
 
+mod gateways;
 pub mod power;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ pub mod sector;
 
 use super::commands::{CommandResult, PlayerCommand};
 use super::context::Context;
-use super::input::{Connect, Left};
+use super::input::{Connect, FromGateway, Left};
 use super::message::{Answer, Notice, Request};
 use super::world::World;
 use crate::base::EntityKey;
@@ -121,6 +121,12 @@ impl Kind {
     pub(super) fn left(&mut self, ctx: &mut Context<'_>, left: &Left) {
         if let Kind::Ledger(ledger) = self {
             ledger.left(ctx, left);
+        }
+    }
+
+    pub(super) fn gateway(&mut self, ctx: &mut Context<'_>, word: &FromGateway) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.gateway(ctx, word);
         }
     }
 

@@ -64,7 +64,7 @@ pub async fn take_seat(
     stores: Stores,
 ) -> Result<Seated, ServeError> {
     put_row(&node.rows, &membership.own()).await?;
-    let desk = membership.desk(node.rows.clone())?;
+    let desk = membership.desk(node.rows.clone());
     let settings = LinkSettings {
         identity: membership.identity.clone(),
         formats: FORMATS,

@@ -1,10 +1,12 @@
 //! Owns what a session does about what it is told from inside the node: by
 //! the accounts, the ledger, entities, the store.
 
+use std::collections::BTreeSet;
+
 use super::commands::Refused;
 use super::watching::{Told, Unobserved};
 use super::{Around, Count, Effect, Now, Session, State, Verified};
-use crate::base::{EntityKey, Millis, SessionId};
+use crate::base::{EntityKey, Millis, SectorId, SessionId};
 use crate::cluster::core::attaching::{Attached, Ticket};
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::{CommandAnswer, CommandResult};
@@ -87,8 +89,7 @@ impl Session {
             }
             PlayerEffect::Presence { session, presence, .. } => {
                 if self.session() == Some(session) {
-                    let changed = vec![entry(presence)];
-                    self.say_control(ServerMessage::Presence(Presence { changed }), now);
+                    self.say_presence(vec![presence], now);
                 }
             }
         }
@@ -225,13 +226,16 @@ impl Session {
     fn handle_connected(&mut self, connected: Connected, now: Now) {
         let Connected { player, session, resumed, presence, .. } = connected;
         let State::Connecting { who, .. } = self.state else {
-            // The client did not wait for it.
-            if self.session() != Some(session) {
-                self.effects.push_back(Effect::Left { player, session });
+            match self.session() {
+                // Its ledger says again what the session may have missed.
+                Some(open) if open == session => self.say_presence_anew(presence, now),
+                // The client did not wait for it.
+                _ => self.effects.push_back(Effect::Left { player, session }),
             }
             return;
         };
         self.state = State::Open { who, session };
+        self.present = presence.iter().map(|presence| presence.sector).collect();
         self.effects.push_back(Effect::Count(Count::Opened));
         let presence = presence.into_iter().map(entry).collect();
         let message = ServerMessage::Connected(server::Connected {
@@ -244,6 +248,32 @@ impl Session {
             presence,
         });
         self.say_control(message, now);
+    }
+
+    /// All that the player has: what the client was told of and is not in it,
+    /// the player has no more.
+    fn say_presence_anew(&mut self, mut all: Vec<SectorPresence>, now: Now) {
+        let now_there: BTreeSet<SectorId> = all.iter().map(|presence| presence.sector).collect();
+        let gone = self.present.difference(&now_there).map(|sector| SectorPresence {
+            sector: *sector,
+            counts: Vec::new(),
+            as_of: now.tick,
+        });
+        all.extend(gone);
+        if !all.is_empty() {
+            self.say_presence(all, now);
+        }
+    }
+
+    fn say_presence(&mut self, changed: Vec<SectorPresence>, now: Now) {
+        for presence in &changed {
+            match presence.counts.is_empty() {
+                true => self.present.remove(&presence.sector),
+                false => self.present.insert(presence.sector),
+            };
+        }
+        let changed = changed.into_iter().map(entry).collect();
+        self.say_control(ServerMessage::Presence(Presence { changed }), now);
     }
 
     fn handle_answered(&mut self, answer: &CommandAnswer, now: Now) {

@@ -13,7 +13,7 @@ mod inside;
 mod rate;
 mod watching;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use self::commands::CommandTable;
 use self::rate::Rate;
@@ -21,7 +21,7 @@ use self::watching::Watching;
 use super::limits::commands::CommandClass;
 use super::limits::window::Refusal;
 use super::queue::Class;
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick};
 use crate::protocol::server::{Ack, Error};
 use crate::protocol::{
     Answer, CodecKind, EndReason, MessageType, ServerFrame, ServerMessage, SessionState,
@@ -138,6 +138,8 @@ pub struct Session {
     rate: Rate,
     commands: CommandTable,
     watching: Watching,
+    /// Sectors in which the client knows that the player has something.
+    present: BTreeSet<SectorId>,
     effects: VecDeque<Effect>,
 }
 
@@ -155,6 +157,7 @@ impl Session {
             rate: Rate::new(limits.messages_per_second, limits.bytes_per_second),
             commands: CommandTable::default(),
             watching: Watching::default(),
+            present: BTreeSet::new(),
             effects: VecDeque::new(),
         }
     }

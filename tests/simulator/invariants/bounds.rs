@@ -8,7 +8,7 @@ use starmesh::cluster::core::limits::Limits;
 use starmesh::entity::Entity;
 use starmesh::entity::channel::WAITING_MAX;
 use starmesh::entity::commit::{Append, Commit};
-use starmesh::entity::input::Input;
+use starmesh::entity::input::{FromGateway, Input};
 use starmesh::entity::keys;
 use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::{Record, decode_record, encode_input};
@@ -53,7 +53,7 @@ impl Bounds {
     fn applied(&mut self, after: &Entity, record: &Record) -> Result<(), String> {
         let asks_for = |input: &Input| match input {
             Input::Message(message) if matches!(message.body, Body::Request { .. }) => 2,
-            Input::Connect(_) => 1,
+            Input::Connect(_) | Input::Gateway(FromGateway::ConnectAgain(_)) => 1,
             _ => 0,
         };
         let bound = self.backlog.entry(after.key()).or_default();

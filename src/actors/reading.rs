@@ -1,0 +1,156 @@
+//! Owns how an entity is asked something, wherever it runs: attachments of
+//! sessions, reads over HTTP. Never decides what it answers. Called by sessions
+//! and by [`answer`](Entities::answer). Invariant: an entity is looked for a
+//! bounded number of times.
+
+use std::time::Duration;
+
+use super::entities::Entities;
+use super::peers::{PeerAnswer, PeerQuestion, Place};
+use super::sector::Ask;
+use super::ticker::Read;
+use super::waking::Woken;
+use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
+use crate::cluster::core::attaching::Attached;
+use crate::cluster::core::table::Unavailable;
+use crate::entity::read::{Query, Reading};
+
+/// An entity may go to hibernate again, or to another node, before it is asked;
+/// but not so often.
+const TRIES: usize = 3;
+/// Another node answers in this time: it may have to wake the entity.
+const ASK_WITHIN: Duration = Duration::from_secs(10);
+/// When the directory was wrong it is looked at again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Why an entity was not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// It is this other node's.
+    At(NodeId),
+    /// It is not where the directory said.
+    Unknown,
+    Unavailable(Unavailable),
+}
+
+impl From<Unavailable> for Elsewhere {
+    fn from(why: Unavailable) -> Elsewhere {
+        Elsewhere::Unavailable(why)
+    }
+}
+
+impl Entities {
+    /// Attaches a session to `entity`, wherever it is: the last sequence applied
+    /// for it, and the name under which it takes commands from now on; `None`
+    /// when a newer session has sent it commands. One that hibernates is woken.
+    ///
+    /// # Errors
+    /// When the entity is nowhere or does not answer.
+    pub async fn attach(
+        &self,
+        entity: EntityKey,
+        player: PlayerId,
+        session: SessionId,
+    ) -> Result<Option<Attached>, Unavailable> {
+        match self.read_awake(entity, Query::Applied { player, session }).await? {
+            Read { reading: Reading::Applied(last), attached, .. } => {
+                let both = last.zip(attached);
+                Ok(both.map(|(last, attachment)| Attached { last, attachment }))
+            }
+            _ => Err(Unavailable::NotHere),
+        }
+    }
+
+    /// Asks an entity, which is woken if it hibernates. It may go on to another
+    /// node meanwhile, or to hibernate again; but not for ever.
+    async fn read_awake(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
+        let mut place = self.mesh.place_of(entity);
+        for _ in 0..TRIES {
+            if self.runs(entity) {
+                place = Place::Here;
+            }
+            let read = match place {
+                Place::Here => self.read_here(entity, query, true).await,
+                Place::There(node) => self.read_there(node, entity, query, true).await,
+                Place::Nowhere => return Err(Unavailable::Busy),
+            };
+            place = match read {
+                Err(Elsewhere::At(node)) => Place::There(node),
+                Err(Elsewhere::Unknown) => {
+                    // Whoever was asked heard of its new place first.
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    self.mesh.place_of(entity)
+                }
+                Err(Elsewhere::Unavailable(why)) => return Err(why),
+                Ok(read) => return Ok(read),
+            };
+        }
+        Err(Unavailable::Busy)
+    }
+
+    /// Asks an entity, wherever it runs; its answer may be seen when it comes,
+    /// which may be never while the store is away. None is woken for it, see
+    /// [`attach`](Self::attach).
+    ///
+    /// # Errors
+    /// When the entity does not run, is of another kind, or does not answer.
+    pub async fn read(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
+        let place = if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) };
+        let read = match place {
+            Place::Here => self.read_here(entity, query, false).await,
+            Place::There(node) => self.read_there(node, entity, query, false).await,
+            Place::Nowhere => Err(Elsewhere::Unavailable(Unavailable::Busy)),
+        };
+        read.map_err(|elsewhere| match elsewhere {
+            Elsewhere::Unavailable(why) => why,
+            Elsewhere::At(_) | Elsewhere::Unknown => Unavailable::Busy,
+        })
+    }
+
+    /// Asks an entity that belongs here, and goes nowhere else.
+    pub(super) async fn read_here(
+        &self,
+        entity: EntityKey,
+        query: Query,
+        wake: bool,
+    ) -> Result<Read, Elsewhere> {
+        for _ in 0..TRIES {
+            match self.ask_here(entity, query).await {
+                Err(Unavailable::NotHere) if wake => match self.wake_sector(entity).await {
+                    Ok(Woken::Running) => {}
+                    Ok(Woken::Dormant) => return Err(Unavailable::NotHere.into()),
+                    Ok(Woken::Elsewhere(node)) => return Err(Elsewhere::At(node)),
+                    Err(why) => return Err(why.into()),
+                },
+                read => return Ok(read?),
+            }
+        }
+        Err(Unavailable::Busy.into())
+    }
+
+    async fn ask_here(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
+        let ask = Ask(query);
+        let answer = match entity {
+            EntityKey::Sector(_) => self.sector(entity)?.send(ask).await,
+            _ => self.meta(entity)?.send(ask).await,
+        };
+        answer.map_err(|_| Unavailable::NotHere)?
+    }
+
+    /// Asks an entity that is another node's.
+    async fn read_there(
+        &self,
+        node: NodeId,
+        entity: EntityKey,
+        query: Query,
+        wake: bool,
+    ) -> Result<Read, Elsewhere> {
+        let question = PeerQuestion::Read { entity, query, wake };
+        let PeerAnswer::Read(read) = self.mesh.ask(node, question, ASK_WITHIN).await?;
+        read.map_err(|why| match why {
+            // It is not there any more.
+            Unavailable::AttachAgain => Elsewhere::Unknown,
+            why => Elsewhere::Unavailable(why),
+        })
+    }
+}
