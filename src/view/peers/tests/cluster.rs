@@ -66,6 +66,7 @@ pub struct Cluster {
     nodes: BTreeMap<NodeId, Node>,
     pub directory: BTreeMap<SectorId, NodeId>,
     runs: BTreeMap<SectorId, Runs>,
+    records: BTreeSet<SectorId>,
     links: RefCell<BTreeMap<(NodeId, NodeId), Link>>,
 }
 
@@ -85,8 +86,9 @@ fn name(message: &ViewMessage) -> &'static str {
 impl Cluster {
     pub fn new() -> Cluster {
         let nodes = [A, B, C].map(|node| (node, Node::default())).into_iter().collect();
-        let (directory, runs, links) = (BTreeMap::new(), BTreeMap::new(), RefCell::default());
-        Cluster { rules: sample::rules().unwrap(), now: 0, nodes, directory, runs, links }
+        let (directory, runs) = (BTreeMap::new(), BTreeMap::new());
+        let (records, links) = (BTreeSet::new(), RefCell::default());
+        Cluster { rules: sample::rules().unwrap(), now: 0, nodes, directory, runs, records, links }
     }
 
     pub fn link<T>(&self, from: NodeId, to: NodeId, f: impl FnOnce(&mut Link) -> T) -> T {
@@ -145,6 +147,7 @@ impl Cluster {
     /// The sector comes to run there, at a tick not before its last.
     pub fn start(&mut self, sector: SectorId, at: NodeId, units: Vec<Mover>, tick: u64) {
         let (appeared, followed) = (Vec::new(), false);
+        self.records.insert(sector);
         self.runs.insert(sector, Runs { at, tick, units, appeared, followed, told: None });
         self.nodes.get_mut(&at).unwrap().awaited.remove(&sector);
         self.with(at, |exchange, _, _| exchange.handle_started(sector));
@@ -211,9 +214,8 @@ impl Cluster {
     fn wake(&mut self, at: NodeId) {
         for sector in self.nodes[&at].awaited.clone() {
             let owner = self.directory.get(&sector).copied().unwrap_or(A);
-            let runs = self.runs.get(&sector).map(|runs| runs.at);
-            if owner == at && runs.is_some() {
-                // On its way.
+            if owner == at && self.records.contains(&sector) {
+                // Loaded, or on its way.
                 continue;
             }
             self.nodes.get_mut(&at).unwrap().awaited.remove(&sector);
