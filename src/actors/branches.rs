@@ -1,18 +1,21 @@
 //! Owns what this node knows of sectors without looking into them: what tables
-//! say of those that run, and what the store says of those that hibernate,
-//! summed up over all scales. Soft state, lost with the process. Never decides
-//! what a sum is (`view::rollup` does). Told by arbiters and store threads,
+//! say of those that run, here and at other nodes, and what the store says of
+//! those that hibernate, summed up over all scales. Soft state, lost with the
+//! process. Never decides what a sum is (`view::rollup` does) nor whose word
+//! counts (`view::peers::words`). Told by arbiters, links and store threads,
 //! driven by the view's thread, read by gateways. Invariants: an arbiter waits
-//! here for a few insertions at most; what waits to be summed up is one word
+//! here for a page of insertions at most; what waits to be summed up is one word
 //! for each sector.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::base::{EntityKey, Millis, SectorId};
+use crate::base::{EntityKey, Millis, NodeId, SectorId};
 use crate::entity::World;
 use crate::entity::summary::Summary;
 use crate::protocol::server::Aggregate;
+use crate::view::peers::words::{WORDS_MAX, Word};
+use crate::view::peers::{Told, Words};
 use crate::view::{Rollup, SectorSnapshot, aggregates};
 
 /// The roll-up of a node.
@@ -25,38 +28,73 @@ pub struct Branches {
 /// What was said and is not summed up yet.
 struct Waiting {
     words: BTreeMap<SectorId, Word>,
+    /// What each node says.
+    said: Words,
     /// Sectors that ran while the store was read: what they said is newer.
     /// `None` when it has been read.
     heard: Option<BTreeSet<SectorId>>,
 }
 
-enum Word {
-    Is(SectorSnapshot),
-    Stopped,
+impl Waiting {
+    fn put(&mut self, sector: SectorId, word: Word) {
+        if let Some(heard) = &mut self.heard {
+            heard.insert(sector);
+        }
+        let word = match (word, self.words.get(&sector)) {
+            (Word::Stopped, Some(Word::Is(last))) => {
+                Word::Is(SectorSnapshot { activity_level: 0, ..*last })
+            }
+            (word, _) => word,
+        };
+        self.words.insert(sector, word);
+    }
 }
 
 impl Branches {
     pub fn new(world: Arc<World>) -> Branches {
-        let waiting = Waiting { words: BTreeMap::new(), heard: Some(BTreeSet::new()) };
+        let (words, said) = (BTreeMap::new(), Words::default());
+        let waiting = Waiting { words, said, heard: Some(BTreeSet::new()) };
         Branches { world, waiting: Mutex::new(waiting), rollup: Mutex::default() }
     }
 
     /// What changed in a table; `None` for a sector that runs no more.
-    pub fn note(&self, changed: Vec<(SectorId, Option<SectorSnapshot>)>) {
+    pub fn note(&self, changed: Vec<Told>) {
         let mut waiting = lock(&self.waiting);
         for (sector, snapshot) in changed {
-            if let Some(heard) = &mut waiting.heard {
-                heard.insert(sector);
-            }
-            let word = match (snapshot, waiting.words.get(&sector)) {
-                (Some(snapshot), _) => Word::Is(snapshot),
-                (None, Some(Word::Is(last))) => {
-                    Word::Is(SectorSnapshot { activity_level: 0, ..*last })
-                }
-                (None, _) => Word::Stopped,
-            };
-            waiting.words.insert(sector, word);
+            let word = waiting.said.note(sector, snapshot);
+            waiting.put(sector, word);
         }
+    }
+
+    /// What another node says of the sectors that run there.
+    pub fn note_from(&self, node: NodeId, told: &[Told]) {
+        for page in told.chunks(WORDS_MAX) {
+            let mut waiting = lock(&self.waiting);
+            for (sector, snapshot) in page {
+                if sector.scale == 0 && self.world.galaxy.area(*sector).is_some() {
+                    let word = waiting.said.note_from(node, (*sector, *snapshot));
+                    waiting.put(*sector, word);
+                }
+            }
+        }
+    }
+
+    /// The link to another node is down: what runs there has what it had.
+    pub fn forget(&self, node: NodeId) {
+        let mut waiting = lock(&self.waiting);
+        let stopped = waiting.said.forget(node);
+        stopped.into_iter().for_each(|(sector, word)| waiting.put(sector, word));
+    }
+
+    /// What other nodes are to be told since the last time.
+    pub fn drain_news(&self) -> Vec<Told> {
+        lock(&self.waiting).said.drain_news()
+    }
+
+    /// Some of all that other nodes are told, behind `last`; `None` when there
+    /// is no more.
+    pub fn page(&self, last: Option<SectorId>) -> Option<(Vec<Told>, SectorId)> {
+        lock(&self.waiting).said.page(last)
     }
 
     /// Sectors that hibernated when the node started, as the store has them;

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::ticker::Read;
-use crate::base::{EntityKey, NodeId, PlayerId, SectorId, SessionId};
+use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
 use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
@@ -21,8 +21,8 @@ use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::PlayerEffect;
 use crate::entity::input::{Connect, Left};
 use crate::entity::read::Query;
-use crate::view::SectorSnapshot;
-use crate::view::stage::{Scene, StepDelta};
+
+pub use crate::view::peers::{Place, ViewMessage};
 
 /// Bits of a connection's number that its gateway counts.
 pub const CONNECTION_BITS: u32 = 40;
@@ -101,40 +101,6 @@ pub enum ToGateway {
     Missed,
 }
 
-/// Between the views of two nodes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum ViewMessage {
-    /// Hand this sector out to the sender, as a whole and then each step; or no
-    /// more.
-    Follow {
-        sector: SectorId,
-        on: bool,
-    },
-    Scene {
-        sector: SectorId,
-        scene: Scene,
-    },
-    Step {
-        sector: SectorId,
-        delta: StepDelta,
-    },
-    Pace {
-        sector: SectorId,
-        percent: u8,
-    },
-    /// It does not run at the sender any more.
-    Gone {
-        sector: SectorId,
-    },
-    /// It has no record.
-    Absent {
-        sector: SectorId,
-    },
-    /// What changed in the sender's scale-0 sectors; `None` for one that runs
-    /// there no more.
-    Summaries(Vec<(SectorId, Option<SectorSnapshot>)>),
-}
-
 /// What one node asks another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerQuestion {
@@ -146,15 +112,6 @@ pub enum PeerQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerAnswer {
     Read(Result<Read, Unavailable>),
-}
-
-/// Where an entity belongs, as the directory says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Here,
-    There(NodeId),
-    /// Its node died, or nobody knows yet.
-    Nowhere,
 }
 
 /// The way to the other nodes, and what is known of who has what.

@@ -1,173 +1,51 @@
-//! Owns the thread on which packets are made: what tables hand out goes into
-//! the fan-out, what that gives goes to connections. Never decides what anybody
-//! sees (`view::fanout` does) and never blocks an arbiter.
-//!
-//! The queue to this thread has no bound of its own. Of what tables hand out
-//! at most [`BATCHES_MAX`] batches wait: a table whose batch is not taken
-//! hands out whole sectors again, so that a slow view loses frames and never
-//! grows. Of the rest a session sends what its limits allow.
+//! Owns the thread on which packets are made: what tables here and the views of
+//! other nodes hand out goes into the fan-out, what that gives goes to
+//! connections, and what tables here hand out goes to the other nodes that
+//! follow it. Never decides what anybody sees (`view::fanout` does) nor who hands
+//! out what to whom (`view::peers` does), and never blocks an arbiter.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod handle;
+mod tables;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use actix::prelude::SendError;
+use handle::ToView;
+pub use handle::{ViewHandle, ViewQueue, queue};
+use tables::Tables;
 
 use super::branches::Branches;
-use super::core_thread::{CoreHandle, ToCore};
+use super::core_thread::CoreHandle;
 use super::ending::Ending;
 use super::entities::Entities;
-use super::peers::Mesh;
+use super::peers::{Mesh, PeerMessage, Place, ViewMessage};
 use super::ports::{Ports, ToSession};
-use super::registry::Registry;
-use super::sector::Follow;
 use super::status::CoreStatus;
 use crate::base::{EntityKey, NodeId, SectorId, Tick};
-use crate::cluster::core::node::Event;
-use crate::cluster::core::table::{Release, Unavailable};
+use crate::cluster::core::table::Release;
 use crate::entity::World;
+use crate::sim::Rules;
 use crate::telemetry::metrics;
-use crate::view::Fanout;
 use crate::view::aggregates::is_aggregate;
-use crate::view::fanout::{Shown, Watcher};
+use crate::view::fanout::{Fanout, Shown};
+use crate::view::peers::{Exchange, Telling};
 
-/// Batches of tables that may wait: one for each table and tick of three
-/// seconds with one table.
-const BATCHES_MAX: usize = 32;
 /// Of large sectors that somebody begins to observe so many are told a tick.
 const AGGREGATES_MAX: usize = 16;
 /// Messages taken together.
 const TOGETHER: usize = 1024;
-/// Sectors that are awaited are woken again after so many times that.
-const WAKE_TICKS: u32 = 20;
 /// Sectors without a tick of their own are looked after this often.
 const TICK: Duration = Duration::from_millis(100);
-
-enum ToView {
-    Observe {
-        sector: SectorId,
-        observer: u64,
-        watcher: Watcher,
-    },
-    Unobserve {
-        sector: SectorId,
-        observer: u64,
-    },
-    /// The sector came to run here.
-    Started(SectorId),
-    /// The sector changed its thread: what its mailbox had for it may be lost.
-    Moved(SectorId),
-    /// The sector has no record: it is as the galaxy was made.
-    Absent(SectorId),
-    /// The sector is that node's.
-    Elsewhere(SectorId, NodeId),
-    /// What a table handed out.
-    Batch(Vec<Release>),
-    /// They run here no more.
-    Gone(Vec<SectorId>),
-}
-
-/// The way to the view's thread; cheap to clone.
-#[derive(Clone)]
-pub struct ViewHandle {
-    sender: Sender<ToView>,
-    batches: Arc<AtomicUsize>,
-    pub branches: Arc<Branches>,
-}
-
-/// The queue to a view's thread that will be started with [`start`].
-pub struct ViewQueue {
-    receiver: Receiver<ToView>,
-    batches: Arc<AtomicUsize>,
-}
-
-/// The queue, and the way to it.
-#[expect(clippy::disallowed_methods, reason = "the module's head says what bounds it")]
-pub fn queue(branches: Arc<Branches>) -> (ViewHandle, ViewQueue) {
-    let (sender, receiver) = channel();
-    let batches = Arc::<AtomicUsize>::default();
-    (ViewHandle { sender, batches: batches.clone(), branches }, ViewQueue { receiver, batches })
-}
-
-impl ViewHandle {
-    /// `observer`, a connection, sees `sector` from now on.
-    pub fn observe(&self, sector: SectorId, observer: u64, watcher: Watcher) {
-        self.send(ToView::Observe { sector, observer, watcher });
-    }
-
-    /// Ends what [`observe`](Self::observe) began.
-    pub fn unobserve(&self, sector: SectorId, observer: u64) {
-        self.send(ToView::Unobserve { sector, observer });
-    }
-
-    /// An entity came to run here.
-    pub fn note_started(&self, entity: EntityKey) {
-        if let EntityKey::Sector(sector) = entity {
-            self.send(ToView::Started(sector));
-        }
-    }
-
-    /// An entity changed its thread.
-    pub fn note_moved(&self, entity: EntityKey) {
-        if let EntityKey::Sector(sector) = entity {
-            self.send(ToView::Moved(sector));
-        }
-    }
-
-    /// An entity has no record, and is not claimed just to be seen.
-    pub fn note_absent(&self, entity: EntityKey) {
-        if let EntityKey::Sector(sector) = entity {
-            self.send(ToView::Absent(sector));
-        }
-    }
-
-    /// An entity that was to be woken is that node's.
-    pub fn note_elsewhere(&self, entity: EntityKey, node: NodeId) {
-        if let EntityKey::Sector(sector) = entity {
-            self.send(ToView::Elsewhere(sector, node));
-        }
-    }
-
-    /// Takes what a table handed out. False when too much waits: then whole
-    /// sectors are to be handed out again.
-    #[must_use]
-    pub fn show(&self, batch: Vec<Release>) -> bool {
-        let gone: Vec<SectorId> = batch.iter().filter_map(gone).collect();
-        if self.batches.load(Ordering::Relaxed) >= BATCHES_MAX {
-            if !gone.is_empty() {
-                self.send(ToView::Gone(gone));
-            }
-            return false;
-        }
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.send(ToView::Batch(batch));
-        true
-    }
-
-    /// Nothing happens when the thread has ended: then the node has.
-    fn send(&self, message: ToView) {
-        let _ = self.sender.send(message);
-    }
-}
-
-fn gone(release: &Release) -> Option<SectorId> {
-    match release {
-        Release::Gone { entity: EntityKey::Sector(sector) } => Some(*sector),
-        _ => None,
-    }
-}
 
 /// What the view's thread works with. Not the way to itself: it ends when
 /// nobody else has that any more.
 struct ViewParts {
     world: Arc<World>,
     ports: Arc<Ports>,
-    registry: Arc<Registry>,
     status: Arc<CoreStatus>,
     branches: Arc<Branches>,
-    core: CoreHandle,
     mesh: Arc<dyn Mesh>,
 }
 
@@ -184,19 +62,15 @@ pub fn start(
     let parts = ViewParts {
         world: entities.world.clone(),
         ports: entities.ports.clone(),
-        registry: entities.registry.clone(),
         status: entities.status.clone(),
         branches: entities.view.branches.clone(),
-        core,
         mesh: entities.mesh.clone(),
     };
-    let (again, awaited) = (BTreeMap::new(), BTreeSet::new());
     let thread = ViewThread {
         parts,
-        fanout: Fanout::default(),
-        again,
-        awaited,
-        wake_in: 0,
+        tables: Tables::new(entities.registry.clone(), core),
+        exchange: Exchange::default(),
+        telling: Telling::default(),
         asked: VecDeque::new(),
     };
     std::thread::Builder::new()
@@ -207,14 +81,9 @@ pub fn start(
 
 struct ViewThread {
     parts: ViewParts,
-    fanout: Fanout,
-    /// Sectors whose mailbox was full: what they are to be told.
-    again: BTreeMap<SectorId, bool>,
-    /// Sectors that are followed and do not run: they are woken, again and
-    /// again, because there may be no room for it at times.
-    awaited: BTreeSet<SectorId>,
-    /// Ticks until then.
-    wake_in: u32,
+    tables: Tables,
+    exchange: Exchange,
+    telling: Telling,
     /// Large sectors with an observer that is to be told soon: those that are
     /// observed at most.
     asked: VecDeque<SectorId>,
@@ -225,78 +94,100 @@ impl ViewThread {
         let mut ticked = Instant::now();
         loop {
             match queue.receiver.recv_timeout(TICK.saturating_sub(ticked.elapsed())) {
-                Ok(message) => self.take(message, &queue.batches),
+                Ok(message) => self.take(message, queue),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             for message in queue.receiver.try_iter().take(TOGETHER) {
-                self.take(message, &queue.batches);
+                self.take(message, queue);
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                let (tick, now) = self.parts.status.time();
-                if self.parts.branches.advance(now) {
-                    self.show_aggregates(tick);
-                }
-                for sector in self.asked.drain(..self.asked.len().min(AGGREGATES_MAX)) {
-                    show_aggregate(&mut self.fanout, &self.parts.branches, sector, tick, false);
-                }
-                self.fanout.handle_tick(tick, &self.parts.world.rules);
-                metrics::VIEW_PLACES.set(self.fanout.len() as f64);
-                self.wake_again();
+                self.tick();
             }
             self.flush();
         }
     }
 
-    fn take(&mut self, message: ToView, batches: &AtomicUsize) {
-        let rules = &self.parts.world.rules;
+    fn tick(&mut self) {
+        let (tick, now) = self.parts.status.time();
+        if self.parts.branches.advance(now) {
+            self.show_aggregates(tick);
+        }
+        for sector in self.asked.drain(..self.asked.len().min(AGGREGATES_MAX)) {
+            let fanout = &mut self.exchange.fanout;
+            show_aggregate(fanout, &self.parts.branches, sector, tick, false);
+        }
+        self.exchange.fanout.handle_tick(tick, &self.parts.world.rules);
+        metrics::VIEW_PLACES.set(self.exchange.fanout.len() as f64);
+        self.tables.handle_tick();
+        self.exchange.handle_tick(&place_of(&self.parts.mesh));
+        let (branches, send) = (&self.parts.branches, sender(&self.parts.mesh));
+        if self.telling.handle_tick() {
+            self.telling.tell_news(&branches.drain_news(), &send);
+        }
+        self.telling.tell_all(|last| branches.page(last), &send);
+    }
+
+    fn take(&mut self, message: ToView, queue: &ViewQueue) {
+        queue.note_taken(&message);
+        let (rules, exchange) = (&self.parts.world.rules, &mut self.exchange);
+        let send = &sender(&self.parts.mesh);
         match message {
             ToView::Observe { sector, observer, watcher } => {
-                self.fanout.observe(sector, observer, watcher, rules);
+                exchange.fanout.observe(sector, observer, watcher, rules);
                 if is_aggregate(sector) && !self.asked.contains(&sector) {
                     self.asked.push_back(sector);
                 }
             }
-            ToView::Unobserve { sector, observer } => self.fanout.unobserve(sector, observer),
-            ToView::Started(sector) if self.fanout.follows(sector) => self.follow(sector, true),
-            ToView::Started(_) => {}
-            ToView::Moved(sector) => self.follow(sector, self.fanout.follows(sector)),
-            ToView::Absent(sector) => {
-                if self.awaited.remove(&sector) {
-                    self.fanout.handle_absent(sector, rules);
-                }
+            ToView::Unobserve { sector, observer } => exchange.fanout.unobserve(sector, observer),
+            ToView::Started(sector) => {
+                exchange.handle_started(sector);
+                self.ask();
             }
-            ToView::Elsewhere(..) => {}
+            ToView::Moved(sector) => self.tables.follow(sector, exchange.is_wanted(sector)),
+            // Only of one that is awaited is it news.
+            ToView::Absent(sector) if self.tables.give_up(sector) => {
+                exchange.handle_absent(sector, rules, send);
+            }
+            ToView::Elsewhere(sector, node) if self.tables.give_up(sector) => {
+                exchange.handle_elsewhere(sector, node, send);
+            }
+            ToView::Absent(_) | ToView::Elsewhere(..) => {}
             ToView::Batch(batch) => {
-                batches.fetch_sub(1, Ordering::Relaxed);
                 let began = Instant::now();
-                for release in batch {
-                    take_release(&mut self.fanout, &release, &self.parts.world);
+                for release in &batch {
+                    take_release(exchange, release, rules, send);
                 }
                 metrics::VIEW_SECONDS.record(began.elapsed().as_secs_f64());
             }
             ToView::Gone(gone) => {
-                gone.into_iter().for_each(|sector| self.fanout.handle_gone(sector));
+                gone.into_iter().for_each(|sector| exchange.handle_gone(sector, send));
+            }
+            ToView::Peer(from, message) => exchange.handle_peer(from, &message, rules, send),
+            ToView::Link(node, up) => {
+                self.telling.handle_link(node, up);
+                if !up {
+                    exchange.handle_link_down(node);
+                }
             }
         }
     }
 
     fn show_aggregates(&mut self, tick: Tick) {
-        for sector in self.fanout.aggregates() {
-            show_aggregate(&mut self.fanout, &self.parts.branches, sector, tick, true);
+        let fanout = &mut self.exchange.fanout;
+        for sector in fanout.aggregates() {
+            show_aggregate(fanout, &self.parts.branches, sector, tick, true);
         }
     }
 
     /// Tells observers what is new, and sectors who is followed.
     fn flush(&mut self) {
-        let again = std::mem::take(&mut self.again);
-        for (sector, on) in again.into_iter().chain(self.fanout.drain_follow()) {
-            self.follow(sector, on);
-        }
+        self.tables.follow_again();
+        self.ask();
         let mut by_observer: BTreeMap<u64, Vec<Shown>> = BTreeMap::new();
         let (mut packets, mut bytes) = (0, 0);
-        for (observer, shown) in self.fanout.drain_shown() {
+        for (observer, shown) in self.exchange.fanout.drain_shown() {
             if let Shown::Packet(packet) = &shown {
                 packets += 1;
                 bytes += packet.bytes.len() as u64;
@@ -312,38 +203,46 @@ impl ViewThread {
         }
     }
 
-    fn wake(&self, sector: SectorId) {
-        let entity = EntityKey::Sector(sector);
-        // One that is parked stays so.
-        if self.parts.registry.absence(entity) == Unavailable::NotHere {
-            self.parts.core.send(ToCore::Event(Event::Wake(entity)));
+    /// Asks tables and other nodes to hand out sectors, or not any more.
+    fn ask(&mut self) {
+        let mesh = &self.parts.mesh;
+        self.exchange.ask(&place_of(mesh), &sender(mesh));
+        for (sector, on) in self.exchange.drain_asks() {
+            self.tables.follow(sector, on);
         }
     }
+}
 
-    fn wake_again(&mut self) {
-        self.wake_in = self.wake_in.saturating_sub(1);
-        if self.wake_in == 0 {
-            self.wake_in = WAKE_TICKS;
-            self.awaited.iter().for_each(|sector| self.wake(*sector));
+fn take_release(
+    exchange: &mut Exchange,
+    release: &Release,
+    rules: &Rules,
+    send: &impl Fn(NodeId, ViewMessage) -> bool,
+) {
+    match release {
+        Release::Scene { entity: EntityKey::Sector(sector), scene } => {
+            exchange.handle_scene(*sector, scene, rules, send);
         }
+        Release::Step { entity: EntityKey::Sector(sector), delta } => {
+            exchange.handle_step(*sector, delta, send);
+        }
+        Release::Pace { entity: EntityKey::Sector(sector), percent } => {
+            exchange.handle_pace(*sector, *percent, send);
+        }
+        Release::Gone { entity: EntityKey::Sector(sector) } => exchange.handle_gone(*sector, send),
+        // Nothing else is handed out to be shown.
+        _ => {}
     }
+}
 
-    /// One that does not run here is woken if it has a record, and followed
-    /// when it starts.
-    fn follow(&mut self, sector: SectorId, on: bool) {
-        self.again.remove(&sector);
-        self.awaited.remove(&sector);
-        let Some(actor) = self.parts.registry.sector(EntityKey::Sector(sector)) else {
-            if on {
-                self.awaited.insert(sector);
-                self.wake(sector);
-            }
-            return;
-        };
-        if let Err(SendError::Full(_)) = actor.try_send(Follow { on }) {
-            self.again.insert(sector, on);
-        }
-    }
+fn place_of(mesh: &Arc<dyn Mesh>) -> impl Fn(SectorId) -> Place {
+    |sector| mesh.place_of(EntityKey::Sector(sector))
+}
+
+/// Whether the link took it.
+fn sender(mesh: &Arc<dyn Mesh>) -> impl Fn(NodeId, ViewMessage) -> bool + use<> {
+    let mesh = mesh.clone();
+    move |node, message| mesh.send(node, PeerMessage::View(message)).is_ok()
 }
 
 /// Before anything was summed up, who asked is told in the next second.
@@ -356,22 +255,5 @@ fn show_aggregate(
 ) {
     if let Some(known) = branches.aggregate(sector) {
         fanout.handle_aggregate(sector, &known, tick, is_due);
-    }
-}
-
-fn take_release(fanout: &mut Fanout, release: &Release, world: &World) {
-    match release {
-        Release::Scene { entity: EntityKey::Sector(sector), scene } => {
-            fanout.handle_scene(*sector, scene, &world.rules);
-        }
-        Release::Step { entity: EntityKey::Sector(sector), delta } => {
-            fanout.handle_step(*sector, delta);
-        }
-        Release::Pace { entity: EntityKey::Sector(sector), percent } => {
-            fanout.handle_pace(*sector, *percent);
-        }
-        Release::Gone { entity: EntityKey::Sector(sector) } => fanout.handle_gone(*sector),
-        // Nothing else is handed out to be shown.
-        _ => {}
     }
 }

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod fanout;
 pub mod fog;
 pub mod motion;
+pub mod peers;
 pub mod predict;
 pub mod rollup;
 pub mod stage;

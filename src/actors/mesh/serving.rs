@@ -35,7 +35,9 @@ impl Serves for Parts {
         self.entities.handle_gateway(from, message);
     }
 
-    fn handle_view(&self, _: NodeId, _: ViewMessage) {}
+    fn handle_view(&self, from: NodeId, message: ViewMessage) {
+        self.entities.view.handle_peer(from, message);
+    }
 
     fn answer(&self, from: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer> {
         Box::pin(self.entities.answer(from, question))
@@ -43,6 +45,7 @@ impl Serves for Parts {
 
     fn handle_link(&self, node: NodeId, up: bool) {
         self.entities.handle_link(node, up);
+        self.entities.view.handle_link(node, up);
     }
 
     fn handle_dead(&self, node: NodeId) {
