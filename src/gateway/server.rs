@@ -10,6 +10,7 @@
 //! waited for is said, and none of it was acknowledged.
 
 mod cluster;
+mod ready;
 mod store;
 
 use std::io;
@@ -41,6 +42,7 @@ use crate::store::postgres;
 use crate::store::sled::OpenError;
 use crate::telemetry::Recorder;
 use cluster::{Seated, Stores};
+use ready::ReadyFile;
 use store::Opened;
 
 /// A tick may be this late before the node is not ready any more.
@@ -113,6 +115,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     handle: ServerHandle,
     ready_file: Option<PathBuf>,
+    rewriting: Option<JoinHandle<()>>,
     secure: bool,
 }
 
@@ -147,10 +150,20 @@ impl Server {
         };
         let ready_file = config.node.ready_file.clone();
         let secure = config.http.tls_certificate.is_some();
-        let mut server =
-            Server { stores, node, seated, upkeep, addresses, handle, ready_file, secure };
+        let rewriting = None;
+        let mut server = Server {
+            stores,
+            node,
+            seated,
+            upkeep,
+            addresses,
+            handle,
+            ready_file,
+            rewriting,
+            secure,
+        };
         let ready = match server.wait_until_ready().await {
-            Ok(()) => server.write_ready_file(),
+            Ok(()) => server.say_ready(),
             deposed => deposed,
         };
         match ready {
@@ -186,6 +199,7 @@ impl Server {
 
     /// Stops in order; what was acknowledged is durable whatever happens here.
     pub async fn stop(mut self) -> Stopped {
+        self.rewriting.iter().for_each(JoinHandle::abort);
         if let Some(file) = &self.ready_file {
             // It may be gone already; nobody is misled by that.
             let _ = std::fs::remove_file(file);
@@ -210,6 +224,24 @@ impl Server {
         Stopped { settled, closed }
     }
 
+    /// Writes the ready file, and again with each new join line.
+    fn say_ready(&mut self) -> Result<(), ServeError> {
+        let Some(file) = self.ready_file.clone() else { return Ok(()) };
+        let cluster = self.node.mesh().and_then(|mesh| mesh.address());
+        let (http, url) = (self.addresses.clone(), self.url());
+        let ready = ReadyFile { file, http, url, cluster };
+        let mut line = self.seated.line();
+        ready.write(line.borrow_and_update().as_ref())?;
+        self.rewriting = Some(actix::spawn(async move {
+            while line.changed().await.is_ok() {
+                if let Err(error) = ready.write(line.borrow_and_update().as_ref()) {
+                    tracing::warn!(%error, "the ready file has an old join line");
+                }
+            }
+        }));
+        Ok(())
+    }
+
     async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
         let status = self.node.status.clone();
         let ready = async {
@@ -228,20 +260,6 @@ impl Server {
             () = ready => Ok(()),
             why = deposed => Err(ServeError::Deposed(why)),
         }
-    }
-
-    /// A JSON object with the bound addresses, complete when it is there.
-    fn write_ready_file(&self) -> Result<(), ServeError> {
-        let Some(file) = &self.ready_file else { return Ok(()) };
-        let failed = |source| ServeError::ReadyFile { file: file.clone(), source };
-        let join = self.seated.line().borrow().as_ref().map(ToString::to_string);
-        let cluster = self.node.mesh().and_then(|mesh| mesh.address());
-        let content = serde_json::json!({
-            "http": self.addresses, "url": self.url(), "cluster": cluster, "join": join,
-        });
-        let part = file.with_extension("part");
-        std::fs::write(&part, content.to_string()).map_err(failed)?;
-        std::fs::rename(&part, file).map_err(failed)
     }
 }
 

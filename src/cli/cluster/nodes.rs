@@ -24,6 +24,8 @@ others_per_minute = 600
 [telemetry]
 log_level = \"warn\"
 ";
+/// In the folder of a node that has joined.
+const JOINED: &str = "cluster/node.pem";
 /// A node is ready after a second or two; after so long something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// One that ended is left alone for so long, to see what the others do.
@@ -67,15 +69,16 @@ impl Nodes {
     /// # Errors
     /// When one of them does not come up.
     pub async fn start(data: &Path, count: u32, port: u16) -> anyhow::Result<Nodes> {
-        let mut nodes = Nodes(Vec::new());
+        let (mut nodes, mut used) = (Nodes(Vec::new()), Vec::new());
         for index in 0..count {
             let name = char::from(b'a' + u8::try_from(index).unwrap_or_default()).to_string();
             let folder = data.join(&name);
             let own = if port == 0 { 0 } else { port.saturating_add(u16::try_from(index)?) };
             let line = match nodes.0.first() {
-                Some(first) => first.line()?,
-                None => None,
+                Some(first) if !folder.join(JOINED).exists() => Some(first.line(&used).await?),
+                _ => None,
             };
+            used.extend(line.clone());
             nodes.0.push(Process::start(name, folder, own, line).await?);
         }
         Ok(nodes)
@@ -140,10 +143,18 @@ impl Process {
         Ok(process)
     }
 
-    /// The newest join line of this node; the ready file has it.
-    fn line(&self) -> anyhow::Result<Option<String>> {
-        let text = std::fs::read(self.folder.join("ready.json"))?;
-        Ok(serde_json::from_slice::<Ready>(&text)?.join)
+    /// A join line of this node that nobody used; the ready file has it soon.
+    async fn line(&self, used: &[String]) -> anyhow::Result<String> {
+        let began = Instant::now();
+        loop {
+            let text = std::fs::read(self.folder.join("ready.json"))?;
+            let line = serde_json::from_slice::<Ready>(&text)?.join;
+            if let Some(line) = line.filter(|line| !used.contains(line)) {
+                return Ok(line);
+            }
+            anyhow::ensure!(began.elapsed() < READY_WITHIN, "{} gives no join line", self.name);
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn ended(&mut self) {
