@@ -1,13 +1,17 @@
 mod cluster;
 mod sums;
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use cluster::{A, B, C, Cluster, ship};
 
-use super::lending::SECTORS_MAX;
-use super::{Lending, ViewMessage};
-use crate::base::SectorId;
+use super::lending::{SECTORS_MAX, WAIT_TICKS};
+use super::{Ask, Following, Lending, Place, ViewMessage};
 use crate::base::draw::draw;
+use crate::base::{NodeId, SectorId, Tick};
 use crate::view::fanout::{Packet, Shown};
+use crate::view::stage::{Scene, StepDelta};
 
 const HOME: SectorId = SectorId::tactical(5, 5);
 
@@ -259,4 +263,55 @@ fn messages_are_read_as_they_were_written() {
     let message = ViewMessage::Absent { sector: HOME };
     let bytes = postcard::to_stdvec(&message).unwrap();
     assert_eq!(postcard::from_bytes::<ViewMessage>(&bytes).unwrap(), message);
+}
+
+fn scene(tick: u64) -> Arc<Scene> {
+    Arc::new(Scene { tick: Tick(tick), units: Vec::new() })
+}
+
+fn step(tick: u64) -> Arc<StepDelta> {
+    Arc::new(StepDelta { tick: Tick(tick), ..StepDelta::default() })
+}
+
+#[test]
+fn who_did_not_take_a_step_gets_nothing_before_all_of_it_a_second_later() {
+    let (mut lending, sent) = (Lending::default(), RefCell::new(Vec::new()));
+    let take = |_: NodeId, message: ViewMessage| {
+        sent.borrow_mut().push(message);
+        true
+    };
+    assert!(lending.lend(B, HOME));
+    lending.handle_scene(HOME, &scene(10), &take);
+    lending.handle_step(HOME, &step(12), &|_, _| false);
+    lending.drain_asks();
+    lending.handle_step(HOME, &step(14), &take);
+    lending.handle_pace(HOME, 50, &take);
+    assert_eq!(sent.borrow().len(), 1, "the scene alone");
+    (1..WAIT_TICKS).for_each(|_| lending.handle_tick());
+    assert_eq!(lending.drain_asks(), []);
+    lending.handle_tick();
+    assert_eq!(lending.drain_asks(), [(HOME, true)]);
+    lending.handle_scene(HOME, &scene(16), &take);
+    lending.handle_step(HOME, &step(18), &take);
+    assert_eq!(sent.borrow().len(), 3);
+}
+
+#[test]
+fn what_comes_from_another_node_than_the_one_that_was_asked_is_dropped_and_told_off() {
+    let mut following = Following::default();
+    following.follow(HOME, true);
+    following.look_soon(&|_| Place::There(A));
+    assert_eq!(following.drain_asks(), [Ask::There { node: A, sector: HOME, on: true }]);
+    let stray = ViewMessage::Scene { sector: HOME, scene: scene(10) };
+    assert!(!following.handle_peer(C, &stray));
+    assert_eq!(following.drain_asks(), [Ask::There { node: C, sector: HOME, on: false }]);
+    assert!(following.handle_peer(A, &stray));
+    // Nor is what a table here hands out to others shown in between.
+    assert!(!following.handle_scene(HOME, Tick(30)) && !following.shows(HOME));
+    following.handle_started(HOME);
+    let asks =
+        [Ask::There { node: A, sector: HOME, on: false }, Ask::Here { sector: HOME, on: true }];
+    assert_eq!(following.drain_asks(), asks);
+    assert!(!following.shows(HOME), "steps come behind all of it");
+    assert!(following.handle_scene(HOME, Tick(30)) && following.shows(HOME));
 }

@@ -144,3 +144,18 @@ fn news_are_told_once_a_second() {
     let mut telling = Telling::default();
     assert_eq!((0..100).filter(|_| telling.handle_tick()).count(), 10);
 }
+
+#[test]
+fn while_two_say_that_a_sector_runs_there_the_later_word_counts() {
+    for later_first in [true, false] {
+        let (mut a, mut now) = (node(), 0);
+        let words = [(B, of(10, 1, 1)), (C, of(12, 2, 5))];
+        let order = if later_first { [1, 0] } else { [0, 1] };
+        for (from, snapshot) in order.map(|at| words[at]) {
+            a.hear(from, &[(sector(1), Some(snapshot))]);
+        }
+        assert_eq!(a.total(&mut now), (12, 2));
+        a.hear(B, &[(sector(1), None)]);
+        assert_eq!(a.total(&mut now), (12, 2));
+    }
+}
