@@ -270,13 +270,10 @@ impl CoreThread {
                 self.registry.waking.tell(entity, Woken::Dormant);
                 self.view.note_absent(entity);
             }
-            NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => {
-                let why = "the galaxy was not stored: there is another one by now, or it is too \
-                           large for a row; nothing was changed, start again";
-                tracing::error!("{why}");
-                self.ending.tell(why.into());
-                self.end(None);
-            }
+            NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => self.give_up(
+                "the galaxy was not stored: there is another one by now, or it is too large for a \
+                 row; nothing was changed, start again",
+            ),
             NodeEffect::RowsDone { id, version } => {
                 let answer = version
                     .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
@@ -302,16 +299,14 @@ impl CoreThread {
             NodeEffect::ScanOwnedBy(node) => self.store.scan_owned_by(node),
             // What is not taken comes again.
             NodeEffect::ToNode(node, message) => {
-                let sent = self.mesh.send(node, PeerMessage::Core(message));
-                metrics::CORE_MESSAGES
-                    .with(&[if sent.is_ok() { "sent" } else { "dropped" }])
-                    .increment(1);
+                let outcome = match self.mesh.send(node, PeerMessage::Core(message)) {
+                    Ok(()) => "sent",
+                    Err(_) => "dropped",
+                };
+                metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
             }
             NodeEffect::Map(map) => self.mesh.note_map(map),
-            NodeEffect::Elsewhere(entity, node) => {
-                self.registry.waking.tell(entity, Woken::Elsewhere(node));
-                self.view.note_elsewhere(entity, node);
-            }
+            NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");
@@ -319,6 +314,18 @@ impl CoreThread {
                 self.end(None);
             }
         }
+    }
+
+    fn note_elsewhere(&self, entity: EntityKey, node: NodeId) {
+        self.registry.waking.tell(entity, Woken::Elsewhere(node));
+        self.view.note_elsewhere(entity, node);
+    }
+
+    /// Nothing can go on from here.
+    fn give_up(&mut self, why: &str) {
+        tracing::error!("{why}");
+        self.ending.tell(why.into());
+        self.end(None);
     }
 
     /// In this order: who asks from now on sees it in the registry, who asked

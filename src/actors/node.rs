@@ -3,7 +3,8 @@
 //! started and stopped once. Invariant: when it has ended, only calls that are
 //! under way keep the store open.
 
-use std::net::SocketAddr;
+mod seat;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,8 +20,7 @@ use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, GalaxyError};
-use super::mesh::{MeshError, NodeMesh, Parts};
-use super::peers::{Alone, Mesh};
+use super::peers::Alone;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupRequest, Rows, RowsLimits};
@@ -29,19 +29,18 @@ use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle, TableParts};
 use super::view_thread;
 use crate::base::{EntityKey, Incarnation, NodeId, SectorId};
-use crate::cluster::certificates::Identity;
 use crate::cluster::core::attaching::Attachment;
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
 use crate::cluster::core::places::Tables;
 use crate::cluster::core::table::{Table, TableCounts};
-use crate::cluster::links::join::{JoinDesk, Member};
-use crate::cluster::links::{self, Formats};
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Group;
 use crate::sim::Rules;
 use crate::store::Store;
+
+pub use seat::{LinkSettings, Seat};
 
 /// A node that has its store for itself has this number.
 pub const ONLY_NODE: NodeId = NodeId(1);
@@ -56,45 +55,6 @@ pub enum StartError {
     Galaxy(#[from] GalaxyError),
     #[error("no threads: {0}")]
     Threads(#[from] std::io::Error),
-}
-
-/// Whether a node has its store for itself.
-#[derive(Clone)]
-pub enum Seat {
-    /// It has; to others, if there are any, it gets by this.
-    Own(Arc<dyn Mesh>),
-    /// Other nodes have it, too.
-    Member(Arc<NodeMesh>),
-}
-
-impl Seat {
-    fn node(&self) -> NodeId {
-        match self {
-            Seat::Own(mesh) => mesh.me(),
-            Seat::Member(mesh) => mesh.me(),
-        }
-    }
-
-    fn is_shared(&self) -> bool {
-        matches!(self, Seat::Member(_))
-    }
-
-    fn mesh(&self) -> Arc<dyn Mesh> {
-        match self {
-            Seat::Own(mesh) => mesh.clone(),
-            Seat::Member(mesh) => mesh.clone(),
-        }
-    }
-}
-
-/// How a node's links are to be, but for what the node itself knows.
-pub struct LinkSettings {
-    pub identity: Identity,
-    pub formats: Formats,
-    pub listen: SocketAddr,
-    pub limits: links::Limits,
-    /// For the nodes that have none.
-    pub store: Option<Arc<dyn Store>>,
 }
 
 /// A running node.
@@ -153,9 +113,7 @@ impl Node {
         let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
         let (number, mesh) = (seat.node(), seat.mesh());
         let row = galaxy::last_row(store.as_ref(), number)?;
-        let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
-        let silent_ms = config.cluster.silent_ms.u64();
-        let limits = Limits { quiet_ms, silent_ms, ..Limits::default() };
+        let (limits, threads) = (limits_of(config), threads_of(config));
         let (core, receiver) = core_thread::queue();
         let ports = Arc::new(Ports::new(mesh.clone()));
         let registry = Arc::new(Registry::default());
@@ -163,8 +121,6 @@ impl Node {
 
         let (ending, ended) = Ending::new();
         let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
-        let threads =
-            Tables { common: config.engine.arbiters.usize(), hot: config.engine.hot_threads() };
         let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
         let parts = TableParts {
             core: core.clone(),
@@ -189,11 +145,10 @@ impl Node {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
-        let core_itself =
-            NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
-        let incarnation = core_itself.incarnation();
+        let own = NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
+        let incarnation = own.incarnation();
         let parts = CoreParts {
-            core: if seat.is_shared() { core_itself.in_cluster() } else { core_itself },
+            core: if seat.is_shared() { own.in_cluster() } else { own },
             tables: tables.clone(),
             store: store_threads,
             ports: ports.clone(),
@@ -232,47 +187,6 @@ impl Node {
             deposed,
             forwarding,
         })
-    }
-
-    /// Listens for the other nodes, and dials those that are known. Returns where
-    /// it listens, `None` for a node that is alone.
-    ///
-    /// # Errors
-    /// When the address cannot be had.
-    pub async fn open_links(
-        &self,
-        settings: LinkSettings,
-        desk: Option<Arc<dyn JoinDesk>>,
-        members: Vec<Member>,
-    ) -> Result<Option<SocketAddr>, MeshError> {
-        let Seat::Member(mesh) = &self.seat else { return Ok(None) };
-        let LinkSettings { identity, formats, listen, limits, store } = settings;
-        let settings = links::Settings {
-            identity,
-            incarnation: self.incarnation,
-            formats,
-            build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
-            listen,
-            limits,
-            store,
-        };
-        let parts = Parts { core: self.core.clone(), entities: self.entities.clone() };
-        mesh.start(settings, desk, Arc::new(parts), members).await.map(Some)
-    }
-
-    /// Tells the other nodes that this one stops, and hears no more of them.
-    pub async fn close_links(&self) {
-        if let Seat::Member(mesh) = &self.seat {
-            mesh.stop().await;
-        }
-    }
-
-    /// The mesh of a node in a cluster.
-    pub fn mesh(&self) -> Option<&Arc<NodeMesh>> {
-        match &self.seat {
-            Seat::Own(_) => None,
-            Seat::Member(mesh) => Some(mesh),
-        }
     }
 
     /// What was counted so far.
@@ -354,6 +268,16 @@ impl Node {
         self.settle(SETTLE_WITHIN).await;
         self.end().await;
     }
+}
+
+fn limits_of(config: &Config) -> Limits {
+    let quiet_ms = config.engine.sector_quiet_s.u64() * 1_000;
+    let silent_ms = config.cluster.silent_ms.u64();
+    Limits { quiet_ms, silent_ms, ..Limits::default() }
+}
+
+fn threads_of(config: &Config) -> Tables {
+    Tables { common: config.engine.arbiters.usize(), hot: config.engine.hot_threads() }
 }
 
 /// A table for each arbiter.

@@ -124,7 +124,7 @@ pub trait Mesh: Send + Sync {
     fn place_of(&self, entity: EntityKey) -> Place;
 
     /// What the core knows now.
-    fn note_map(&self, map: Map);
+    fn note_map(&self, _: Map) {}
 
     /// Sends; never waits.
     ///
@@ -156,8 +156,6 @@ impl Mesh for Alone {
     fn place_of(&self, _: EntityKey) -> Place {
         Place::Here
     }
-
-    fn note_map(&self, _: Map) {}
 
     fn send(&self, _: NodeId, _: PeerMessage) -> Result<(), Unavailable> {
         Err(Unavailable::Busy)
