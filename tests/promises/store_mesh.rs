@@ -180,11 +180,13 @@ fn a_store_whose_node_is_gone_is_away_and_answers_when_it_is_back() {
 fn a_new_address_is_dialled_at_once() {
     let (runtime, realm, memory) = (runtime(), Realm::new("demo"), Arc::new(Memory::new()));
     let node = serving(&runtime, &realm, memory);
-    // Nobody is at the first, and after one attempt it would wait for long.
+    // Nobody answers at the first, and after one attempt it would wait for long.
     let (nobody, limits) = (std::net::UdpSocket::bind(HERE).expect("a socket"), patient());
     let long = 100 * WITHIN;
     let limits = Limits { redial_first: long, redial_most: long, ..limits };
     let store = calling(&realm, 1, nobody.local_addr().expect("an address"), limits);
+    nobody.set_read_timeout(Some(WITHIN)).expect("a time");
+    nobody.recv_from(&mut [0; 2048]).expect("it is dialled");
     store.set_address(node.address().to_string());
     assert_eq!(store.time(), Ok(Millis(0)));
     assert!(matches!(store.state(), MeshState::Up { .. }));
