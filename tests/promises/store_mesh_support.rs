@@ -189,7 +189,8 @@ impl Gate {
     fn pass<T>(&self, count: impl Fn(&mut GateState, bool), act: impl FnOnce() -> T) -> T {
         count(&mut self.state(), true);
         self.changed.notify_all();
-        let open = self.changed.wait_while(self.state(), |state| state.is_shut);
+        // Not for ever, so that a test that failed ends.
+        let open = self.changed.wait_timeout_while(self.state(), WITHIN, |state| state.is_shut);
         drop(open.expect("nothing panics with it"));
         let result = act();
         count(&mut self.state(), false);
