@@ -47,7 +47,11 @@ mod session_socket;
 mod store_conformance;
 mod store_copy;
 mod store_disk;
+mod store_mesh;
+mod store_mesh_refusals;
+mod store_mesh_support;
 mod store_model;
+mod store_nodes;
 mod store_open;
 #[cfg(feature = "postgres")]
 mod store_postgres;
