@@ -115,27 +115,25 @@ impl Node {
         let row = galaxy::last_row(store.as_ref(), number)?;
         let (limits, threads) = (limits_of(config), threads_of(config));
         let (core, receiver) = core_thread::queue();
-        let ports = Arc::new(Ports::new(mesh.clone()));
-        let registry = Arc::new(Registry::default());
-        let status = Arc::new(CoreStatus::default());
-
         let (ending, ended) = Ending::new();
         let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
-        let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
-        let parts = TableParts {
-            core: core.clone(),
-            ports: ports.clone(),
-            registry: registry.clone(),
-            view: view.clone(),
-            asking: Arc::<Asking>::default(),
-            ending: ending.clone(),
+        let entities = Entities {
+            world: world.clone(),
+            ports: Arc::new(Ports::new(mesh.clone())),
+            registry: Arc::default(),
+            coordinator: CoordinatorActor::open(core.clone()),
+            status: Arc::default(),
+            view,
+            mesh,
+            turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
+        let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
+        let parts = table_parts(&entities, &core, &ending);
         let tables = start_tables(&arbiters, &world, limits, &parts);
-
         let store_threads = StoreThreads::start(
             store.clone(),
             number,
-            view.branches.clone(),
+            entities.view.branches.clone(),
             core.clone(),
             &ending,
             config,
@@ -145,35 +143,16 @@ impl Node {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
-        let own = NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
+        let own = NodeCore::new(number, nonce, row.as_ref(), world, limits, threads);
         let incarnation = own.incarnation();
-        let parts = CoreParts {
-            core: if seat.is_shared() { own.in_cluster() } else { own },
-            tables: tables.clone(),
-            store: store_threads,
-            ports: ports.clone(),
-            registry: registry.clone(),
-            status: status.clone(),
-            view: view.clone(),
-            mesh: mesh.clone(),
-            ending: ending.clone(),
-        };
+        let own = if seat.is_shared() { own.in_cluster() } else { own };
+        let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
-        let coordinator = CoordinatorActor::open(core.clone());
-        let entities = Entities {
-            world,
-            ports,
-            registry: registry.clone(),
-            coordinator,
-            status: status.clone(),
-            view,
-            mesh,
-            turning: Arc::new(Semaphore::new(TURNING_MOST)),
-        };
         actix::spawn(entities.clone().tend());
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
+        let (status, registry) = (entities.status.clone(), entities.registry.clone());
         Ok(Node {
             entities,
             rows,
@@ -278,6 +257,37 @@ fn limits_of(config: &Config) -> Limits {
 
 fn threads_of(config: &Config) -> Tables {
     Tables { common: config.engine.arbiters.usize(), hot: config.engine.hot_threads() }
+}
+
+fn table_parts(entities: &Entities, core: &CoreHandle, ending: &Ending) -> TableParts {
+    TableParts {
+        core: core.clone(),
+        ports: entities.ports.clone(),
+        registry: entities.registry.clone(),
+        view: entities.view.clone(),
+        asking: Arc::<Asking>::default(),
+        ending: ending.clone(),
+    }
+}
+
+fn core_parts(
+    entities: &Entities,
+    core: NodeCore,
+    tables: Vec<TableHandle>,
+    store: StoreThreads,
+    ending: Ending,
+) -> CoreParts {
+    CoreParts {
+        core,
+        tables,
+        store,
+        ports: entities.ports.clone(),
+        registry: entities.registry.clone(),
+        status: entities.status.clone(),
+        view: entities.view.clone(),
+        mesh: entities.mesh.clone(),
+        ending,
+    }
 }
 
 /// A table for each arbiter.

@@ -324,15 +324,6 @@ impl Process {
             NodeEffect::Unloadable(entity, error) => {
                 outside.witness.note(&Fact::Never(format!("{entity} is unloadable: {error}")));
             }
-            // The rest is for several nodes, which are simulated in `cluster`.
-            NodeEffect::Mismatch(..)
-            | NodeEffect::ReadCluster { .. }
-            | NodeEffect::ScanOwnedBy(_)
-            | NodeEffect::ToNode(..)
-            | NodeEffect::Map(_)
-            | NodeEffect::Elsewhere(..) => {
-                outside.witness.note(&Fact::Never(format!("{effect:?}")));
-            }
             NodeEffect::WakeAt(at) => self.wake_at(at, now, outside),
             NodeEffect::StepDown(error) => {
                 self.deposed = true;
@@ -342,6 +333,8 @@ impl Process {
                     outside.witness.note(&Fact::Never(what));
                 }
             }
+            // The rest is for several nodes, which are simulated in `cluster`.
+            effect => outside.witness.note(&Fact::Never(format!("{effect:?}"))),
         }
     }
 

@@ -215,12 +215,8 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
-            NodeEffect::Dormant(_)
-            | NodeEffect::Map(_)
-            | NodeEffect::Elsewhere(..)
-            | NodeEffect::RowsDone { .. }
-            | NodeEffect::StoreAway(_)
-            | NodeEffect::Claiming { .. } => {}
+            // What only shells are told.
+            _ => {}
         }
     }
 
