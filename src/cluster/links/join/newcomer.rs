@@ -92,8 +92,10 @@ pub async fn join_at(
     let slow = || End::us(Reason::TooSlow, "no answer in time");
     let asked = asked.unwrap_or_else(|_| Err(slow()));
     connection.close(VarInt::from_u32(Reason::Stopping as u32), b"that was all");
-    // So that it hears it.
-    let _ = timeout(limits.handshake, endpoint.wait_idle()).await;
+    // So that it hears it; which the newcomer need not wait for, since draining a
+    // connection takes a second.
+    let within = limits.handshake;
+    tokio::spawn(async move { timeout(within, endpoint.wait_idle()).await });
     match asked {
         Ok(Ok(grant)) => Ok(grant),
         Ok(Err(refusal)) => Err(JoinError::Refused { address, refusal }),
