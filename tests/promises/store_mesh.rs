@@ -200,8 +200,7 @@ fn a_commit_under_way_is_carried_out_though_the_node_stops() {
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| store.commit(&Process::new(1).next(vec![])));
         gate.until("the commit is at the store", |state| state.commits == 1);
-        let links = node.links;
-        let stop = runtime.spawn(async move { links.stop().await });
+        let stop = runtime.spawn(node.links.stop());
         // It is answered if the stop still waited for it.
         gate.set_shut(false);
         let answer = commit.join().expect("it ends");

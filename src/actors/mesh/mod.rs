@@ -102,7 +102,7 @@ impl NodeMesh {
             };
             // Dropped: the node is gone.
             let _ = stopping.await;
-            links.stop().await;
+            links.close().await;
         };
         std::thread::Builder::new().name("links".into()).spawn(move || {
             runtime.block_on(run);

@@ -260,7 +260,13 @@ impl Links {
 
     /// Tells all peers, ends all links, and waits until their hosts have heard;
     /// calls of the store that are under way have a moment to be answered.
-    pub async fn stop(&self) {
+    pub async fn stop(self) {
+        self.close().await;
+    }
+
+    /// As [`stop`](Self::stop), of links that others still name: the socket is free
+    /// when the last of them is gone.
+    pub async fn close(&self) {
         self.node.stop().await;
     }
 }
