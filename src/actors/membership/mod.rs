@@ -181,7 +181,7 @@ impl Membership {
         })
     }
 
-    /// What [`register`] puts into the store.
+    /// What [`register()`] puts into the store.
     pub fn own(&self) -> OwnMember {
         let name = self.identity.subject().name.to_string();
         let cluster = secret::digest(&self.secret);
