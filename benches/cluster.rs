@@ -17,7 +17,7 @@ use serde::Deserialize;
 use starmesh::base::EntityKey;
 use starmesh::client::{Client, Event, Options, Target};
 use starmesh::protocol::CodecKind;
-use starmesh::protocol::http::Register;
+use starmesh::protocol::http::{Register, Secret};
 use tokio::runtime::Runtime;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -99,7 +99,7 @@ impl Drop for Node {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "what is measured is another process")]
 fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -126,8 +126,10 @@ async fn play(target: Target, number: u32, watched: Watched) {
     let name = format!("watcher-{number}");
     let body = Register {
         email: format!("{name}@example.org"),
-        password: "correct horse battery".into(),
+        password: Secret("correct horse battery".into()),
         name,
+        display_name: None,
+        faction: None,
     };
     let tokens = target.register(body).await.expect("an account");
     let options = Options { reconnect: true, seed: u64::from(number) };
@@ -139,10 +141,10 @@ async fn play(target: Target, number: u32, watched: Watched) {
             Some(Event::Connected { presence, .. }) => {
                 let Some(first) = presence.first() else { continue };
                 let now = client.now();
-                client.core().subscribe(now, &[first.sector]);
+                client.core().subscribe(now, &[first.sector.into()]);
                 let mut watched = watched.lock().unwrap();
                 watched.push(Seen { last: Instant::now(), longest: Duration::ZERO });
-                home = Some((watched.len() - 1, EntityKey::Sector(first.sector)));
+                home = Some((watched.len() - 1, EntityKey::Sector(first.sector.into())));
             }
             Some(Event::Updated { place, .. }) => {
                 let Some((index, _)) = home.filter(|(_, home)| *home == place) else { continue };
