@@ -36,6 +36,9 @@ pub struct Limits {
     // What waits for a load.
     /// Entities loaded at a time.
     pub loads: usize,
+    /// Entities loaded, or kept loaded, while another node that offers them still
+    /// runs them; more are loaded when they are claimed.
+    pub loads_ahead: usize,
     /// Messages and proposals that may wait for one entity; more are dropped:
     /// messages come again, and whoever connects tries again.
     pub waiting_per_load: usize,
@@ -90,6 +93,7 @@ impl Default for Limits {
             quiet_ms: 60_000,
             due_page: 64,
             loads: 64,
+            loads_ahead: 64,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
             waiting_for_nodes: 65_536,

@@ -52,6 +52,58 @@ fn a_busy_sector_goes_over_and_its_tick_goes_on() {
     cluster.judge();
 }
 
+/// Loading takes three seconds; nobody misses the sector for as long.
+#[test]
+fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
+    let (mut cluster, sector, unit) = busy();
+    cluster.node(2).slow_loads_ms = 3_000;
+    cluster.assign(sector, 2);
+    cluster.run_until("it is loaded there", |cluster| {
+        let log = &cluster.network.log;
+        log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector))
+    });
+    assert_eq!(cluster.owner(sector), Some(NodeId(1)));
+    let took = cluster.run_until("it is there", |cluster| {
+        let runs = |node| cluster.nodes[&NodeId(node)].table.entity(sector).is_some();
+        runs(2) && !runs(1)
+    });
+    assert!(took <= 500, "{took} ms");
+    assert_eq!(cluster.node(2).core.counts().ahead, 1);
+    let answer = cluster.order(1, 2, unit, Instruction::Stop);
+    assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+/// What was loaded ahead is of use only if the journal goes on behind it.
+#[test]
+fn a_snapshot_made_meanwhile_has_all_of_it_loaded() {
+    let (mut cluster, sector, _) = busy();
+    cluster.node(2).slow_loads_ms = 500;
+    cluster.assign(sector, 2);
+    cluster.run_until("it is being loaded", |cluster| {
+        let log = &cluster.network.log;
+        log.iter().any(|(.., message)| message.body == NodeBody::Offer(sector))
+    });
+    cluster.run(100);
+    cluster.event(1, Event::Pinned(vec![sector]));
+    cluster.run_until("it is there", is_at(sector, 2));
+    assert_eq!(cluster.node(2).core.counts().ahead, 0);
+    cluster.judge();
+}
+
+/// The last record says the state's hash, and whoever replays it compares.
+#[test]
+fn the_last_record_says_the_hash_of_what_was_handed_over() {
+    let (mut cluster, sector, _) = busy();
+    let before = cluster.hashes(sector);
+    give_unheard(&mut cluster, sector, 2);
+    let after = cluster.hashes(sector);
+    assert_eq!(after, before + 1, "a hash that was compared came with it");
+    cluster.network.cuts.clear();
+    cluster.run_until("it is there", is_at(sector, 2));
+    cluster.judge();
+}
+
 #[test]
 fn every_command_that_was_taken_before_is_answered_once() {
     let (mut cluster, sector, unit) = busy();

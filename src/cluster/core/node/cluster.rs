@@ -20,8 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::ahead::Early;
 use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis, NodeId, Tick};
+use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::directory::Directory;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::members::{Members, RowRead};
@@ -66,8 +67,10 @@ pub(super) struct Cluster {
     pub outgoing: VecDeque<(Tick, NodeId, NodeMessage)>,
     /// What is about to leave.
     pub leaving: BTreeMap<EntityKey, Leaving>,
-    /// Of those: nothing waits for them any more.
-    pub ready_to_leave: BTreeSet<EntityKey>,
+    /// Of those: nothing waits for them any more, and their state's hash.
+    pub ready_to_leave: BTreeMap<EntityKey, (Tick, StateHash)>,
+    /// What others offered, loaded before it is given.
+    pub ahead: BTreeMap<EntityKey, Early>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
     pub handed: BTreeMap<EntityKey, Handed>,
     /// Who asked this node to claim, for which hand-over, and is answered when it
@@ -118,7 +121,8 @@ impl Cluster {
             changing: false,
             outgoing: VecDeque::new(),
             leaving: BTreeMap::new(),
-            ready_to_leave: BTreeSet::new(),
+            ready_to_leave: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
             forgotten: BTreeSet::new(),
@@ -184,6 +188,7 @@ impl NodeCore {
     pub(super) fn handle_cluster(&mut self, read: Option<ClusterRead>, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
+        cluster.ahead.retain(|_, early| early.is_wanted(now));
         let Some(ClusterRead { rows, directory }) = read else { return };
         let living: Vec<NodeId> = cluster.members.living().collect();
         let vacant: Vec<NodeId> =

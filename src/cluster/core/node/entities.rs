@@ -111,6 +111,7 @@ impl NodeCore {
         self.stale.remove(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
         self.generations += 1;
+        self.counts.ahead += u64::from(loaded.was_ahead);
         let generation = self.generations;
         let owned = Owned {
             generation,
@@ -217,7 +218,8 @@ impl NodeCore {
             && self.knows_its_own()
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
-            self.effects.push(NodeEffect::Load(entity, asker));
+            let ahead = self.take_ahead(entity);
+            self.effects.push(NodeEffect::Load(entity, asker, ahead));
         }
     }
 

@@ -1,23 +1,25 @@
-//! Owns how an entity goes to another node with its owner's help: the other says
-//! that it takes it, the door is closed, all that it took becomes durable, the
-//! last record hands it over, and the other claims it. Never moves state between
-//! nodes: the journal has it.
+//! Owns how an entity goes to another node with its owner's help: the other loads
+//! it ahead and says that it takes it, the door is closed, all that it took becomes
+//! durable, the last record hands it over, and the other claims it. Never moves
+//! state between nodes: the journal has it.
 //!
 //! ```text
 //!   owner                                    the other node
 //!    │ the directory names the other
-//!    │── Offer ───────────────────────────────>│ may claim, does not stop
-//!    │<────────────────────────────── Accept ──│
+//!    │── Offer ───────────────────────────────>│ may claim, does not stop:
+//!    │<────────────────────────────── Accept ──│ loads it (`ahead.rs`)
 //!    │ Leave ─> table: takes nothing more
-//!    │ Leaving <─ table: all is durable
-//!    │ commit: HandOver; owned/owner goes, owned/other comes
-//!    │── Claim ───────────────────────────────>│ loads, claims
+//!    │ Leaving <─ table: all is durable; the state's hash
+//!    │ commit: HandOver, Hash; owned/owner goes, owned/other comes
+//!    │── Claim ───────────────────────────────>│ reads the records since, compares,
+//!    │                                         │ claims
 //!    │<───────────────────────────── Claimed ──│
 //! ```
 //!
 //! | what goes wrong | what becomes of it |
 //! |---|---|
-//! | the other does not answer, or may not claim | it stays where it is, and is offered again |
+//! | the other does not answer, may not claim or cannot load it | it stays where it is, and is offered again |
+//! | what follows is not what was loaded ahead, or the hash differs | all of it is loaded; the journal wins |
 //! | the owner dies before the commit | nothing happened: its successor finds it |
 //! | anything, after it | `owned/other` has it found by the other's restart or successor |
 //! | `Claim` or `Claimed` is lost | it is said again until it is answered |
@@ -28,8 +30,8 @@
 
 use super::cluster::{Handed, Leaving};
 use super::routes::Route;
-use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis, NodeId};
+use super::{NodeCore, NodeEffect};
+use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::message::{Committed, NodeBody, NodeMessage, ToTable};
 use crate::entity::commit::Put;
 use crate::entity::keys;
@@ -40,6 +42,15 @@ const LEAVING_MAX: usize = 64;
 const SAY_AGAIN_MS: u64 = 500;
 /// So long an offer waits for its answer.
 const OFFER_MS: u64 = 1000;
+
+/// Who gets an entity, and the hash of its state at that tick, which nothing
+/// changes any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taker {
+    pub to: NodeId,
+    pub tick: Tick,
+    pub hash: StateHash,
+}
 
 impl NodeCore {
     /// Offers what belongs elsewhere, some at a time.
@@ -74,13 +85,6 @@ impl NodeCore {
         }
     }
 
-    /// Another node wants to give this one an entity.
-    pub(super) fn handle_offer(&mut self, entity: EntityKey, from: NodeId) {
-        if self.phase == Phase::Running && self.may_claim && !self.settling && !self.away {
-            self.say(from, NodeBody::Accept(entity));
-        }
-    }
-
     /// The other node takes an entity: its door is closed.
     pub(super) fn handle_accept(&mut self, entity: EntityKey, from: NodeId) {
         let Some(cluster) = &mut self.cluster else { return };
@@ -91,16 +95,22 @@ impl NodeCore {
         }
     }
 
-    fn say(&mut self, to: NodeId, body: NodeBody) {
+    pub(super) fn say(&mut self, to: NodeId, body: NodeBody) {
         self.effects.push(NodeEffect::ToNode(to, NodeMessage { hops: 0, body }));
     }
 
     /// Nothing waits for an entity that leaves any more.
-    pub(super) fn handle_leaving(&mut self, entity: EntityKey, generation: u64) {
+    pub(super) fn handle_leaving(
+        &mut self,
+        entity: EntityKey,
+        generation: u64,
+        tick: Tick,
+        hash: StateHash,
+    ) {
         let runs = self.runs(entity, generation);
         let Some(cluster) = self.cluster.as_mut().filter(|_| runs) else { return };
         if cluster.leaving.contains_key(&entity) {
-            cluster.ready_to_leave.insert(entity);
+            cluster.ready_to_leave.insert(entity, (tick, hash));
             self.dilating.remove(&entity);
             self.snapshots.forget(entity);
             self.waiting(entity);
@@ -109,14 +119,15 @@ impl NodeCore {
 
     /// Who gets the entity with its next record: the node that it belongs to by
     /// then, if that is another.
-    pub(super) fn taker(&self, entity: EntityKey) -> Option<NodeId> {
+    pub(super) fn taker(&self, entity: EntityKey) -> Option<Taker> {
         let cluster = self.cluster.as_ref()?;
         let leaving = cluster.leaving.get(&entity)?;
+        let (tick, hash) = *cluster.ready_to_leave.get(&entity)?;
         let to = match self.route(entity) {
             Route::There(node) => node,
             Route::Here | Route::Nowhere => leaving.to,
         };
-        cluster.ready_to_leave.contains(&entity).then_some(to)
+        Some(Taker { to, tick, hash })
     }
 
     /// The keys that change with the hand-over of `entity`.

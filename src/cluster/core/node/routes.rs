@@ -9,7 +9,7 @@
 //! most.
 
 use super::{NodeCore, NodeEffect};
-use crate::base::{EntityKey, Incarnation, NodeId};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::message::{NodeBody, NodeMessage, ToTable};
 
 /// How often something is passed on from node to node.
@@ -101,6 +101,7 @@ impl NodeCore {
         node: NodeId,
         incarnation: Incarnation,
         message: NodeMessage,
+        now: Millis,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if !cluster.members.may_speak(node, incarnation) {
@@ -110,7 +111,7 @@ impl NodeCore {
         let NodeMessage { hops, body } = message;
         match body {
             NodeBody::Deliver(_) | NodeBody::Acknowledge(_) => self.pass(body, hops),
-            NodeBody::Offer(entity) => self.handle_offer(entity, node),
+            NodeBody::Offer(entity) => self.handle_offer(entity, node, now),
             NodeBody::Accept(entity) => self.handle_accept(entity, node),
             NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
             NodeBody::Claimed { entity, sequence } => {
