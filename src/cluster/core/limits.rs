@@ -49,6 +49,9 @@ pub struct Limits {
     /// Messages that wait until the row says their tick, and entities that
     /// others gave to this node; more are dropped, and come again.
     pub waiting_for_nodes: usize,
+    /// Entities that are offered to other nodes, or on their way to them, at a
+    /// time; others wait, and run meanwhile.
+    pub leaving: usize,
     /// A node whose row did not move for so long may be declared dead.
     pub silent_ms: u64,
 
@@ -97,6 +100,7 @@ impl Default for Limits {
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
             waiting_for_nodes: 65_536,
+            leaving: 512,
             silent_ms: 1000,
             commit_bytes: 4 << 20,
             records_per_commit: 8192,

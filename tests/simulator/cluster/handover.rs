@@ -7,6 +7,7 @@ use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::CommandResult;
+use starmesh::entity::input::Input;
 use starmesh::sim::Instruction;
 
 use super::Cluster;
@@ -260,6 +261,33 @@ fn a_node_that_is_to_be_left_gives_away_all_it_has_and_gets_something_again() {
         cluster.directory().entries().any(|(_, node)| node == NodeId(1))
     });
     cluster.run(2_000);
+    cluster.judge();
+}
+
+/// As many as there are of a busy node: it is left within seconds.
+#[test]
+fn a_node_with_a_thousand_sectors_is_left_in_two_seconds() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let victim = cluster.home(EntityKey::Sector(home));
+    let around = (-30..30).flat_map(|y| (-30..30).map(move |x| (x, y)));
+    let around = around.filter_map(|(x, y)| home.neighbour(x, y)).map(EntityKey::Sector);
+    let sectors: Vec<EntityKey> =
+        around.filter(|sector| cluster.home(*sector) == victim).take(1_000).collect();
+    assert_eq!(sectors.len(), 1_000);
+    for sector in &sectors {
+        cluster.event(victim, Event::Propose(*sector, Input::Time));
+    }
+    let runs = |cluster: &Cluster, node: u32| {
+        let table = &cluster.nodes[&NodeId(node)].table;
+        sectors.iter().filter(|sector| table.entity(**sector).is_some()).count()
+    };
+    cluster.run_until("all run", |cluster| runs(cluster, victim) == sectors.len());
+    cluster.change(vec![Edit::Drain { node: NodeId(victim), on: true }]);
+    let other = 3 - victim;
+    let took =
+        cluster.run_until("all run elsewhere", |cluster| runs(cluster, other) == sectors.len());
+    assert!(took <= 2_000, "{took} ms");
     cluster.judge();
 }
 

@@ -78,8 +78,11 @@ pub(super) struct Cluster {
     pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
     /// Nodes that do not run and have left nothing.
     forgotten: BTreeSet<NodeId>,
-    /// Something owned here may belong elsewhere.
+    /// Something owned here may belong elsewhere: all of it is to be looked at.
     pub review: bool,
+    /// What was owned here and belonged elsewhere when it was looked at, in the
+    /// order in which it is offered.
+    pub strays: VecDeque<EntityKey>,
 }
 
 /// An entity on its way to another node.
@@ -127,6 +130,7 @@ impl Cluster {
             askers: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             review: false,
+            strays: VecDeque::new(),
         }
     }
 

@@ -123,10 +123,8 @@ impl NodeCore {
             slept: head.slept,
         };
         self.owned.insert(entity, owned);
-        if let Some(cluster) = &mut self.cluster {
-            // The directory may have changed since it was asked for.
-            cluster.review = true;
-        }
+        // The directory may have changed since it was asked for.
+        self.note_stray(entity);
         self.claiming.insert(entity);
         self.waiting.insert(entity, Waiting::default());
         self.order.push_back(entity);

@@ -28,6 +28,8 @@
 //! Invariant: what is not answered by the `Claimed` of its own hand-over is said
 //! again, to the node that it belongs to then; so nothing is left without an owner.
 
+use std::collections::VecDeque;
+
 use super::cluster::{Handed, Leaving};
 use super::routes::Route;
 use super::{NodeCore, NodeEffect};
@@ -36,8 +38,6 @@ use crate::cluster::core::message::{Committed, NodeBody, NodeMessage, ToTable};
 use crate::entity::commit::Put;
 use crate::entity::keys;
 
-/// Entities that leave at a time.
-const LEAVING_MAX: usize = 64;
 /// A claim that is not answered is asked for again after so long.
 const SAY_AGAIN_MS: u64 = 500;
 /// So long an offer waits for its answer.
@@ -53,35 +53,59 @@ pub(super) struct Taker {
 }
 
 impl NodeCore {
-    /// Offers what belongs elsewhere, some at a time.
+    /// Offers what belongs elsewhere, some at a time. All that runs here is looked
+    /// at only when the directory or who lives changed.
     pub(super) fn hand_over_strays(&mut self, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
-        let before = cluster.leaving.len();
-        cluster.leaving.retain(|_, it| it.accepted || now.since(it.offered) < OFFER_MS);
-        cluster.review |= cluster.leaving.len() < before;
-        if !cluster.review || self.away || self.settling {
+        // What nobody took is offered again, behind the others.
+        let late = |leaving: &Leaving| !leaving.accepted && now.since(leaving.offered) >= OFFER_MS;
+        let unheard = cluster.leaving.extract_if(.., |_, leaving| late(leaving));
+        let unheard: Vec<EntityKey> = unheard.map(|(entity, _)| entity).collect();
+        cluster.strays.extend(unheard);
+        if self.away || self.settling {
             return;
         }
-        let room = LEAVING_MAX.saturating_sub(cluster.leaving.len());
-        let leaving = std::mem::take(&mut cluster.leaving);
-        let is_free =
-            |key: &EntityKey| !leaving.contains_key(key) && !self.closing.contains_key(key);
-        let owned = self.owned.keys().copied().filter(is_free);
-        let stray = |entity: EntityKey| match self.route(entity) {
-            Route::There(node) => Some((entity, node)),
-            Route::Here | Route::Nowhere => None,
-        };
-        let strays: Vec<(EntityKey, NodeId)> = owned.filter_map(stray).take(room).collect();
-        if let Some(cluster) = &mut self.cluster {
-            cluster.review = strays.len() == room;
-            let offered = |(entity, to): &(EntityKey, NodeId)| {
-                (*entity, Leaving { to: *to, offered: now, accepted: false })
-            };
-            cluster.leaving = leaving;
-            cluster.leaving.extend(strays.iter().map(offered));
+        if std::mem::take(&mut cluster.review) {
+            let strays: VecDeque<EntityKey> =
+                self.owned.keys().copied().filter(|entity| self.is_stray(*entity)).collect();
+            self.cluster.iter_mut().for_each(|cluster| cluster.strays.clone_from(&strays));
         }
-        for (entity, to) in strays {
-            self.say(to, NodeBody::Offer(entity));
+        self.offer_strays(now);
+    }
+
+    fn is_stray(&self, entity: EntityKey) -> bool {
+        matches!(self.route(entity), Route::There(_))
+    }
+
+    /// One that was loaded here may belong elsewhere by now.
+    pub(super) fn note_stray(&mut self, entity: EntityKey) {
+        if self.is_stray(entity)
+            && let Some(cluster) = &mut self.cluster
+        {
+            // Longer than all there is it does not grow: then all are looked at.
+            if cluster.strays.len() < self.owned.len() {
+                cluster.strays.push_back(entity);
+            } else {
+                cluster.review = true;
+            }
+        }
+    }
+
+    /// Offers as many of those that are known to belong elsewhere as may leave at
+    /// a time.
+    fn offer_strays(&mut self, now: Millis) {
+        while let Some(cluster) = &mut self.cluster
+            && cluster.leaving.len() < self.limits.leaving
+            && let Some(entity) = cluster.strays.pop_front()
+        {
+            let is_free = !cluster.leaving.contains_key(&entity)
+                && self.owned.contains_key(&entity)
+                && !self.closing.contains_key(&entity);
+            let Route::There(to) = self.route(entity) else { continue };
+            if is_free && let Some(cluster) = &mut self.cluster {
+                cluster.leaving.insert(entity, Leaving { to, offered: now, accepted: false });
+                self.say(to, NodeBody::Offer(entity));
+            }
         }
     }
 
@@ -149,6 +173,9 @@ impl NodeCore {
             cluster.handed.insert(record.entity, Handed { sequence, said: now });
         }
         self.say(to, NodeBody::Claim { entity: record.entity, sequence });
+        if !self.away && !self.settling {
+            self.offer_strays(now);
+        }
     }
 
     /// Asks again for what nobody has said to have claimed.
