@@ -159,6 +159,8 @@ pub enum NodeBody {
     Claim { entity: EntityKey, sequence: u64 },
     /// This entity is claimed here, or was claimed and given away again.
     Claimed { entity: EntityKey, sequence: u64 },
+    /// That connections are lost, for a ledger that is not where that was said.
+    Lost { entity: EntityKey, input: Input },
 }
 
 impl NodeBody {
@@ -168,7 +170,9 @@ impl NodeBody {
             NodeBody::Deliver(message) => message.channel.receiver,
             NodeBody::Acknowledge(ack) => ack.channel.sender,
             NodeBody::Offer(entity) | NodeBody::Accept(entity) => *entity,
-            NodeBody::Claim { entity, .. } | NodeBody::Claimed { entity, .. } => *entity,
+            NodeBody::Claim { entity, .. }
+            | NodeBody::Claimed { entity, .. }
+            | NodeBody::Lost { entity, .. } => *entity,
         }
     }
 }

@@ -286,9 +286,7 @@ impl NodeCore {
             Event::Move { entity, to } => self.handle_move(entity, to),
             Event::Load { table, load } => self.handle_load(table, load, now),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
-            Event::Propose(entity, input) => {
-                self.send_to(entity, ToTable::Propose { entity, input });
-            }
+            Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::Settle => self.settling = true,
@@ -386,6 +384,16 @@ impl NodeCore {
         if self.runs(entity, generation) && is_sector && !is_closing {
             self.dilating.insert(entity, rate);
             self.waiting(entity);
+        }
+    }
+
+    /// Whoever asks something of an entity that is not here asks again; what
+    /// nobody says twice goes after it.
+    fn propose(&mut self, entity: EntityKey, input: Input) {
+        if input.says_lost() {
+            self.pass(NodeBody::Lost { entity, input }, 0);
+        } else {
+            self.send_to(entity, ToTable::Propose { entity, input });
         }
     }
 

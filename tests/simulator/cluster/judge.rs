@@ -109,6 +109,13 @@ impl Cluster {
         }
     }
 
+    /// Whether there is such an input behind an entity's snapshot.
+    pub fn has_record_of(&self, key: EntityKey, input: &Input) -> bool {
+        let image = recovery::image(&*self.store, key).expect("the memory answers");
+        let inputs = |bytes: &[u8]| decode_record(bytes).expect("a record").1.inputs;
+        image.records.iter().any(|(_, bytes)| inputs(bytes).contains(input))
+    }
+
     /// How many hashes of an entity a replay compares; each must be right.
     pub fn hashes(&self, key: EntityKey) -> u64 {
         let image = recovery::image(&*self.store, key).expect("the memory answers");

@@ -43,6 +43,8 @@ pub struct Node {
     held: Option<Arc<Commit>>,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
     pub slow_loads_ms: u64,
+    /// What whoever woke an entity was told: that it runs here, or where else.
+    pub woken: Vec<(EntityKey, Option<NodeId>)>,
     pub released: Vec<Release>,
     pub unloadable: Vec<(EntityKey, LoadError)>,
 }
@@ -68,6 +70,7 @@ impl Node {
             hold_commits: false,
             held: None,
             slow_loads_ms: 0,
+            woken: Vec::new(),
             released: Vec::new(),
             unloadable: Vec::new(),
         }
@@ -231,9 +234,9 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
+            NodeEffect::Elsewhere(entity, node) => self.woken.push((entity, Some(node))),
             NodeEffect::Dormant(_)
             | NodeEffect::Map(_)
-            | NodeEffect::Elsewhere(..)
             | NodeEffect::RowsDone { .. }
             | NodeEffect::StoreAway(_)
             | NodeEffect::Claiming { .. } => {}
@@ -241,8 +244,10 @@ impl Node {
     }
 
     fn tell_table(&mut self, message: ToTable, events: &mut VecDeque<Event>) {
-        if let ToTable::Tick { tick, .. } = &message {
-            events.push_back(Event::Stepped(*tick));
+        match &message {
+            ToTable::Tick { tick, .. } => events.push_back(Event::Stepped(*tick)),
+            ToTable::Awake(entity) => self.woken.push((*entity, None)),
+            _ => {}
         }
         self.table.handle(message);
     }

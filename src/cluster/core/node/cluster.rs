@@ -30,6 +30,7 @@ use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::pipeline::Slot;
 use crate::cluster::core::shares;
 use crate::entity::commit::Group;
+use crate::entity::input::Input;
 
 /// Rows and directory are read so often.
 const READ_MS: u64 = 200;
@@ -69,6 +70,10 @@ pub(super) struct Cluster {
     pub leaving: BTreeMap<EntityKey, Leaving>,
     /// Of those: nothing waits for them any more, and their state's hash.
     pub ready_to_leave: BTreeMap<EntityKey, (Tick, StateHash)>,
+    /// What came for those that leave and does not come again, and who of them
+    /// is wanted to be seen: both are seen to when it is another's.
+    pub kept: BTreeMap<EntityKey, Vec<Input>>,
+    pub sought: BTreeSet<EntityKey>,
     /// What others offered, loaded before it is given.
     pub ahead: BTreeMap<EntityKey, Early>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
@@ -125,6 +130,8 @@ impl Cluster {
             outgoing: VecDeque::new(),
             leaving: BTreeMap::new(),
             ready_to_leave: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            sought: BTreeSet::new(),
             ahead: BTreeMap::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
