@@ -262,7 +262,8 @@ impl CoreThread {
                 self.tables.iter().for_each(|table| table.send(message.clone()));
             }
             NodeEffect::ScanOwned => self.store.scan_owned(),
-            NodeEffect::Load(entity, asker) => self.store.load(entity, asker),
+            NodeEffect::Load(entity, asker, ahead) => self.store.load(entity, asker, ahead),
+            NodeEffect::LoadAhead(entity) => self.store.load_ahead(entity),
             NodeEffect::ReadNextId => self.store.read_next_id(),
             NodeEffect::ReadDue { after, limit } => self.store.read_due(after, limit),
             NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),

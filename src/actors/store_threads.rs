@@ -14,12 +14,12 @@ use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::limits::Limits;
-use crate::cluster::core::loading::Asker;
+use crate::cluster::core::loading::{Ahead, Asker};
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Commit;
-use crate::store::recovery::{asleep, cluster, due, ended_of, load, next_id, owned};
+use crate::store::recovery::{asleep, cluster, due, ended_of, load, load_ahead, next_id, owned};
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
@@ -46,7 +46,8 @@ impl Drop for StoreThreads {
 
 enum Read {
     Owned,
-    Load(EntityKey, Asker),
+    Load(EntityKey, Asker, Option<Box<Ahead>>),
+    LoadAhead(EntityKey),
     NextId,
     Due { after: Option<Vec<u8>>, limit: usize },
     Asleep { after: Option<Vec<u8>> },
@@ -75,7 +76,7 @@ impl StoreThreads {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
         // All loads that the core has under way, and its four other reads.
-        let (reads, queue) = sync_channel(limits.loads + 4);
+        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 4);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
         for _ in 0..settings.engine.loads_at_once.usize() {
@@ -108,8 +109,12 @@ impl StoreThreads {
         let _ = self.reads.send(Read::Owned);
     }
 
-    pub fn load(&self, entity: EntityKey, asker: Asker) {
-        let _ = self.reads.send(Read::Load(entity, asker));
+    pub fn load(&self, entity: EntityKey, asker: Asker, ahead: Option<Box<Ahead>>) {
+        let _ = self.reads.send(Read::Load(entity, asker, ahead));
+    }
+
+    pub fn load_ahead(&self, entity: EntityKey) {
+        let _ = self.reads.send(Read::LoadAhead(entity));
     }
 
     pub fn read_due(&self, after: Option<Vec<u8>>, limit: usize) {
@@ -189,8 +194,12 @@ impl Reader {
                 let entities = self.retried(|| owned(store, self.node))?;
                 Event::Owned { entities, ended: self.retried(|| ended_of(store, self.node))? }
             }
-            Read::Load(entity, asker) => {
-                Event::Loaded(entity, load(store, entity, &self.world, asker).map(Box::new))
+            Read::Load(entity, asker, ahead) => {
+                let ahead = ahead.map(|ahead| *ahead);
+                Event::Loaded(entity, load(store, entity, &self.world, asker, ahead).map(Box::new))
+            }
+            Read::LoadAhead(entity) => {
+                Event::LoadedAhead(entity, load_ahead(store, entity, &self.world).map(Box::new))
             }
             Read::Due { after, limit } => {
                 // None are due while the store does not answer: they are asked

@@ -36,11 +36,18 @@ pub enum Input {
     /// A sector runs slower than its node, or as fast again. Written by
     /// `cluster::core` only.
     Dilate(Dilation),
-    /// The owner gives it to another node, which goes on at this tick. The last
-    /// input of its record. Written by `cluster::core` only.
+    /// The owner gives it to another node, which goes on at this tick. Behind it
+    /// there is only the state's hash. Written by `cluster::core` only.
     HandOver { to: NodeId },
     /// A gateway says more of connections than that they come and go.
     Gateway(FromGateway),
+}
+
+impl Input {
+    /// Whether it says that connections are lost, which nobody says twice.
+    pub fn says_lost(&self) -> bool {
+        matches!(self, Input::Left(_) | Input::Gateway(FromGateway::Lost { .. }))
+    }
 }
 
 /// What a gateway, or whoever knows that it died, says to a ledger of

@@ -91,33 +91,51 @@ pub fn replay_with(
     mut watch: impl FnMut(&Entity, &Record, &[Effect]),
 ) -> Result<Replayed, ReplayError> {
     let (entity, snapshot_bytes) = begin(key, image, world)?;
-    let records = decode(image, world)?;
-    // A snapshot may hold records of its last tick already, which the hash of
-    // that tick does not: only later ones can be compared.
-    let mut hashes = hashes_in(&records).split_off(&entity.tick().after(1));
-    let journal_bytes = image.records.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let mut replayed =
-        Replayed { entity, snapshot_bytes, journal_bytes, hashes: 0, mismatches: Vec::new() };
-    let mut effects = Vec::new();
-    for record in &records {
-        // A hash is of the state after the step to its tick and before that
-        // tick's records.
-        while let Some((tick, _)) = hashes.first_key_value() {
-            if *tick > record.header.tick {
-                break;
-            }
-            if let Some((tick, journalled)) = hashes.pop_first() {
-                replayed.compare(tick, journalled, world, &mut effects);
-            }
-        }
-        replayed.entity.apply(record, world, &mut effects)?;
-        watch(&replayed.entity, record, &effects);
-        effects.clear();
-    }
+        Replayed { entity, snapshot_bytes, journal_bytes: 0, hashes: 0, mismatches: Vec::new() };
+    replayed.follow_with(&image.records, world, &mut watch)?;
     Ok(replayed)
 }
 
 impl Replayed {
+    /// Goes on with the records that come next.
+    ///
+    /// # Errors
+    /// As [`replay`]; what is left here then is of no use.
+    pub fn follow(&mut self, records: &[(u64, Vec<u8>)], world: &World) -> Result<(), ReplayError> {
+        self.follow_with(records, world, &mut |_, _, _| {})
+    }
+
+    fn follow_with(
+        &mut self,
+        records: &[(u64, Vec<u8>)],
+        world: &World,
+        watch: &mut impl FnMut(&Entity, &Record, &[Effect]),
+    ) -> Result<(), ReplayError> {
+        self.journal_bytes += records.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        let records = decode(records, world)?;
+        // The state may hold records of its last tick already, which the hash of
+        // that tick does not: only later ones can be compared.
+        let mut hashes = hashes_in(&records).split_off(&self.entity.tick().after(1));
+        let mut effects = Vec::new();
+        for record in &records {
+            // A hash is of the state after the step to its tick and before that
+            // tick's records.
+            while let Some((tick, _)) = hashes.first_key_value() {
+                if *tick > record.header.tick {
+                    break;
+                }
+                if let Some((tick, journalled)) = hashes.pop_first() {
+                    self.compare(tick, journalled, world, &mut effects);
+                }
+            }
+            self.entity.apply(record, world, &mut effects)?;
+            watch(&self.entity, record, &effects);
+            effects.clear();
+        }
+        Ok(())
+    }
+
     fn compare(
         &mut self,
         tick: Tick,
@@ -154,13 +172,13 @@ pub fn begin(key: EntityKey, image: &Image, world: &World) -> Result<(Entity, u6
     Ok((Entity::restore(key, &bytes)?, bytes.len() as u64))
 }
 
-fn decode(image: &Image, world: &World) -> Result<Vec<Record>, ReplayError> {
+fn decode(records: &[(u64, Vec<u8>)], world: &World) -> Result<Vec<Record>, ReplayError> {
     let one = |(_, bytes): &(u64, Vec<u8>)| {
         let (logic, record) = decode_record(bytes)?;
         expect_logic(logic, world)?;
         Ok(record)
     };
-    image.records.iter().map(one).collect()
+    records.iter().map(one).collect()
 }
 
 fn hashes_in(records: &[Record]) -> BTreeMap<Tick, StateHash> {

@@ -2,23 +2,24 @@
 //! owned, the next free ids. Never writes. Called by the store's reading
 //! threads, by `starmesh replay` and by the simulator.
 
-use super::{ReadError, Store, Versioned};
+use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::directory::{self, Directory};
-use crate::cluster::core::loading::{Asker, LoadError, Loaded, recover};
+use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
 use crate::cluster::core::node::ClusterRead;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
-use crate::entity::replay::{Image, replay};
+use crate::entity::replay::{Image, Replayed, replay};
 use crate::entity::summary::Summary;
 use crate::entity::{World, keys};
 
 /// Keys read at a time.
 const PAGE: usize = 1024;
 
-/// Loads and replays `entity` for `asker`, to where its last owner left it.
+/// Loads and replays `entity` for `asker`, to where its last owner left it. What
+/// was loaded `ahead` is gone on from, if its journal still goes on from there.
 ///
 /// # Errors
 /// When the store does not answer, or the entity cannot be claimed.
@@ -27,9 +28,69 @@ pub fn load(
     entity: EntityKey,
     world: &World,
     asker: Asker,
+    ahead: Option<Ahead>,
 ) -> Result<Loaded, LoadError> {
+    if let Some(ahead) = ahead
+        && let Some(replayed) = follow(store, entity, world, ahead).map_err(unread)?
+    {
+        let loaded = own(store, replayed, world, asker)?;
+        return Ok(Loaded { was_ahead: true, ..loaded });
+    }
     let image = image(store, entity).map_err(unread)?;
+    own(store, replay(entity, &image, world)?, world, asker)
+}
+
+/// Loads and replays `entity` while another node runs it.
+///
+/// # Errors
+/// When the store does not answer, or the entity cannot be replayed here.
+pub fn load_ahead(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Ahead, LoadError> {
+    let mut image = image(store, entity).map_err(unread)?;
     let replayed = replay(entity, &image, world)?;
+    Ok(Ahead { replayed, head: image.head, last: image.records.pop() })
+}
+
+/// Goes on with the records behind what was loaded ahead; `None` where those are
+/// not what follows, or lead to another hash than the journal says: then all of
+/// it is to be loaded.
+fn follow(
+    store: &dyn Store,
+    entity: EntityKey,
+    world: &World,
+    ahead: Ahead,
+) -> Result<Option<Replayed>, ReadError> {
+    let Ahead { mut replayed, head, last } = ahead;
+    let sequence = replayed.entity.head().sequence;
+    let overlap = u64::from(last.is_some());
+    if last.is_none() && store.get(&keys::head(entity))?.map(|row| row.value) != head {
+        return Ok(None);
+    }
+    let mut from = Some(Cursor::After(sequence.saturating_sub(overlap)));
+    let mut records = Vec::new();
+    while from.is_some() {
+        let page = match store.load(entity, from) {
+            Err(ReadError::Replaced) => return Ok(None),
+            page => page?,
+        };
+        records.extend(page.records);
+        from = page.next;
+    }
+    if let Some(last) = last {
+        if records.first() != Some(&last) {
+            return Ok(None);
+        }
+        records.remove(0);
+    }
+    let is_same = replayed.follow(&records, world).is_ok() && replayed.mismatches.is_empty();
+    Ok(is_same.then_some(replayed))
+}
+
+fn own(
+    store: &dyn Store,
+    replayed: Replayed,
+    world: &World,
+    asker: Asker,
+) -> Result<Loaded, LoadError> {
     let ended = match replayed.entity.head().claim {
         Some(OpenClaim { claim, .. })
             if (claim.node, claim.incarnation) == (asker.node, asker.incarnation) =>

@@ -201,7 +201,7 @@ impl Process {
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadAsleep(after)),
             },
             InNode::Load(entity, asker) => {
-                let loaded = recovery::load(&outside.store, entity, &outside.world, asker);
+                let loaded = recovery::load(&outside.store, entity, &outside.world, asker, None);
                 if let Ok(loaded) = &loaded {
                     outside.witness.note(&Fact::Loaded(loaded));
                 }
@@ -300,7 +300,7 @@ impl Process {
                 (0..TABLES).for_each(|index| self.tell_table(index, message.clone(), outside));
             }
             NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
-            NodeEffect::Load(entity, asker) => self.read(InNode::Load(entity, asker), outside),
+            NodeEffect::Load(entity, asker, _) => self.read(InNode::Load(entity, asker), outside),
             NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
             NodeEffect::ReadDue { after, limit } => {
                 self.read(InNode::ReadDue(after, limit), outside);

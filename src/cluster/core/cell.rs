@@ -24,6 +24,8 @@ pub struct Cell {
     /// claim of the last owner, whose ticks are not ours.
     claimed: bool,
     lead: u64,
+    /// The tick of its last record.
+    pub recorded: Tick,
     /// Submitted, not yet durable; oldest first.
     pending: VecDeque<Input>,
     /// Of the pending messages: per sender the channel's opening and the
@@ -115,6 +117,7 @@ impl Cell {
     pub fn new(installed: Installed, at: Tick) -> Cell {
         let Installed { entity, generation, snapshot_bytes, journal_bytes } = installed;
         Cell {
+            recorded: entity.tick(),
             entity,
             generation,
             claimed: false,

@@ -36,6 +36,9 @@ pub struct Limits {
     // What waits for a load.
     /// Entities loaded at a time.
     pub loads: usize,
+    /// Entities loaded, or kept loaded, while another node that offers them still
+    /// runs them; more are loaded when they are claimed.
+    pub loads_ahead: usize,
     /// Messages and proposals that may wait for one entity; more are dropped:
     /// messages come again, and whoever connects tries again.
     pub waiting_per_load: usize,
@@ -46,6 +49,9 @@ pub struct Limits {
     /// Messages that wait until the row says their tick, and entities that
     /// others gave to this node; more are dropped, and come again.
     pub waiting_for_nodes: usize,
+    /// Entities that are offered to other nodes, or on their way to them, at a
+    /// time; others wait, and run meanwhile.
+    pub leaving: usize,
     /// A node whose row did not move for so long may be declared dead.
     pub silent_ms: u64,
 
@@ -90,9 +96,11 @@ impl Default for Limits {
             quiet_ms: 60_000,
             due_page: 64,
             loads: 64,
+            loads_ahead: 64,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
             waiting_for_nodes: 65_536,
+            leaving: 512,
             silent_ms: 1000,
             commit_bytes: 4 << 20,
             records_per_commit: 8192,

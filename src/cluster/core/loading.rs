@@ -17,6 +17,20 @@ pub struct Loaded {
     pub snapshot_bytes: u64,
     pub journal_bytes: u64,
     pub mismatches: Vec<Mismatch>,
+    /// Whether it went on from what was loaded [ahead](Ahead).
+    pub was_ahead: bool,
+}
+
+/// An entity as its journal had it while its owner still ran it: whoever is to
+/// claim it reads only the records behind that.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    pub replayed: Replayed,
+    /// Its snapshot's head, if it had one.
+    pub head: Option<Vec<u8>>,
+    /// The last record behind the snapshot. One of the two tells its journal from
+    /// that of a later life, were it deleted meanwhile.
+    pub last: Option<(u64, Vec<u8>)>,
 }
 
 /// The incarnation that asks for a load. A claim of its own is open, and it
@@ -70,6 +84,7 @@ pub fn recover(
         snapshot_bytes: replayed.snapshot_bytes,
         journal_bytes: replayed.journal_bytes,
         mismatches: replayed.mismatches,
+        was_ahead: false,
     })
 }
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::table::Moved;
-use crate::base::{EntityKey, Millis, Tick};
+use crate::base::{EntityKey, Millis, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::input::{Claim, Dilation, Input};
@@ -117,8 +117,9 @@ pub enum FromTable {
     /// nothing more for it and waits for [`ToTable::Drop`].
     Quiet { entity: EntityKey, generation: u64, rest: Box<Rest> },
     /// The entity takes nothing more, and all that it took is durable: it may
-    /// be handed over. Until [`ToTable::Drop`] it goes on.
-    Leaving { entity: EntityKey, generation: u64 },
+    /// be handed over. Until [`ToTable::Drop`] it goes on. `hash` is of its state
+    /// after the step to `tick`, a tick without a record.
+    Leaving { entity: EntityKey, generation: u64, tick: Tick, hash: StateHash },
     /// All that the table has of the entity is for another one: nothing of it is
     /// left here. `None` when it stays, because it is about to hibernate.
     Yielded { entity: EntityKey, moved: Option<Box<Moved>> },
@@ -158,6 +159,8 @@ pub enum NodeBody {
     Claim { entity: EntityKey, sequence: u64 },
     /// This entity is claimed here, or was claimed and given away again.
     Claimed { entity: EntityKey, sequence: u64 },
+    /// That connections are lost, for a ledger that is not where that was said.
+    Lost { entity: EntityKey, input: Input },
 }
 
 impl NodeBody {
@@ -167,7 +170,9 @@ impl NodeBody {
             NodeBody::Deliver(message) => message.channel.receiver,
             NodeBody::Acknowledge(ack) => ack.channel.sender,
             NodeBody::Offer(entity) | NodeBody::Accept(entity) => *entity,
-            NodeBody::Claim { entity, .. } | NodeBody::Claimed { entity, .. } => *entity,
+            NodeBody::Claim { entity, .. }
+            | NodeBody::Claimed { entity, .. }
+            | NodeBody::Lost { entity, .. } => *entity,
         }
     }
 }

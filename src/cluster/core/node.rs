@@ -11,6 +11,7 @@
 //! T + 1 only, and stays while a table is a bounded number of ticks behind; a commit whose outcome is unknown is followed by the same
 //! bytes or by nothing.
 
+mod ahead;
 mod asleep;
 mod cluster;
 mod commit;
@@ -273,20 +274,19 @@ impl NodeCore {
             Event::FromTable(message) => self.handle_table(message),
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
+            Event::LoadedAhead(entity, ahead) => self.handle_loaded_ahead(entity, ahead),
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),
             Event::Cluster(read) => self.handle_cluster(read.map(|read| *read), now),
             Event::OwnedBy { node, entities } => self.handle_owned_by(node, entities),
             Event::FromNode { node, incarnation, message } => {
-                self.handle_from_node(node, incarnation, message);
+                self.handle_from_node(node, incarnation, message, now);
             }
             Event::Wake(entity) => self.handle_wake(entity),
             Event::Move { entity, to } => self.handle_move(entity, to),
             Event::Load { table, load } => self.handle_load(table, load, now),
             Event::NextId(found) => self.reservation = Some(self.ids.reserve(found, &self.limits)),
-            Event::Propose(entity, input) => {
-                self.send_to(entity, ToTable::Propose { entity, input });
-            }
+            Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::Settle => self.settling = true,
@@ -337,7 +337,9 @@ impl NodeCore {
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
             }
-            FromTable::Leaving { entity, generation } => self.handle_leaving(entity, generation),
+            FromTable::Leaving { entity, generation, tick, hash } => {
+                self.handle_leaving(entity, generation, tick, hash);
+            }
             FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
@@ -382,6 +384,16 @@ impl NodeCore {
         if self.runs(entity, generation) && is_sector && !is_closing {
             self.dilating.insert(entity, rate);
             self.waiting(entity);
+        }
+    }
+
+    /// Whoever asks something of an entity that is not here asks again; what
+    /// nobody says twice goes after it.
+    fn propose(&mut self, entity: EntityKey, input: Input) {
+        if input.says_lost() {
+            self.pass(NodeBody::Lost { entity, input }, 0);
+        } else {
+            self.send_to(entity, ToTable::Propose { entity, input });
         }
     }
 

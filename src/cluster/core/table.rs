@@ -114,6 +114,8 @@ pub struct Table {
     active: BTreeSet<EntityKey>,
     followed: BTreeSet<EntityKey>,
     unhashed: BTreeSet<EntityKey>,
+    /// Those that leave and wait for their next tick to say so.
+    leaving: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
     timers: BTreeSet<(Millis, EntityKey)>,
     /// When to look whether an entity is quiet: one entry for each sector.
@@ -145,6 +147,7 @@ impl Table {
             active: BTreeSet::new(),
             followed: BTreeSet::new(),
             unhashed: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
             looks: BTreeSet::new(),
@@ -293,7 +296,8 @@ impl Table {
     fn forget(&mut self, key: EntityKey) -> Option<Cell> {
         let cell = self.cells.remove(&key)?;
         self.pending -= cell.pending();
-        for set in [&mut self.active, &mut self.followed, &mut self.unsettled] {
+        let sets = [&mut self.active, &mut self.followed, &mut self.unsettled, &mut self.leaving];
+        for set in sets {
             set.remove(&key);
         }
         if let Some(due) = cell.due() {
@@ -328,6 +332,7 @@ impl Table {
         if cell.entity.apply(&record, &self.world, &mut effects).is_err() {
             return self.drop_misfit(key);
         }
+        cell.recorded = committed.header.tick;
         if committed.claim.is_some() {
             cell.note_claimed(committed.lead);
         }

@@ -7,6 +7,7 @@ use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::CommandResult;
+use starmesh::entity::input::Input;
 use starmesh::sim::Instruction;
 
 use super::Cluster;
@@ -49,6 +50,58 @@ fn a_busy_sector_goes_over_and_its_tick_goes_on() {
     assert!(after >= before && after.since(before) <= took / 100 + 5, "{before:?} {after:?}");
     let answer = cluster.order(1, 2, cluster.units(sector_of(sector))[0], Instruction::Stop);
     assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+/// Loading takes three seconds; nobody misses the sector for as long.
+#[test]
+fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
+    let (mut cluster, sector, unit) = busy();
+    cluster.node(2).slow_loads_ms = 3_000;
+    cluster.assign(sector, 2);
+    cluster.run_until("it is loaded there", |cluster| {
+        let log = &cluster.network.log;
+        log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector))
+    });
+    assert_eq!(cluster.owner(sector), Some(NodeId(1)));
+    let took = cluster.run_until("it is there", |cluster| {
+        let runs = |node| cluster.nodes[&NodeId(node)].table.entity(sector).is_some();
+        runs(2) && !runs(1)
+    });
+    assert!(took <= 500, "{took} ms");
+    assert_eq!(cluster.node(2).core.counts().ahead, 1);
+    let answer = cluster.order(1, 2, unit, Instruction::Stop);
+    assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+/// What was loaded ahead is of use only if the journal goes on behind it.
+#[test]
+fn a_snapshot_made_meanwhile_has_all_of_it_loaded() {
+    let (mut cluster, sector, _) = busy();
+    cluster.node(2).slow_loads_ms = 500;
+    cluster.assign(sector, 2);
+    cluster.run_until("it is being loaded", |cluster| {
+        let log = &cluster.network.log;
+        log.iter().any(|(.., message)| message.body == NodeBody::Offer(sector))
+    });
+    cluster.run(100);
+    cluster.event(1, Event::Pinned(vec![sector]));
+    cluster.run_until("it is there", is_at(sector, 2));
+    assert_eq!(cluster.node(2).core.counts().ahead, 0);
+    cluster.judge();
+}
+
+/// The last record says the state's hash, and whoever replays it compares.
+#[test]
+fn the_last_record_says_the_hash_of_what_was_handed_over() {
+    let (mut cluster, sector, _) = busy();
+    let before = cluster.hashes(sector);
+    give_unheard(&mut cluster, sector, 2);
+    let after = cluster.hashes(sector);
+    assert_eq!(after, before + 1, "a hash that was compared came with it");
+    cluster.network.cuts.clear();
+    cluster.run_until("it is there", is_at(sector, 2));
     cluster.judge();
 }
 
@@ -208,6 +261,33 @@ fn a_node_that_is_to_be_left_gives_away_all_it_has_and_gets_something_again() {
         cluster.directory().entries().any(|(_, node)| node == NodeId(1))
     });
     cluster.run(2_000);
+    cluster.judge();
+}
+
+/// As many as there are of a busy node: it is left within seconds.
+#[test]
+fn a_node_with_a_thousand_sectors_is_left_in_two_seconds() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let victim = cluster.home(EntityKey::Sector(home));
+    let around = (-30..30).flat_map(|y| (-30..30).map(move |x| (x, y)));
+    let around = around.filter_map(|(x, y)| home.neighbour(x, y)).map(EntityKey::Sector);
+    let sectors: Vec<EntityKey> =
+        around.filter(|sector| cluster.home(*sector) == victim).take(1_000).collect();
+    assert_eq!(sectors.len(), 1_000);
+    for sector in &sectors {
+        cluster.event(victim, Event::Propose(*sector, Input::Time));
+    }
+    let runs = |cluster: &Cluster, node: u32| {
+        let table = &cluster.nodes[&NodeId(node)].table;
+        sectors.iter().filter(|sector| table.entity(**sector).is_some()).count()
+    };
+    cluster.run_until("all run", |cluster| runs(cluster, victim) == sectors.len());
+    cluster.change(vec![Edit::Drain { node: NodeId(victim), on: true }]);
+    let other = 3 - victim;
+    let took =
+        cluster.run_until("all run elsewhere", |cluster| runs(cluster, other) == sectors.len());
+    assert!(took <= 2_000, "{took} ms");
     cluster.judge();
 }
 

@@ -109,6 +109,21 @@ impl Cluster {
         }
     }
 
+    /// Whether there is such an input behind an entity's snapshot.
+    pub fn has_record_of(&self, key: EntityKey, input: &Input) -> bool {
+        let image = recovery::image(&*self.store, key).expect("the memory answers");
+        let inputs = |bytes: &[u8]| decode_record(bytes).expect("a record").1.inputs;
+        image.records.iter().any(|(_, bytes)| inputs(bytes).contains(input))
+    }
+
+    /// How many hashes of an entity a replay compares; each must be right.
+    pub fn hashes(&self, key: EntityKey) -> u64 {
+        let image = recovery::image(&*self.store, key).expect("the memory answers");
+        let replayed = replay(key, &image, &self.world).expect("a journal");
+        assert!(replayed.mismatches.is_empty(), "4: {key}: {:?}", replayed.mismatches);
+        replayed.hashes
+    }
+
     /// Every entity that has a journal, as it says.
     pub fn journals(&self) -> Vec<(EntityKey, Entity)> {
         let mut keys: Vec<EntityKey> = self.owned().into_iter().map(|(_, key)| key).collect();

@@ -41,6 +41,10 @@ pub struct Node {
     /// Commits wait on their way to the store.
     pub hold_commits: bool,
     held: Option<Arc<Commit>>,
+    /// What it takes to load a whole entity; the end of a journal takes nothing.
+    pub slow_loads_ms: u64,
+    /// What whoever woke an entity was told: that it runs here, or where else.
+    pub woken: Vec<(EntityKey, Option<NodeId>)>,
     pub released: Vec<Release>,
     pub unloadable: Vec<(EntityKey, LoadError)>,
 }
@@ -65,6 +69,8 @@ impl Node {
             stopped: false,
             hold_commits: false,
             held: None,
+            slow_loads_ms: 0,
+            woken: Vec::new(),
             released: Vec::new(),
             unloadable: Vec::new(),
         }
@@ -193,8 +199,21 @@ impl Node {
                 }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
             }
-            NodeEffect::Load(entity, asker) => {
-                let loaded = recovery::load(store, entity, &self.world, asker);
+            NodeEffect::LoadAhead(entity) => {
+                let ahead = recovery::load_ahead(store, entity, &self.world);
+                let ahead = Event::LoadedAhead(entity, ahead.map(Box::new));
+                let at = now + self.slow_loads_ms.max(1);
+                network.put(at, (process.0, Some(process.1), ahead));
+            }
+            NodeEffect::Load(entity, asker, ahead) => {
+                let ahead = ahead.map(|ahead| *ahead);
+                let loaded = recovery::load(store, entity, &self.world, asker, ahead);
+                let is_whole = loaded.as_ref().is_ok_and(|loaded| !loaded.was_ahead);
+                if is_whole && self.slow_loads_ms > 0 {
+                    let loaded = Event::Loaded(entity, loaded.map(Box::new));
+                    let at = now + self.slow_loads_ms;
+                    return network.put(at, (process.0, Some(process.1), loaded));
+                }
                 let loaded = Event::Loaded(entity, loaded.map(Box::new));
                 events.extend(network.answer(now, process, loaded));
             }
@@ -215,14 +234,17 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
+            NodeEffect::Elsewhere(entity, node) => self.woken.push((entity, Some(node))),
             // What only shells are told.
             _ => {}
         }
     }
 
     fn tell_table(&mut self, message: ToTable, events: &mut VecDeque<Event>) {
-        if let ToTable::Tick { tick, .. } = &message {
-            events.push_back(Event::Stepped(*tick));
+        match &message {
+            ToTable::Tick { tick, .. } => events.push_back(Event::Stepped(*tick)),
+            ToTable::Awake(entity) => self.woken.push((*entity, None)),
+            _ => {}
         }
         self.table.handle(message);
     }

@@ -1,8 +1,10 @@
 //! Where things go: to the node that the directory names, around a stale one,
 //! and across borders between nodes.
 
-use starmesh::base::{EntityKey, NodeId};
-use starmesh::cluster::core::message::NodeBody;
+use starmesh::base::{EntityKey, NodeId, PlayerId};
+use starmesh::cluster::core::message::{NodeBody, NodeMessage};
+use starmesh::cluster::core::node::Event;
+use starmesh::entity::input::{Input, Left};
 
 use super::Cluster;
 use super::network::Weather;
@@ -87,5 +89,61 @@ fn nodes_that_do_not_hear_each_other_lose_nothing() {
     cluster.network.cuts.clear();
     cluster
         .run_until("it is across", |cluster| cluster.place(unit).is_some_and(|(_, at)| at == east));
+    cluster.judge();
+}
+
+/// A player's ledger, its node, and another.
+fn ledger(cluster: &mut Cluster) -> (EntityKey, Input, u32, u32) {
+    let (session, _) = cluster.found(1);
+    let ledger = cluster.world.ledger_of(PlayerId(1));
+    let node = cluster.home(ledger);
+    let left = Left { player: PlayerId(1), session, connection: 1 };
+    (ledger, Input::Left(left), node, 1 + node % 2)
+}
+
+#[test]
+fn a_lost_connection_is_told_to_its_ledger_from_any_node() {
+    let mut cluster = Cluster::of(2);
+    let (ledger, left, _, other) = ledger(&mut cluster);
+    cluster.event(other, Event::Propose(ledger, left.clone()));
+    cluster.run_until("it is told", |cluster| cluster.has_record_of(ledger, &left));
+    cluster.judge();
+}
+
+/// The door of a ledger is closed while its last inputs become durable.
+fn leaving(cluster: &mut Cluster, ledger: EntityKey, from: u32, to: u32) {
+    cluster.node(from).hold_commits = true;
+    cluster.assign_by(to, ledger, to);
+    cluster.run(400);
+    let accepted = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
+        message.body == NodeBody::Accept(ledger)
+    };
+    assert!(cluster.network.log.iter().any(accepted), "it is not on its way");
+}
+
+#[test]
+fn a_lost_connection_goes_after_a_ledger_that_is_on_its_way() {
+    let mut cluster = Cluster::of(2);
+    let (ledger, left, from, to) = ledger(&mut cluster);
+    leaving(&mut cluster, ledger, from, to);
+    cluster.event(from, Event::Propose(ledger, left.clone()));
+    let event = cluster.node(from).let_commits_go();
+    cluster.event(from, event);
+    cluster.run_until("it is there", |cluster| cluster.owner(ledger) == Some(NodeId(to)));
+    cluster.run_until("it is told", |cluster| cluster.has_record_of(ledger, &left));
+    cluster.judge();
+}
+
+#[test]
+fn who_wakes_what_is_on_its_way_is_told_where_it_went() {
+    let mut cluster = Cluster::of(2);
+    let (ledger, _, from, to) = ledger(&mut cluster);
+    leaving(&mut cluster, ledger, from, to);
+    cluster.event(from, Event::Wake(ledger));
+    assert_eq!(cluster.node(from).woken, [], "not before it is known");
+    let event = cluster.node(from).let_commits_go();
+    cluster.event(from, event);
+    cluster.run_until("it is told", |cluster| !cluster.nodes[&NodeId(from)].woken.is_empty());
+    assert_eq!(cluster.node(from).woken, [(ledger, Some(NodeId(to)))]);
     cluster.judge();
 }

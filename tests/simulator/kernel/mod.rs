@@ -321,8 +321,8 @@ impl Node {
                 let ended = recovery::ended_of(&*self.store, NODE).expect("the memory answers");
                 events.push_back(Event::Owned { entities, ended });
             }
-            NodeEffect::Load(entity, asker) => {
-                let loaded = recovery::load(&*self.store, entity, &self.world, asker);
+            NodeEffect::Load(entity, asker, _) => {
+                let loaded = recovery::load(&*self.store, entity, &self.world, asker, None);
                 events.push_back(Event::Loaded(entity, loaded.map(Box::new)));
             }
             NodeEffect::ReadNextId => {
@@ -350,6 +350,7 @@ impl Node {
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
             | NodeEffect::Map(_)
+            | NodeEffect::LoadAhead(_)
             | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),
             NodeEffect::StepDown(error) => panic!("deposed: {error}"),

@@ -107,8 +107,8 @@ impl<'a> Node<'a> {
                     let ended = recovery::ended_of(self.store, NODE).expect("the store answers");
                     self.events.push_back(Event::Owned { entities, ended });
                 }
-                NodeEffect::Load(entity, asker) => {
-                    let loaded = recovery::load(self.store, entity, &self.world, asker);
+                NodeEffect::Load(entity, asker, _) => {
+                    let loaded = recovery::load(self.store, entity, &self.world, asker, None);
                     if let Ok(loaded) = &loaded {
                         self.loaded.insert(entity, loaded.entity.tick());
                     }
@@ -132,6 +132,7 @@ impl<'a> Node<'a> {
                 | NodeEffect::ScanOwnedBy(_)
                 | NodeEffect::ToNode(..)
                 | NodeEffect::Map(_)
+                | NodeEffect::LoadAhead(_)
                 | NodeEffect::Elsewhere(..) => panic!("{effect:?}"),
             }
         }

@@ -80,6 +80,11 @@ impl NodeCore {
     /// Somebody wants to see or command `entity`: it is woken if it has a
     /// record, and else it is said that it has none.
     pub(super) fn handle_wake(&mut self, entity: EntityKey) {
+        if self.is_leaving(entity) {
+            // It is told where it is when it is there.
+            self.cluster.iter_mut().for_each(|cluster| _ = cluster.sought.insert(entity));
+            return;
+        }
         if self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) {
             self.tell(entity, ToTable::Awake(entity));
             return;

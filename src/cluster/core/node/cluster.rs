@@ -20,8 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::ahead::Early;
 use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis, NodeId, Tick};
+use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::directory::Directory;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::members::{Members, RowRead};
@@ -29,6 +30,7 @@ use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::pipeline::Slot;
 use crate::cluster::core::shares;
 use crate::entity::commit::Group;
+use crate::entity::input::Input;
 
 /// Rows and directory are read so often.
 const READ_MS: u64 = 200;
@@ -66,8 +68,14 @@ pub(super) struct Cluster {
     pub outgoing: VecDeque<(Tick, NodeId, NodeMessage)>,
     /// What is about to leave.
     pub leaving: BTreeMap<EntityKey, Leaving>,
-    /// Of those: nothing waits for them any more.
-    pub ready_to_leave: BTreeSet<EntityKey>,
+    /// Of those: nothing waits for them any more, and their state's hash.
+    pub ready_to_leave: BTreeMap<EntityKey, (Tick, StateHash)>,
+    /// What came for those that leave and does not come again, and who of them
+    /// is wanted to be seen: both are seen to when it is another's.
+    pub kept: BTreeMap<EntityKey, Vec<Input>>,
+    pub sought: BTreeSet<EntityKey>,
+    /// What others offered, loaded before it is given.
+    pub ahead: BTreeMap<EntityKey, Early>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
     pub handed: BTreeMap<EntityKey, Handed>,
     /// Who asked this node to claim, for which hand-over, and is answered when it
@@ -75,8 +83,11 @@ pub(super) struct Cluster {
     pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
     /// Nodes that do not run and have left nothing.
     forgotten: BTreeSet<NodeId>,
-    /// Something owned here may belong elsewhere.
+    /// Something owned here may belong elsewhere: all of it is to be looked at.
     pub review: bool,
+    /// What was owned here and belonged elsewhere when it was looked at, in the
+    /// order in which it is offered.
+    pub strays: VecDeque<EntityKey>,
 }
 
 /// An entity on its way to another node.
@@ -118,11 +129,15 @@ impl Cluster {
             changing: false,
             outgoing: VecDeque::new(),
             leaving: BTreeMap::new(),
-            ready_to_leave: BTreeSet::new(),
+            ready_to_leave: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            sought: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             review: false,
+            strays: VecDeque::new(),
         }
     }
 
@@ -184,6 +199,7 @@ impl NodeCore {
     pub(super) fn handle_cluster(&mut self, read: Option<ClusterRead>, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
+        cluster.ahead.retain(|_, early| early.is_wanted(now));
         let Some(ClusterRead { rows, directory }) = read else { return };
         let living: Vec<NodeId> = cluster.members.living().collect();
         let vacant: Vec<NodeId> =

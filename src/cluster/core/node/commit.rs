@@ -2,6 +2,7 @@
 //! waiting, rows, ids, parts of snapshots, all up to a size. Never sends it.
 //! Invariant: an entity's records are numbered without gap, its claim first.
 
+use super::handover::Taker;
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis, Tick};
@@ -129,11 +130,13 @@ impl NodeCore {
             taken += 1;
         }
         let taker = self.taker(entity).filter(|_| waiting.is_empty());
-        if let Some(to) = taker {
+        if let Some(Taker { to, tick, hash }) = taker {
             encode_input(&Input::HandOver { to }, &mut inputs);
+            encode_input(&Input::Hash { tick, hash }, &mut inputs);
         }
-        let ours = [claim.is_some(), dilation.is_some(), closing.is_some(), taker.is_some()];
-        let count = taken + ours.map(u32::from).iter().sum::<u32>();
+        let ours = [claim.is_some(), dilation.is_some(), closing.is_some()];
+        let last = 2 * u32::from(taker.is_some());
+        let count = taken + last + ours.map(u32::from).iter().sum::<u32>();
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
         let record = Committed {
             entity,
@@ -149,7 +152,7 @@ impl NodeCore {
         let append = Some(Append { entity, sequence: header.sequence, bytes });
         let slot = match (closing, taker) {
             (None, None) => Slot::Record(record),
-            (None, Some(to)) => {
+            (None, Some(Taker { to, .. })) => {
                 puts = self.hand_over_puts(entity, to);
                 Slot::HandOver { record, to }
             }

@@ -81,6 +81,7 @@ impl NodeCore {
         if self.closing.remove(&entity).is_some() {
             self.loading.let_go(entity);
         }
+        self.send_after(entity);
     }
 
     pub(super) fn handle_loaded(
@@ -111,6 +112,7 @@ impl NodeCore {
         self.stale.remove(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
         self.generations += 1;
+        self.counts.ahead += u64::from(loaded.was_ahead);
         let generation = self.generations;
         let owned = Owned {
             generation,
@@ -122,10 +124,8 @@ impl NodeCore {
             slept: head.slept,
         };
         self.owned.insert(entity, owned);
-        if let Some(cluster) = &mut self.cluster {
-            // The directory may have changed since it was asked for.
-            cluster.review = true;
-        }
+        // The directory may have changed since it was asked for.
+        self.note_stray(entity);
         self.claiming.insert(entity);
         self.waiting.insert(entity, Waiting::default());
         self.order.push_back(entity);
@@ -182,14 +182,22 @@ impl NodeCore {
     /// What was to be loaded here runs on another node: what waits for it goes
     /// there.
     fn pass_on(&mut self, entity: EntityKey, node: NodeId) {
+        if self.loading.is_to_be_seen(entity) {
+            self.effects.push(NodeEffect::Elsewhere(entity, node));
+        }
         for message in self.loading.finish(entity) {
-            if let ToTable::Deliver(message) = message {
-                let body = NodeBody::Deliver(message);
-                // The journal says so: from there it goes nowhere else.
-                self.send_node(node, NodeMessage { hops: HOPS_MAX, body });
-            } else {
-                self.counts.dropped += 1;
-            }
+            let body = match message {
+                ToTable::Deliver(message) => NodeBody::Deliver(message),
+                ToTable::Propose { entity, input } if input.says_lost() => {
+                    NodeBody::Lost { entity, input }
+                }
+                _ => {
+                    self.counts.dropped += 1;
+                    continue;
+                }
+            };
+            // The journal says so: from there it goes nowhere else.
+            self.send_node(node, NodeMessage { hops: HOPS_MAX, body });
         }
         self.note_claim_settled(entity);
     }
@@ -217,7 +225,8 @@ impl NodeCore {
             && self.knows_its_own()
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
-            self.effects.push(NodeEffect::Load(entity, asker));
+            let ahead = self.take_ahead(entity);
+            self.effects.push(NodeEffect::Load(entity, asker, ahead));
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cluster::ClusterRead;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::hot::TableLoad;
-use crate::cluster::core::loading::{Asker, LoadError, Loaded};
+use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
@@ -29,6 +29,8 @@ pub enum Event {
     Owned { entities: Vec<EntityKey>, ended: Vec<Incarnation> },
     /// The answer to [`NodeEffect::Load`].
     Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
+    /// The answer to [`NodeEffect::LoadAhead`].
+    LoadedAhead(EntityKey, Result<Box<Ahead>, LoadError>),
     /// The answer to [`NodeEffect::ReadNextId`]: the key's value and version.
     NextId(Option<(u64, u64)>),
     /// The answer to [`NodeEffect::ReadCluster`], `None` when the store did not
@@ -89,8 +91,11 @@ pub enum NodeEffect {
     Map(Map),
     /// An entity that was to be woken is this other node's.
     Elsewhere(EntityKey, NodeId),
-    /// Load and replay this entity and say what came of it.
-    Load(EntityKey, Asker),
+    /// Load and replay this entity and say what came of it: only the records
+    /// behind what was loaded ahead, if it was.
+    Load(EntityKey, Asker, Option<Box<Ahead>>),
+    /// Load and replay this entity, which another node runs and is to hand over.
+    LoadAhead(EntityKey),
     /// Read the next free id block and say it.
     ReadNextId,
     /// Read the first `limit` timers of hibernating entities behind a key.
@@ -142,6 +147,8 @@ pub struct NodeCounts {
     pub deaths: u64,
     /// Entities that it gave to other nodes.
     pub handed_over: u64,
+    /// Entities that were claimed after only the end of their journal was read.
+    pub ahead: u64,
     /// Messages of incarnations that had ended.
     pub unheeded: u64,
     /// Entities that changed their table.

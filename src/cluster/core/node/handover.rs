@@ -1,23 +1,25 @@
-//! Owns how an entity goes to another node with its owner's help: the other says
-//! that it takes it, the door is closed, all that it took becomes durable, the
-//! last record hands it over, and the other claims it. Never moves state between
-//! nodes: the journal has it.
+//! Owns how an entity goes to another node with its owner's help: the other loads
+//! it ahead and says that it takes it, the door is closed, all that it took becomes
+//! durable, the last record hands it over, and the other claims it. Never moves
+//! state between nodes: the journal has it.
 //!
 //! ```text
 //!   owner                                    the other node
 //!    │ the directory names the other
-//!    │── Offer ───────────────────────────────>│ may claim, does not stop
-//!    │<────────────────────────────── Accept ──│
+//!    │── Offer ───────────────────────────────>│ may claim, does not stop:
+//!    │<────────────────────────────── Accept ──│ loads it (`ahead.rs`)
 //!    │ Leave ─> table: takes nothing more
-//!    │ Leaving <─ table: all is durable
-//!    │ commit: HandOver; owned/owner goes, owned/other comes
-//!    │── Claim ───────────────────────────────>│ loads, claims
+//!    │ Leaving <─ table: all is durable; the state's hash
+//!    │ commit: HandOver, Hash; owned/owner goes, owned/other comes
+//!    │── Claim ───────────────────────────────>│ reads the records since, compares,
+//!    │                                         │ claims
 //!    │<───────────────────────────── Claimed ──│
 //! ```
 //!
 //! | what goes wrong | what becomes of it |
 //! |---|---|
-//! | the other does not answer, or may not claim | it stays where it is, and is offered again |
+//! | the other does not answer, may not claim or cannot load it | it stays where it is, and is offered again |
+//! | what follows is not what was loaded ahead, or the hash differs | all of it is loaded; the journal wins |
 //! | the owner dies before the commit | nothing happened: its successor finds it |
 //! | anything, after it | `owned/other` has it found by the other's restart or successor |
 //! | `Claim` or `Claimed` is lost | it is said again until it is answered |
@@ -26,58 +28,84 @@
 //! Invariant: what is not answered by the `Claimed` of its own hand-over is said
 //! again, to the node that it belongs to then; so nothing is left without an owner.
 
+use std::collections::VecDeque;
+
 use super::cluster::{Handed, Leaving};
 use super::routes::Route;
-use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis, NodeId};
+use super::{NodeCore, NodeEffect};
+use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::message::{Committed, NodeBody, NodeMessage, ToTable};
 use crate::entity::commit::Put;
 use crate::entity::keys;
 
-/// Entities that leave at a time.
-const LEAVING_MAX: usize = 64;
 /// A claim that is not answered is asked for again after so long.
 const SAY_AGAIN_MS: u64 = 500;
 /// So long an offer waits for its answer.
 const OFFER_MS: u64 = 1000;
 
+/// Who gets an entity, and the hash of its state at that tick, which nothing
+/// changes any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taker {
+    pub to: NodeId,
+    pub tick: Tick,
+    pub hash: StateHash,
+}
+
 impl NodeCore {
-    /// Offers what belongs elsewhere, some at a time.
+    /// Offers what belongs elsewhere, some at a time. All that runs here is looked
+    /// at only when the directory or who lives changed.
     pub(super) fn hand_over_strays(&mut self, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
-        let before = cluster.leaving.len();
-        cluster.leaving.retain(|_, it| it.accepted || now.since(it.offered) < OFFER_MS);
-        cluster.review |= cluster.leaving.len() < before;
-        if !cluster.review || self.away || self.settling {
+        // What nobody took is offered again, behind the others.
+        let late = |leaving: &Leaving| !leaving.accepted && now.since(leaving.offered) >= OFFER_MS;
+        let unheard = cluster.leaving.extract_if(.., |_, leaving| late(leaving));
+        let unheard: Vec<EntityKey> = unheard.map(|(entity, _)| entity).collect();
+        cluster.strays.extend(unheard);
+        if self.away || self.settling {
             return;
         }
-        let room = LEAVING_MAX.saturating_sub(cluster.leaving.len());
-        let leaving = std::mem::take(&mut cluster.leaving);
-        let is_free =
-            |key: &EntityKey| !leaving.contains_key(key) && !self.closing.contains_key(key);
-        let owned = self.owned.keys().copied().filter(is_free);
-        let stray = |entity: EntityKey| match self.route(entity) {
-            Route::There(node) => Some((entity, node)),
-            Route::Here | Route::Nowhere => None,
-        };
-        let strays: Vec<(EntityKey, NodeId)> = owned.filter_map(stray).take(room).collect();
-        if let Some(cluster) = &mut self.cluster {
-            cluster.review = strays.len() == room;
-            let offered = |(entity, to): &(EntityKey, NodeId)| {
-                (*entity, Leaving { to: *to, offered: now, accepted: false })
-            };
-            cluster.leaving = leaving;
-            cluster.leaving.extend(strays.iter().map(offered));
+        if std::mem::take(&mut cluster.review) {
+            let strays: VecDeque<EntityKey> =
+                self.owned.keys().copied().filter(|entity| self.is_stray(*entity)).collect();
+            self.cluster.iter_mut().for_each(|cluster| cluster.strays.clone_from(&strays));
         }
-        for (entity, to) in strays {
-            self.say(to, NodeBody::Offer(entity));
+        self.offer_strays(now);
+    }
+
+    fn is_stray(&self, entity: EntityKey) -> bool {
+        matches!(self.route(entity), Route::There(_))
+    }
+
+    /// One that was loaded here may belong elsewhere by now.
+    pub(super) fn note_stray(&mut self, entity: EntityKey) {
+        if self.is_stray(entity)
+            && let Some(cluster) = &mut self.cluster
+        {
+            // Longer than all there is it does not grow: then all are looked at.
+            if cluster.strays.len() < self.owned.len() {
+                cluster.strays.push_back(entity);
+            } else {
+                cluster.review = true;
+            }
         }
     }
 
-    /// Another node wants to give this one an entity.
-    pub(super) fn handle_offer(&mut self, entity: EntityKey, from: NodeId) {
-        if self.phase == Phase::Running && self.may_claim && !self.settling && !self.away {
-            self.say(from, NodeBody::Accept(entity));
+    /// Offers as many of those that are known to belong elsewhere as may leave at
+    /// a time.
+    fn offer_strays(&mut self, now: Millis) {
+        while let Some(cluster) = &mut self.cluster
+            && cluster.leaving.len() < self.limits.leaving
+            && let Some(entity) = cluster.strays.pop_front()
+        {
+            let is_free = !cluster.leaving.contains_key(&entity)
+                && self.owned.contains_key(&entity)
+                && !self.closing.contains_key(&entity);
+            let Route::There(to) = self.route(entity) else { continue };
+            if is_free && let Some(cluster) = &mut self.cluster {
+                cluster.leaving.insert(entity, Leaving { to, offered: now, accepted: false });
+                self.say(to, NodeBody::Offer(entity));
+            }
         }
     }
 
@@ -91,16 +119,22 @@ impl NodeCore {
         }
     }
 
-    fn say(&mut self, to: NodeId, body: NodeBody) {
+    pub(super) fn say(&mut self, to: NodeId, body: NodeBody) {
         self.effects.push(NodeEffect::ToNode(to, NodeMessage { hops: 0, body }));
     }
 
     /// Nothing waits for an entity that leaves any more.
-    pub(super) fn handle_leaving(&mut self, entity: EntityKey, generation: u64) {
+    pub(super) fn handle_leaving(
+        &mut self,
+        entity: EntityKey,
+        generation: u64,
+        tick: Tick,
+        hash: StateHash,
+    ) {
         let runs = self.runs(entity, generation);
         let Some(cluster) = self.cluster.as_mut().filter(|_| runs) else { return };
         if cluster.leaving.contains_key(&entity) {
-            cluster.ready_to_leave.insert(entity);
+            cluster.ready_to_leave.insert(entity, (tick, hash));
             self.dilating.remove(&entity);
             self.snapshots.forget(entity);
             self.waiting(entity);
@@ -109,14 +143,15 @@ impl NodeCore {
 
     /// Who gets the entity with its next record: the node that it belongs to by
     /// then, if that is another.
-    pub(super) fn taker(&self, entity: EntityKey) -> Option<NodeId> {
+    pub(super) fn taker(&self, entity: EntityKey) -> Option<Taker> {
         let cluster = self.cluster.as_ref()?;
         let leaving = cluster.leaving.get(&entity)?;
+        let (tick, hash) = *cluster.ready_to_leave.get(&entity)?;
         let to = match self.route(entity) {
             Route::There(node) => node,
             Route::Here | Route::Nowhere => leaving.to,
         };
-        cluster.ready_to_leave.contains(&entity).then_some(to)
+        Some(Taker { to, tick, hash })
     }
 
     /// The keys that change with the hand-over of `entity`.
@@ -138,6 +173,9 @@ impl NodeCore {
             cluster.handed.insert(record.entity, Handed { sequence, said: now });
         }
         self.say(to, NodeBody::Claim { entity: record.entity, sequence });
+        if !self.away && !self.settling {
+            self.offer_strays(now);
+        }
     }
 
     /// Asks again for what nobody has said to have claimed.

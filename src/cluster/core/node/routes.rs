@@ -9,8 +9,9 @@
 //! most.
 
 use super::{NodeCore, NodeEffect};
-use crate::base::{EntityKey, Incarnation, NodeId};
+use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::message::{NodeBody, NodeMessage, ToTable};
+use crate::entity::input::Input;
 
 /// How often something is passed on from node to node.
 pub(super) const HOPS_MAX: u8 = 4;
@@ -41,9 +42,39 @@ impl NodeCore {
 
     /// Whether it runs here and takes what comes.
     pub(super) fn is_open(&self, entity: EntityKey) -> bool {
+        self.owned.contains_key(&entity)
+            && !self.closing.contains_key(&entity)
+            && !self.is_leaving(entity)
+    }
+
+    /// Whether it still runs here but takes nothing more, for another node gets it.
+    pub(super) fn is_leaving(&self, entity: EntityKey) -> bool {
         let leaving = self.cluster.as_ref().and_then(|cluster| cluster.leaving.get(&entity));
-        let is_leaving = leaving.is_some_and(|leaving| leaving.accepted);
-        self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) && !is_leaving
+        leaving.is_some_and(|leaving| leaving.accepted)
+    }
+
+    /// What comes for an entity that leaves, and not again, goes after it.
+    fn keep_for_taker(&mut self, entity: EntityKey, input: Input) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let kept = cluster.kept.entry(entity).or_default();
+        if kept.len() < self.limits.waiting_per_load {
+            kept.push(input);
+        } else {
+            self.counts.dropped += 1;
+        }
+    }
+
+    /// An entity runs here no more: what waited for that goes where it is now, and
+    /// who wanted to see it is told where that is.
+    pub(super) fn send_after(&mut self, entity: EntityKey) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let (kept, is_sought) = (cluster.kept.remove(&entity), cluster.sought.remove(&entity));
+        for input in kept.into_iter().flatten() {
+            self.pass(NodeBody::Lost { entity, input }, 0);
+        }
+        if is_sought {
+            self.handle_wake(entity);
+        }
     }
 
     /// What is for an entity goes to its table, waits until it is loaded here,
@@ -54,15 +85,27 @@ impl NodeCore {
             return match body {
                 NodeBody::Deliver(message) => self.tell(entity, ToTable::Deliver(message)),
                 NodeBody::Acknowledge(ack) => self.tell(entity, ToTable::Acknowledge(ack)),
+                NodeBody::Lost { entity, input } => {
+                    self.tell(entity, ToTable::Propose { entity, input });
+                }
                 _ => {}
             };
         }
+        let body = match body {
+            NodeBody::Lost { input, .. } if self.is_leaving(entity) => {
+                return self.keep_for_taker(entity, input);
+            }
+            body => body,
+        };
         match (self.route(entity), body) {
             (Route::There(node), body) if hops < HOPS_MAX && !self.owned.contains_key(&entity) => {
                 self.send_node(node, NodeMessage { hops: hops + 1, body });
             }
             (Route::Here, NodeBody::Deliver(message)) => {
                 self.send_to(entity, ToTable::Deliver(message));
+            }
+            (Route::Here, NodeBody::Lost { entity, input }) => {
+                self.send_to(entity, ToTable::Propose { entity, input });
             }
             // A sender that does not run asks again when it does.
             (Route::Here, NodeBody::Acknowledge(_)) => {}
@@ -101,6 +144,7 @@ impl NodeCore {
         node: NodeId,
         incarnation: Incarnation,
         message: NodeMessage,
+        now: Millis,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if !cluster.members.may_speak(node, incarnation) {
@@ -109,8 +153,10 @@ impl NodeCore {
         }
         let NodeMessage { hops, body } = message;
         match body {
-            NodeBody::Deliver(_) | NodeBody::Acknowledge(_) => self.pass(body, hops),
-            NodeBody::Offer(entity) => self.handle_offer(entity, node),
+            NodeBody::Deliver(_) | NodeBody::Acknowledge(_) | NodeBody::Lost { .. } => {
+                self.pass(body, hops);
+            }
+            NodeBody::Offer(entity) => self.handle_offer(entity, node, now),
             NodeBody::Accept(entity) => self.handle_accept(entity, node),
             NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
             NodeBody::Claimed { entity, sequence } => {

@@ -22,7 +22,7 @@ use crate::cluster::core::cell::Door;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::PlayerEffect;
-use crate::entity::input::{FromGateway, Input, Left};
+use crate::entity::input::{Input, Left};
 use crate::entity::record::encode_input;
 
 impl Table {
@@ -35,7 +35,7 @@ impl Table {
     /// When the entity is not here, has too much waiting, or time stands
     /// still; or when the input is too long.
     pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
-        let is_left = says_lost(&input);
+        let is_left = input.says_lost();
         if self.away && !is_left {
             return Err(Unavailable::StoreAway);
         }
@@ -100,7 +100,7 @@ impl Table {
 
     /// What the core has for an entity: ids, or what waited for its load.
     pub(super) fn take_proposed(&mut self, entity: EntityKey, input: Input) {
-        let must = says_lost(&input) || matches!(input, Input::Ids { .. });
+        let must = input.says_lost() || matches!(input, Input::Ids { .. });
         if self.is_full(entity) && !must {
             self.counts.dropped += 1;
             return;
@@ -172,9 +172,4 @@ fn encode(input: &Input, longest: usize) -> Result<Vec<u8>, Unavailable> {
     let mut bytes = Vec::new();
     encode_input(input, &mut bytes);
     if bytes.len() <= longest { Ok(bytes) } else { Err(Unavailable::TooLong) }
-}
-
-/// Whether it says that connections are lost, which nobody says twice.
-fn says_lost(input: &Input) -> bool {
-    matches!(input, Input::Left(_) | Input::Gateway(FromGateway::Lost { .. }))
 }

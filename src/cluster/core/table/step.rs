@@ -26,6 +26,7 @@ impl Table {
             }
         }
         self.hash_states();
+        self.note_all_leaving();
         self.show_followed();
         self.fire_timers();
         self.carry_again();
