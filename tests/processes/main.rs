@@ -3,6 +3,9 @@
 mod asleep;
 mod audit;
 mod clock;
+mod cluster_join;
+mod cluster_storm;
+mod cluster_support;
 mod command_line;
 mod crash;
 mod crowd;
