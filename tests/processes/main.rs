@@ -5,6 +5,7 @@ mod audit;
 mod clock;
 mod cluster_crash;
 mod cluster_join;
+mod cluster_partition;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;
