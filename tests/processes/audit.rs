@@ -1,12 +1,14 @@
-//! Owns the last word on a node that was killed: replays every entity of its
-//! data and compares that with what clients were told. Never starts anything;
-//! called when no process holds the data. Checks invariants 1, 4, 12 and 13.
+//! Owns the last word on a node that was killed, or a cluster that was: replays
+//! every entity of its store and compares that with what clients were told. Never
+//! starts anything; called when no process holds the data, of a cluster those of
+//! the node that has the store. Checks invariants 1, 4, 12 and 13.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
+use starmesh::cluster::core::directory::Directory;
 use starmesh::config::Config;
 use starmesh::entity::channel::ChannelMessage;
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
@@ -19,7 +21,7 @@ use starmesh::entity::record::Record;
 use starmesh::entity::replay::replay_with;
 use starmesh::entity::{Entity, World};
 use starmesh::sim::{Unit, UnitTypeId, rules};
-use starmesh::store::recovery::{image, node_ticks, owned};
+use starmesh::store::recovery::{cluster, image, node_ticks, owned};
 use starmesh::store::sled::{Options, SegmentReader, Sled};
 
 use crate::swarm::Answered;
@@ -43,6 +45,11 @@ pub struct Counts {
     /// Transfers that all units together have made.
     pub hops: u64,
     pub players: u64,
+    /// Nodes that ever were.
+    pub nodes: u64,
+    /// Players with acknowledged commands in sectors of several nodes, as the
+    /// directory is in the end.
+    pub on_several: u64,
 }
 
 /// A whole galaxy, replayed.
@@ -72,8 +79,12 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
     assert!(made.is_none(), "the galaxy was lost");
     let reader = SegmentReader::open(&folder).expect("segments");
     let entities: Vec<EntityKey> = reader.entities().collect();
-    let claimed = owned(&store, NodeId(1)).expect("the store answers");
-    assert!(claimed.iter().all(|entity| entities.contains(entity)), "owned but never written");
+    let members = cluster(&store, 0).expect("the store answers");
+    for node in members.rows.iter().map(|read| read.node) {
+        let claimed = owned(&store, node).expect("the store answers");
+        let mut unwritten = claimed.iter().filter(|entity| !entities.contains(entity));
+        assert_eq!(unwritten.next(), None, "owned by {node} but never written");
+    }
     let mut audit = Audit {
         world,
         counts: Counts::default(),
@@ -88,7 +99,20 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
     told.iter().for_each(|answered| audit.expect_kept(answered));
     audit.add_travellers();
     audit.check_units();
+    audit.counts.nodes = members.rows.len() as u64;
+    audit.counts.on_several = on_several(&members.directory.unwrap_or_default(), told);
     audit.counts
+}
+
+/// Players with successes in sectors of several nodes.
+fn on_several(directory: &Directory, told: &[Answered]) -> u64 {
+    let mut nodes: BTreeMap<PlayerId, BTreeSet<NodeId>> = BTreeMap::new();
+    for answered in told.iter().filter(|answered| answered.ack.success) {
+        let place = answered.place.map(|place| place.key());
+        let node = place.and_then(|place| directory.node_of(place));
+        nodes.entry(answered.player).or_default().extend(node);
+    }
+    nodes.values().filter(|nodes| nodes.len() > 1).count() as u64
 }
 
 impl Audit {

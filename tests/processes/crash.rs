@@ -16,7 +16,8 @@ const CLIENTS: u64 = 20;
 /// `make test` has time for so many; `make crash` sets more.
 const ROUNDS: u64 = 5;
 
-fn number(name: &str) -> Option<u64> {
+/// A number that the environment sets.
+pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
 }

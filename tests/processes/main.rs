@@ -3,6 +3,11 @@
 mod asleep;
 mod audit;
 mod clock;
+mod cluster_crash;
+mod cluster_join;
+mod cluster_partition;
+mod cluster_storm;
+mod cluster_support;
 mod command_line;
 mod crash;
 mod crowd;

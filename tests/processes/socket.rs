@@ -29,10 +29,15 @@ pub async fn register(target: &Target, name: &str) -> String {
     target.register(register).await.expect("an account").access_token.0
 }
 
+/// Logs the account in and gives its access token, if it can be opened.
+pub async fn log_in(target: &Target, name: &str) -> Option<String> {
+    let login = Login { name: name.to_owned(), password: Secret(PASSWORD.to_owned()) };
+    target.log_in(login).await.ok().map(|tokens| tokens.access_token.0)
+}
+
 /// Whether the account can still be opened.
 pub async fn can_log_in(target: &Target, name: &str) -> bool {
-    let login = Login { name: name.to_owned(), password: Secret(PASSWORD.to_owned()) };
-    target.log_in(login).await.is_ok()
+    log_in(target, name).await.is_some()
 }
 
 /// A connection with an open session.

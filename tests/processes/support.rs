@@ -83,6 +83,13 @@ pub fn ignoring(signal: &str, command: &Command) -> Command {
     shell
 }
 
+/// What a node's ready file says.
+#[derive(Deserialize)]
+struct Ready {
+    http: Vec<SocketAddr>,
+    join: Option<String>,
+}
+
 /// A node's data and settings, and the address it always listens on.
 pub struct Home {
     dir: tempfile::TempDir,
@@ -155,16 +162,20 @@ impl Home {
     }
 
     pub fn wait_until_ready(&mut self, node: &mut Process) {
-        #[derive(Deserialize)]
-        struct Ready {
-            http: Vec<SocketAddr>,
-        }
-        let file = self.ready_file();
-        let ready: Ready = wait_for("a node that is ready", || {
+        let ready = wait_for("a node that is ready", || {
             assert!(node.ended().is_none(), "the node ended:\n{}", self.log());
-            serde_json::from_slice(&fs::read(&file).ok()?).ok()
+            self.ready()
         });
         self.http = ready.http[0];
+    }
+
+    /// The line with which one more node can join, as it was last written.
+    pub fn join_line(&self) -> Option<String> {
+        self.ready()?.join
+    }
+
+    fn ready(&self) -> Option<Ready> {
+        serde_json::from_slice(&fs::read(self.ready_file()).ok()?).ok()
     }
 
     /// What clients connect to.

@@ -1,7 +1,7 @@
-//! Owns a swarm as a process of its own: real clients that outlive the node
-//! they play on, and what they write down of its answers.
+//! Owns a swarm as a process of its own: real clients that outlive the nodes
+//! they play on, and what they write down of their answers.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ interval_ms_max = 1200
 units_max = 1
 margin_m = 20
 targets = "around"
-warp_sectors = 3
+warp_sectors = WARP
 weight_move = 4
 weight_stop = 1
 weight_hold = 1
@@ -57,12 +57,20 @@ pub struct Answered {
 
 impl Swarm {
     pub fn start(home: &Home, clients: u64, seed: u64) -> Swarm {
-        let file = |name: &str| home.path().join(name);
-        fs::write(file("swarm.toml"), SCENARIO).expect("the folder is writable");
+        Swarm::of(&[home], clients, seed, 3)
+    }
+
+    /// Spread over the gateways of several nodes, with warps of up to so many
+    /// sectors; what it writes down is in the first one's folder.
+    pub fn of(homes: &[&Home], clients: u64, seed: u64, warp: u16) -> Swarm {
+        let file = |name: &str| homes[0].path().join(name);
+        let scenario = SCENARIO.replace("WARP", &warp.to_string());
+        fs::write(file("swarm.toml"), scenario).expect("the folder is writable");
         let (journal, report) = (file("swarm.jsonl"), file("swarm.json"));
         let log = file("swarm.log");
         let mut command = starmesh();
-        command.args(["swarm", "--target", &home.url(), "--reconnect"]);
+        command.args(["swarm", "--reconnect"]);
+        homes.iter().for_each(|home| _ = command.args(["--target", &home.url()]));
         command.args(["--clients", &clients.to_string(), "--seed", &seed.to_string()]);
         command.args(["--duration", "1h", "--ramp", "1s", "--scenario"]).arg(file("swarm.toml"));
         command.arg("--journal").arg(&journal).arg("--json").arg(&report);
@@ -92,15 +100,20 @@ impl Swarm {
 
     /// Waits until every client had a success behind the first `known` answers.
     pub fn wait_for_everybody(&mut self, known: usize) {
+        self.wait_for_those(known, |_| true);
+    }
+
+    /// Waits until each client of these had a success behind the first `known`
+    /// answers.
+    pub fn wait_for_those(&mut self, known: usize, of: impl Fn(u64) -> bool) {
+        let expected: BTreeSet<u64> = (0..self.clients).filter(|client| of(*client)).collect();
         wait_for("a command of every client", || {
             self.expect_running();
             let answered = self.answered();
             let new = answered.get(known..).unwrap_or_default();
-            let mut successes = BTreeMap::<u64, u64>::new();
-            for entry in new.iter().filter(|entry| entry.ack.success) {
-                *successes.entry(entry.client).or_default() += 1;
-            }
-            (successes.len() as u64 == self.clients).then_some(())
+            let successes = new.iter().filter(|entry| entry.ack.success);
+            let successes: BTreeSet<u64> = successes.map(|entry| entry.client).collect();
+            expected.is_subset(&successes).then_some(())
         });
     }
 

@@ -1,0 +1,108 @@
+//! Nodes of a cluster that are killed or stand still under load: what they had
+//! runs elsewhere, the others' players go on, nothing acknowledged is lost.
+//! STARMESH_CRASH_SEED repeats the orders.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::audit::{Counts, audit};
+use crate::cluster_support::{Cluster, UNITS};
+use crate::crash::number;
+use crate::support::{pause, wait_for};
+use crate::swarm::Swarm;
+
+const CLIENTS: u64 = 16;
+
+/// A cluster of two under load, each with units.
+fn play(cluster: &Cluster, what: &str) -> Swarm {
+    let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
+    println!("{what}: STARMESH_CRASH_SEED={seed}");
+    let mut swarm = cluster.swarm(CLIENTS, seed);
+    swarm.wait_for_everybody(0);
+    // By now there are units on their way.
+    swarm.wait_for_successes(0, 100);
+    (0..2).for_each(|index| cluster.wait_for_units(index));
+    println!("{what}: {}", cluster.shown());
+    swarm
+}
+
+/// Everybody goes on; then all stop, and nothing is lost.
+fn finish(cluster: Cluster, mut swarm: Swarm, what: &str) -> Counts {
+    let known = swarm.answered().len();
+    swarm.wait_for_everybody(known);
+    println!("{what}: {}", cluster.shown());
+    let (told, report) = swarm.stop();
+    println!("{what}: swarm {report}");
+    let homes = cluster.stop();
+    let found = audit(homes[0].data(), &told);
+    println!("{what}: {} answers, {found:?}", told.len());
+    assert_eq!((found.players, found.nodes), (CLIENTS, 2));
+    assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
+    found
+}
+
+/// Waits until the first node has all units that are not on their way.
+fn wait_for_all_units(cluster: &Cluster, what: &str, began: Instant) {
+    let all = 8.0 * CLIENTS as f64;
+    wait_for("everything on the first node", || {
+        (cluster.metric(0, UNITS) >= 0.9 * all).then_some(())
+    });
+    println!("{what}: its sectors run on the other after {:?}", began.elapsed());
+}
+
+#[test]
+fn a_killed_node_without_the_store_is_replaced_and_gets_its_share_back() {
+    let mut cluster = Cluster::impatient(2);
+    let mut swarm = play(&cluster, "kill");
+    let known = swarm.answered().len();
+    let began = Instant::now();
+    cluster.kill(1);
+    wait_for_all_units(&cluster, "kill", began);
+    // Players of the gateway that stayed, wherever their units were.
+    swarm.wait_for_those(known, |client| client % 2 == 0);
+    println!("kill: everybody of the other gateway plays after {:?}", began.elapsed());
+    let began = Instant::now();
+    cluster.restart(1);
+    cluster.wait_for_units(1);
+    println!("kill: it has its share again after {:?}", began.elapsed());
+    finish(cluster, swarm, "kill");
+}
+
+#[test]
+fn a_node_that_stood_still_for_too_long_ends_and_nothing_of_it_is_heeded() {
+    let mut cluster = Cluster::impatient(2);
+    let swarm = play(&cluster, "stop");
+    let began = Instant::now();
+    cluster.process(1).signal(Signal::STOP);
+    wait_for_all_units(&cluster, "stop", began);
+    cluster.process(1).signal(Signal::CONT);
+    let mut stopped = cluster.take(1);
+    let status = stopped.wait();
+    assert!(!status.success(), "it was declared dead:\n{}", cluster.node(1).log());
+    println!("stop: it ended with {status} after {:?}", began.elapsed());
+    cluster.restart(1);
+    finish(cluster, swarm, "stop");
+}
+
+#[test]
+fn while_the_stores_node_is_dead_time_stands_still_and_then_everybody_goes_on() {
+    let mut cluster = Cluster::start(2);
+    let swarm = play(&cluster, "store");
+    cluster.kill(0);
+    let began = Instant::now();
+    wait_for("a node that says that its store is away", || {
+        (cluster.metric(1, "starmesh_store_away_state") > 0.0).then_some(())
+    });
+    println!("store: said to be away after {:?}", began.elapsed());
+    assert!(!cluster.is_ready(1), "a node without a store takes no players");
+    let tick = || cluster.metric(1, "starmesh_node_tick_count");
+    let stood = tick();
+    pause(std::time::Duration::from_secs(1));
+    assert!((tick() - stood).abs() < 0.5, "time went on from {stood} to {}", tick());
+    let began = Instant::now();
+    cluster.restart(0);
+    wait_for("a node that takes players", || cluster.is_ready(1).then_some(()));
+    println!("store: both take players again after {:?}", began.elapsed());
+    finish(cluster, swarm, "store");
+}

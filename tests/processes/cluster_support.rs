@@ -1,0 +1,188 @@
+//! Owns a cluster of real nodes on loopback: the first one and those that joined
+//! with a line of it, each in a folder of its own. Never looks at what they keep
+//! (`audit` does). Invariant: a node is started with a join line only once.
+
+use crate::support::{Home, Process, metric, wait_for};
+use crate::swarm::Swarm;
+
+/// Units in the sectors of a node.
+pub const UNITS: &str = "starmesh_sector_units_count";
+/// Sectors that run on a node.
+const SECTORS: &str = "starmesh_sector_active_count";
+
+/// Where nobody is to be declared dead: any process may stand still for seconds.
+const PATIENT_MS: &str = "20000";
+/// Where somebody is: as short as a busy machine can bear.
+const IMPATIENT_MS: &str = "3000";
+
+/// One node, whether it runs or not.
+pub struct Member {
+    pub home: Home,
+    process: Option<Process>,
+}
+
+/// The first node of all has the store.
+pub struct Cluster {
+    members: Vec<Member>,
+    used: Vec<String>,
+    silent_ms: &'static str,
+}
+
+impl Cluster {
+    /// So many nodes, of which none is declared dead.
+    pub fn start(count: usize) -> Cluster {
+        Cluster::with(count, PATIENT_MS)
+    }
+
+    /// So many nodes, and who stands still for three seconds is dead.
+    pub fn impatient(count: usize) -> Cluster {
+        Cluster::with(count, IMPATIENT_MS)
+    }
+
+    fn with(count: usize, silent_ms: &'static str) -> Cluster {
+        let cluster = Cluster { silent_ms, ..Cluster::empty() };
+        let mut homes = ["a", "b", "c"].into_iter().take(count).map(|name| cluster.home(name));
+        let first = homes.next().expect("a cluster has a node");
+        let others = homes.collect();
+        cluster.started(first, others)
+    }
+
+    /// No node yet, and none will be declared dead.
+    pub fn empty() -> Cluster {
+        Cluster { members: Vec::new(), used: Vec::new(), silent_ms: PATIENT_MS }
+    }
+
+    /// Starts the first node and has the others join it.
+    pub fn started(mut self, mut first: Home, others: Vec<Home>) -> Cluster {
+        let process = first.start();
+        self.members.push(Member { home: first, process: Some(process) });
+        others.into_iter().for_each(|home| self.join(home));
+        self.wait_until_linked();
+        self
+    }
+
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// A home for one more node of this name.
+    pub fn home(&self, name: &str) -> Home {
+        // The smallest galaxy, so that players start beside a border of two
+        // nodes' shares.
+        let home = Home::new().with("GALAXY__SECTORS_PER_SIDE", "512");
+        let home = home.with("NODE__NAME", name).with("CLUSTER__LISTEN", "127.0.0.1:0");
+        home.with("CLUSTER__SILENT_MS", self.silent_ms)
+    }
+
+    /// A line that nobody used.
+    pub fn line(&self) -> String {
+        let first = &self.members[0].home;
+        wait_for("an unused join line", || {
+            first.join_line().filter(|line| !self.used.contains(line))
+        })
+    }
+
+    /// The line with which the last one joined.
+    pub fn used_line(&self) -> &str {
+        self.used.last().expect("somebody joined")
+    }
+
+    /// Starts a node here with a new line; returns when it takes players.
+    pub fn join(&mut self, mut home: Home) {
+        let line = self.line();
+        let mut command = home.command();
+        command.env("STARMESH_CLUSTER__JOIN", &line);
+        let mut process = home.spawn_by(command);
+        home.wait_until_ready(&mut process);
+        self.used.push(line);
+        self.members.push(Member { home, process: Some(process) });
+    }
+
+    pub fn node(&self, index: usize) -> &Home {
+        &self.members[index].home
+    }
+
+    pub fn process(&mut self, index: usize) -> &mut Process {
+        self.members[index].process.as_mut().expect("it runs")
+    }
+
+    /// The process of one that will be started again.
+    pub fn take(&mut self, index: usize) -> Process {
+        self.members[index].process.take().expect("it runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, index: usize) {
+        self.take(index).kill();
+    }
+
+    /// Starts one again that ended, without a line.
+    pub fn restart(&mut self, index: usize) {
+        let Member { home, process } = &mut self.members[index];
+        assert!(process.is_none(), "it runs");
+        *process = Some(home.start());
+    }
+
+    /// The value of a node's metric, 0 where it says nothing of it.
+    pub fn metric(&self, index: usize, name: &str) -> f64 {
+        metric(&self.node(index).target(), name).unwrap_or_default()
+    }
+
+    /// Whether a node says that it takes players.
+    pub fn is_ready(&self, index: usize) -> bool {
+        let ready = ureq::get(format!("{}/readyz", self.node(index).url())).call();
+        ready.is_ok_and(|response| response.status() == 200)
+    }
+
+    /// Waits until node `index` runs sectors that have units.
+    pub fn wait_for_units(&self, index: usize) {
+        wait_for("a node with units of its own", || {
+            (self.metric(index, UNITS) > 0.0).then_some(())
+        });
+    }
+
+    /// Waits until every node has a link with the ones that joined before it.
+    fn wait_until_linked(&self) {
+        for member in self.members.iter().skip(1) {
+            wait_for("a link", || member.home.log().contains("link up").then_some(()));
+        }
+    }
+
+    /// Stops all in order, the one with the store last; what they said.
+    pub fn stop(mut self) -> Vec<Home> {
+        let mut homes = Vec::new();
+        while let Some(Member { home, process }) = self.members.pop() {
+            let (status, took) = process.expect("it runs").terminate();
+            println!("{} stopped after {took:?}", home.url());
+            assert!(status.success(), "{status}:\n{}", home.log());
+            homes.push(home);
+        }
+        homes.reverse();
+        homes.iter().for_each(expect_sound);
+        homes
+    }
+
+    /// A swarm on the gateways of all nodes.
+    pub fn swarm(&self, clients: u64, seed: u64) -> Swarm {
+        let homes: Vec<&Home> = self.members.iter().map(|member| &member.home).collect();
+        // Far enough that many who start beside a border of shares cross it.
+        Swarm::of(&homes, clients, seed, 24)
+    }
+
+    /// One line: how much each node runs.
+    pub fn shown(&self) -> String {
+        let each = |index| {
+            let (sectors, units) = (self.metric(index, SECTORS), self.metric(index, UNITS));
+            format!("node {}: {sectors} sectors, {units} units", index + 1)
+        };
+        (0..self.members.len()).map(each).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Nothing that only a fault of the product says.
+pub fn expect_sound(home: &Home) {
+    let log = home.log();
+    for bad in ["panicked", "invariant", "replay differs"] {
+        assert!(!log.contains(bad), "{bad}:\n{log}");
+    }
+}
