@@ -23,6 +23,7 @@ use super::mesh::{MeshError, NodeMesh, Parts};
 use super::peers::{Alone, Mesh};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
+use super::reports::About;
 use super::rows::{GroupRequest, Rows, RowsLimits};
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
@@ -206,6 +207,7 @@ impl Node {
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
         let coordinator = CoordinatorActor::open(core.clone());
+        let about = Arc::new(About::new(incarnation, tables.clone(), config.store.url.clone()));
         let entities = Entities {
             world,
             ports,
@@ -214,6 +216,7 @@ impl Node {
             status: status.clone(),
             view,
             mesh,
+            about: about.clone(),
             turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
         actix::spawn(entities.clone().tend());
@@ -247,6 +250,7 @@ impl Node {
     ) -> Result<Option<SocketAddr>, MeshError> {
         let Seat::Member(mesh) = &self.seat else { return Ok(None) };
         let LinkSettings { identity, formats, listen, limits, store } = settings;
+        self.entities.about.note_store(store.is_some());
         let settings = links::Settings {
             identity,
             incarnation: self.incarnation,
