@@ -16,6 +16,7 @@ use super::owed::Word;
 use super::peers::{Mesh, PeerMessage, Place, ToOwner};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
+use super::reports::About;
 use super::sector::{Admit, SectorActor};
 use super::status::CoreStatus;
 use super::view_thread::ViewHandle;
@@ -44,6 +45,7 @@ pub struct Entities {
     pub(super) status: Arc<CoreStatus>,
     pub(super) view: ViewHandle,
     pub(super) mesh: Arc<dyn Mesh>,
+    pub(super) about: Arc<About>,
     /// Room for commands that wait for their entity to be woken.
     pub(super) turning: Arc<Semaphore>,
 }

@@ -90,7 +90,19 @@ impl Entities {
     ) -> impl Future<Output = PeerAnswer> + Send + 'static {
         let entities = self.clone();
         async move {
-            let PeerQuestion::Read { entity, query, wake } = question;
+            let (entity, query, wake) = match question {
+                PeerQuestion::Read { entity, query, wake } => (entity, query, wake),
+                PeerQuestion::Report => {
+                    return PeerAnswer::Report(Box::new(entities.report().await));
+                }
+                PeerQuestion::Busiest { most } => {
+                    return PeerAnswer::Busiest(entities.busiest(most.into()).await);
+                }
+                PeerQuestion::Region(region) => {
+                    return PeerAnswer::Region(entities.region(region).await);
+                }
+                PeerQuestion::Runs(entity) => return PeerAnswer::Runs(entities.runs(entity)),
+            };
             if let Query::Applied { player, session } = query {
                 entities.ports.routes.note_attached(player, session, from);
             }

@@ -23,6 +23,7 @@ use super::galaxy::{self, GalaxyError};
 use super::peers::Alone;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
+use super::reports::About;
 use super::rows::{GroupRequest, Rows, RowsLimits};
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
@@ -115,6 +116,9 @@ impl Node {
         let row = galaxy::last_row(store.as_ref(), number)?;
         let (limits, threads) = (limits_of(config), threads_of(config));
         let (core, receiver) = core_thread::queue();
+        let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
+        let own = NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
+        let incarnation = own.incarnation();
         let (ending, ended) = Ending::new();
         let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
         let entities = Entities {
@@ -125,11 +129,13 @@ impl Node {
             status: Arc::default(),
             view,
             mesh,
+            about: Arc::new(About::new(incarnation, config.store.url.clone())),
             turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
         let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
         let parts = table_parts(&entities, &core, &ending);
         let tables = start_tables(&arbiters, &world, limits, &parts);
+        entities.about.note_tables(tables.clone());
         let store_threads = StoreThreads::start(
             store.clone(),
             number,
@@ -142,9 +148,6 @@ impl Node {
         if let Some(group) = made {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
-        let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
-        let own = NodeCore::new(number, nonce, row.as_ref(), world, limits, threads);
-        let incarnation = own.incarnation();
         let own = if seat.is_shared() { own.in_cluster() } else { own };
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::reports::{Busiest, NodeReport, RegionReport};
 use super::ticker::Read;
-use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
+use crate::base::{EntityKey, NodeId, PlayerId, SectorId, SessionId};
 use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
@@ -106,12 +107,24 @@ pub enum ToGateway {
 pub enum PeerQuestion {
     /// Ask this entity; `wake` it first if it hibernates.
     Read { entity: EntityKey, query: Query, wake: bool },
+    /// How it goes, for an operator.
+    Report,
+    /// The sectors with most to do, at most so many.
+    Busiest { most: u16 },
+    /// What runs of this sector, and below it.
+    Region(SectorId),
+    /// Whether this entity runs.
+    Runs(EntityKey),
 }
 
 /// The answer to a [`PeerQuestion`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerAnswer {
     Read(Result<Read, Unavailable>),
+    Report(Box<NodeReport>),
+    Busiest(Busiest),
+    Region(RegionReport),
+    Runs(bool),
 }
 
 /// The way to the other nodes, and what is known of who has what.
@@ -142,6 +155,11 @@ pub trait Mesh: Send + Sync {
 
     /// The nodes to which there is a link now.
     fn linked(&self) -> Vec<NodeId>;
+
+    /// The version of the directory that is known here, 0 where there is none.
+    fn directory_version(&self) -> u64 {
+        0
+    }
 }
 
 /// The mesh of a node that has its store for itself.

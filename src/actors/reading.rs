@@ -146,7 +146,9 @@ impl Entities {
         wake: bool,
     ) -> Result<Read, Elsewhere> {
         let question = PeerQuestion::Read { entity, query, wake };
-        let PeerAnswer::Read(read) = self.mesh.ask(node, question, ASK_WITHIN).await?;
+        let PeerAnswer::Read(read) = self.mesh.ask(node, question, ASK_WITHIN).await? else {
+            return Err(Unavailable::Busy.into());
+        };
         read.map_err(|why| match why {
             // It is not there any more.
             Unavailable::AttachAgain => Elsewhere::Unknown,

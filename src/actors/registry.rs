@@ -9,7 +9,7 @@ use dashmap::{DashMap, DashSet};
 use super::meta::MetaActor;
 use super::sector::SectorActor;
 use super::waking::Waking;
-use crate::base::EntityKey;
+use crate::base::{EntityKey, SectorId};
 use crate::cluster::core::table::Unavailable;
 
 /// The actors of this node.
@@ -46,6 +46,20 @@ impl Registry {
     pub fn ledgers(&self) -> Vec<EntityKey> {
         let keys = self.metas.iter().map(|entry| *entry.key());
         keys.filter(|key| matches!(key, EntityKey::Ledger(_))).collect()
+    }
+
+    /// Sectors that run here, in no order.
+    pub fn sectors(&self) -> Vec<SectorId> {
+        let of = |key: EntityKey| match key {
+            EntityKey::Sector(sector) => Some(sector),
+            _ => None,
+        };
+        self.sectors.iter().filter_map(|entry| of(*entry.key())).collect()
+    }
+
+    /// Ledgers, boards, alliances and markets that run here, in no order.
+    pub fn metas(&self) -> Vec<EntityKey> {
+        self.metas.iter().map(|entry| *entry.key()).collect()
     }
 
     /// Forgets an entity; its actor ends with its last address.

@@ -31,6 +31,7 @@ use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
 use crate::cluster::core::attaching::{Attachment, Ticket};
 use crate::cluster::core::dilation::Dilator;
+use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::load::Load;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::node::Event;
@@ -94,6 +95,8 @@ pub struct TableHandle {
 struct Shown {
     stepped: AtomicU64,
     load: std::sync::Mutex<Load>,
+    /// What was last said of it to the core.
+    told: std::sync::Mutex<TableLoad>,
 }
 
 impl TableHandle {
@@ -110,6 +113,11 @@ impl TableHandle {
     /// How busy its arbiter is.
     pub fn load(&self) -> Load {
         *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner())
+    }
+
+    /// How busy its arbiter is, and with what, as of the last second.
+    pub fn told(&self) -> TableLoad {
+        *self.shown.told.lock().unwrap_or_else(|lock| lock.into_inner())
     }
 
     /// Asks for [`ToCore::Flushed`] when all that was sent before is handled
@@ -315,6 +323,7 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
                 let counted = desk.table.counts();
                 desk.report(counted);
                 let (table, load) = (desk.index, desk.table.load(desk.dilator.load().share()));
+                *desk.shown.told.lock().unwrap_or_else(|lock| lock.into_inner()) = load;
                 desk.core.send(ToCore::Event(Event::Load { table, load }));
                 *counts.lock().unwrap_or_else(|lock| lock.into_inner()) = counted;
             }

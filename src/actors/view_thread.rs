@@ -165,6 +165,8 @@ impl ViewThread {
                 gone.into_iter().for_each(|sector| exchange.handle_gone(sector, send));
             }
             ToView::Peer(from, message) => exchange.handle_peer(from, &message, rules, send),
+            // Whoever asked may not wait any more.
+            ToView::Observed(most, asked) => _ = asked.send(exchange.fanout.observed(most)),
             ToView::Link(node, up) => {
                 self.telling.handle_link(node, up);
                 if !up {

@@ -16,7 +16,7 @@ pub use sections::{
     ClusterSettings, Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader,
     Sessions, StoreSettings, Telemetry,
 };
-pub use values::{Advertise, Bounded, NodeName, StoreUrl};
+pub use values::{Advertise, Bounded, NodeName, PlayerName, StoreUrl};
 
 /// The default layer: every setting with its documentation.
 pub const DEFAULTS: &str = include_str!("../../config/starmesh.toml");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Network;
 use super::values::{
-    Advertise, Bounded, NodeName, StoreUrl, join_line, optional_path, parsed, path,
+    Advertise, Bounded, NodeName, PlayerName, StoreUrl, join_line, optional_path, parsed, path,
 };
 use crate::cluster::certificates::{JoinLine, Name};
 use crate::sim::galaxy::{Parameters, PerRegion};
@@ -177,6 +177,7 @@ pub struct Players {
     pub refresh_token_days: Bounded<1, 365>,
     /// More than the longest access token, so that none outlives its key.
     pub signing_key_days: Bounded<8, 3_650>,
+    pub admins: Vec<PlayerName>,
 }
 
 impl Players {

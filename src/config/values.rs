@@ -84,6 +84,32 @@ impl<'de> Deserialize<'de> for NodeName {
     }
 }
 
+/// The name of an account, compared without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerName(String);
+
+impl PlayerName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for PlayerName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<PlayerName, ()> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let is_name = (3..=32).contains(&text.len()) && text.bytes().all(legal);
+        if is_name { Ok(PlayerName(text.to_owned())) } else { Err(()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for PlayerName {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        parsed(input, "the name of an account: 3 to 32 ASCII letters, digits, - and _")
+    }
+}
+
 /// What other nodes are told to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advertise {

@@ -32,6 +32,7 @@ use super::ws::{self, WsState};
 use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
 use crate::actors::mesh::{MeshError, NodeMesh};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
+use crate::actors::steering::Steering;
 use crate::base::Millis;
 use crate::cluster::links::store_calls;
 use crate::config::Config;
@@ -296,7 +297,9 @@ async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Serve
     let rules = RulesDocument::new(&node.entities.world.rules);
     let oracle = NodeOracle { entities: node.entities.clone(), rows: node.rows.clone() };
     let reads = Reads::new(Arc::new(oracle), &config.http);
+    let steering = Steering::new(node.entities.clone(), node.rows.clone(), node.mesh().cloned());
     let state = HttpState::new(accounts, limits, health, recorder, rules, reads, &config.http);
+    let state = state.with_steering(steering);
     let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
     let handle = server.handle();
     let upkeep = [actix::spawn(sessions.upkeep()), actix::spawn(state.upkeep())];

@@ -1,6 +1,7 @@
 //! Owns the bodies and paths of the calls over HTTP, shared by gateway and
 //! client library. All are JSON; errors are RFC 9457 problem documents.
 
+pub mod admin;
 mod galaxy;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,27 @@ pub const STATISTICS_PATH: &str = "/api/players/{id}/statistics";
 pub const RANKING_PATH: &str = "/api/rankings/{board}";
 /// GET with a bearer token, answered 200 with [`Universe`].
 pub const UNIVERSE_PATH: &str = "/api/universe";
+/// All from here on with a bearer token of role admin. GET, answered 200 with
+/// [`admin::Nodes`].
+pub const ADMIN_NODES_PATH: &str = "/api/admin/nodes";
+/// GET, answered 200 with [`admin::BusySectors`].
+pub const ADMIN_SECTORS_PATH: &str = "/api/admin/sectors";
+/// GET, answered 200 with [`admin::Region`]; the sector is written `X,Y,SCALE`.
+pub const ADMIN_SECTOR_PATH: &str = "/api/admin/sectors/{sector}";
+/// GET, answered 200 with [`admin::EntityPlace`].
+pub const ADMIN_ENTITY_PATH: &str = "/api/admin/entities/{entity}";
+/// POST [`admin::Migrate`], answered 200 with [`admin::Steered`].
+pub const ADMIN_MIGRATE_PATH: &str = "/api/admin/sectors/{sector}/migrate";
+/// POST, answered 200 with [`admin::Steered`].
+pub const ADMIN_SPLIT_PATH: &str = "/api/admin/sectors/{sector}/split";
+/// POST [`admin::Merge`], answered 200 with [`admin::Steered`].
+pub const ADMIN_MERGE_PATH: &str = "/api/admin/sectors/{sector}/merge";
+/// POST, answered 200 with [`admin::Steered`].
+pub const ADMIN_DRAIN_PATH: &str = "/api/admin/nodes/{node}/drain";
+/// POST, answered 200 with [`admin::Steered`].
+pub const ADMIN_UNDRAIN_PATH: &str = "/api/admin/nodes/{node}/undrain";
+/// POST [`admin::Balance`], answered 200 with [`admin::BalancePlan`].
+pub const ADMIN_BALANCE_PATH: &str = "/api/admin/balance";
 /// GET, answered 200 with the OpenAPI 3.1 document of all calls.
 pub const OPENAPI_PATH: &str = "/api/openapi.json";
 /// The media type of [`Problem`].

@@ -131,6 +131,14 @@ impl Fanout {
         self.places.len() + self.aggregates.count()
     }
 
+    /// The first `most` sectors of units that somebody observes, and how many do.
+    pub fn observed(&self, most: usize) -> Vec<(SectorId, u32)> {
+        let count = |(sector, place): (&SectorId, &Place)| {
+            (*sector, u32::try_from(place.observers.len()).unwrap_or(u32::MAX))
+        };
+        self.places.iter().map(count).filter(|(_, count)| *count > 0).take(most).collect()
+    }
+
     /// Whether nobody observes anything.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

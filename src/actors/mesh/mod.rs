@@ -258,6 +258,10 @@ impl Mesh for NodeMesh {
         })
     }
 
+    fn directory_version(&self) -> u64 {
+        self.map().directory.version()
+    }
+
     fn linked(&self) -> Vec<NodeId> {
         let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
         up.keys().copied().collect()

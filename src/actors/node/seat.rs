@@ -67,6 +67,7 @@ impl Node {
     ) -> Result<Option<SocketAddr>, MeshError> {
         let Seat::Member(mesh) = &self.seat else { return Ok(None) };
         let LinkSettings { identity, formats, listen, limits, store } = settings;
+        self.entities.about.note_store(store.is_some());
         let settings = links::Settings {
             identity,
             incarnation: self.incarnation,

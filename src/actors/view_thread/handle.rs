@@ -7,6 +7,7 @@
 //! | what views of other nodes say | [`UNITS_MAX`] units; beyond that it is dropped: a missing step is found by the next, all else by silence, and asked for again |
 //! | their small messages | twice that, so that they are dropped last |
 //! | what sessions ask | what their limits allow |
+//! | who asks what is observed | what the gateway or a link lets ask at a time |
 //! | what the core says | an entity that came, or was asked for |
 //!
 //! What other nodes say of the roll-up does not wait here: it is one word for
@@ -15,6 +16,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::sync::oneshot;
 
 use crate::actors::branches::Branches;
 use crate::base::{EntityKey, NodeId, SectorId};
@@ -57,6 +60,8 @@ pub(super) enum ToView {
     Peer(NodeId, ViewMessage),
     /// The link to that node came up, or went down.
     Link(NodeId, bool),
+    /// Say which sectors are observed, that many at most, and by how many.
+    Observed(usize, oneshot::Sender<Vec<(SectorId, u32)>>),
 }
 
 /// What waits of that which has a bound.
@@ -110,6 +115,14 @@ impl ViewHandle {
     /// Ends what [`observe`](Self::observe) began.
     pub fn unobserve(&self, sector: SectorId, observer: u64) {
         self.send(ToView::Unobserve { sector, observer });
+    }
+
+    /// Which sectors this gateway's players observe, and how many do; none when
+    /// the view has ended.
+    pub async fn observed(&self, most: usize) -> Vec<(SectorId, u32)> {
+        let (answer, observed) = oneshot::channel();
+        self.send(ToView::Observed(most, answer));
+        observed.await.unwrap_or_default()
     }
 
     /// An entity came to run here.

@@ -16,6 +16,7 @@ mod secret;
 mod signing;
 mod tokens;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ struct Inner {
     clock: Clock,
     access_token: Duration,
     refresh_token: Duration,
+    /// Names, in lower case.
+    admins: BTreeSet<String>,
 }
 
 impl Accounts {
@@ -125,6 +128,7 @@ impl Accounts {
             clock,
             access_token: settings.access_token(),
             refresh_token: settings.refresh_token(),
+            admins: settings.admins.iter().map(|name| name.as_str().to_lowercase()).collect(),
         })))
     }
 
@@ -194,6 +198,13 @@ impl Accounts {
         self.0.signing.maintain(self.now()).await
     }
 
+    /// The roles of `account`. Who is admin only the settings say.
+    pub fn roles(&self, account: &Account) -> Vec<AccountRole> {
+        let others = account.roles.iter().filter(|role| **role != AccountRole::Admin);
+        let is_admin = self.0.admins.contains(&account.name.to_lowercase());
+        others.copied().chain(is_admin.then_some(AccountRole::Admin)).collect()
+    }
+
     fn now(&self) -> Millis {
         (self.0.clock)()
     }
@@ -208,7 +219,7 @@ impl Accounts {
     fn sign(&self, account: &Account) -> Result<String, AccountError> {
         let now = self.now();
         let lifetime_s = self.0.access_token.as_secs();
-        let roles = account.roles.clone();
+        let roles = self.roles(account);
         let claims = Claims::new(account.player, roles, account.generation, now, lifetime_s);
         self.0.signing.sign(&claims, now).map_err(AccountError::Access)
     }

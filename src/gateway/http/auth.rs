@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, Responder};
 use super::input::{Bearer, Input};
 use super::problem::ProblemResponse;
 use super::{HttpState, Kind};
-use crate::gateway::accounts::{Account, RefreshToken};
+use crate::gateway::accounts::{Account, AccountRole, RefreshToken};
 use crate::protocol::http::{
     LOGIN_PATH, LOGOUT_PATH, Login, Logout, ME_PATH, Me, PASSWORD_PATH, Password, Problem,
     REFRESH_PATH, REGISTER_PATH, Refresh, Register, Tokens,
@@ -127,18 +127,18 @@ pub async fn password(
 pub async fn me(state: Data<HttpState>, Bearer(who): Bearer) -> Answer<Json<Me>> {
     let account = state.accounts.account(who.player).await?;
     let missing = || ProblemResponse::new(Kind::NotFound, "the account is gone");
-    Ok(Json(shown(account.ok_or_else(missing)?)))
+    Ok(Json(shown(account.ok_or_else(missing)?, &who.roles)))
 }
 
-/// What an account's own player is shown of it.
-fn shown(account: Account) -> Me {
+/// What an account's own player is shown of it, and what the token may do.
+fn shown(account: Account, roles: &[AccountRole]) -> Me {
     Me {
         player: account.player,
         name: account.name,
         email: account.email,
         display_name: account.display_name,
         faction: account.faction,
-        roles: account.roles.into_iter().map(|role| role.as_str().to_string()).collect(),
+        roles: roles.iter().map(|role| role.as_str().to_string()).collect(),
         created: account.created.0,
         last_login: account.last_login.0,
     }

@@ -4,6 +4,7 @@
 //! subcommand. Invariant: every request is limited, in size, in time and per
 //! address, before it costs anything.
 
+mod admin;
 mod auth;
 mod guard;
 mod health;
@@ -35,8 +36,11 @@ use self::guard::{Class, elsewhere, endpoint};
 use self::players::Names;
 use super::accounts::Accounts;
 use super::limits::Limits;
+use crate::actors::steering::Steering;
 use crate::config;
 use crate::protocol::http::{
+    ADMIN_BALANCE_PATH, ADMIN_DRAIN_PATH, ADMIN_ENTITY_PATH, ADMIN_MERGE_PATH, ADMIN_MIGRATE_PATH,
+    ADMIN_NODES_PATH, ADMIN_SECTOR_PATH, ADMIN_SECTORS_PATH, ADMIN_SPLIT_PATH, ADMIN_UNDRAIN_PATH,
     LOGIN_PATH, LOGOUT_PATH, MAP_PATH, ME_PATH, PASSWORD_PATH, RANKING_PATH, REFRESH_PATH,
     REGISTER_PATH, RULES_PATH, STATISTICS_PATH, UNIVERSE_PATH,
 };
@@ -56,6 +60,7 @@ pub struct HttpState {
     reads: Reads,
     names: Names,
     request_timeout: Duration,
+    steering: Option<Steering>,
 }
 
 impl HttpState {
@@ -70,7 +75,23 @@ impl HttpState {
     ) -> HttpState {
         let request_timeout = Duration::from_secs(settings.request_timeout_s.u64());
         let names = Names::default();
-        HttpState { accounts, limits, health, recorder, rules, reads, names, request_timeout }
+        HttpState {
+            accounts,
+            limits,
+            health,
+            recorder,
+            rules,
+            reads,
+            names,
+            request_timeout,
+            steering: None,
+        }
+    }
+
+    /// With the admin calls on a cluster; without they are answered 503.
+    #[must_use]
+    pub fn with_steering(self, steering: Steering) -> HttpState {
+        HttpState { steering: Some(steering), ..self }
     }
 
     /// The reads of this gateway.
@@ -113,6 +134,16 @@ pub fn configure(services: &mut ServiceConfig, state: HttpState) {
         .service(endpoint(STATISTICS_PATH, Class::Request, "GET", players::statistics))
         .service(endpoint(RANKING_PATH, Class::Request, "GET", players::rankings))
         .service(endpoint(UNIVERSE_PATH, Class::Request, "GET", universe::universe))
+        .service(endpoint(ADMIN_NODES_PATH, Class::Request, "GET", admin::nodes))
+        .service(endpoint(ADMIN_SECTORS_PATH, Class::Request, "GET", admin::sectors))
+        .service(endpoint(ADMIN_SECTOR_PATH, Class::Request, "GET", admin::region))
+        .service(endpoint(ADMIN_ENTITY_PATH, Class::Request, "GET", admin::entity_place))
+        .service(endpoint(ADMIN_MIGRATE_PATH, Class::Request, "POST", admin::migrate))
+        .service(endpoint(ADMIN_SPLIT_PATH, Class::Request, "POST", admin::split))
+        .service(endpoint(ADMIN_MERGE_PATH, Class::Request, "POST", admin::merge))
+        .service(endpoint(ADMIN_DRAIN_PATH, Class::Request, "POST", admin::drain))
+        .service(endpoint(ADMIN_UNDRAIN_PATH, Class::Request, "POST", admin::undrain))
+        .service(endpoint(ADMIN_BALANCE_PATH, Class::Request, "POST", admin::balance))
         .service(openapi::service())
         .service(endpoint("/healthz", Class::Request, "GET", health::healthz))
         .service(endpoint("/readyz", Class::Request, "GET", health::readyz))

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{auth, health, map, players, rules, universe};
+use super::{admin, auth, health, map, players, rules, universe};
 use crate::protocol::http::OPENAPI_PATH;
 
 /// The name of the bearer token in the document.
@@ -25,10 +25,13 @@ const PAGE: &str = "/api/docs/{file:.*}";
         auth::register, auth::login, auth::refresh, auth::logout, auth::password, auth::me,
         health::healthz, health::readyz, health::metrics,
         rules::rules, map::map, players::statistics, players::rankings, universe::universe,
+        admin::nodes, admin::sectors, admin::region, admin::entity_place, admin::migrate, admin::split, admin::merge,
+        admin::drain, admin::undrain, admin::balance,
     ),
     tags(
         (name = "accounts", description = "Accounts and tokens"),
         (name = "galaxy", description = "What there is in the galaxy"),
+        (name = "admin", description = "Looking at the cluster and steering it; needs the role admin"),
         (name = "service", description = "The state of this node"),
     ),
     modifiers(&Bearer),

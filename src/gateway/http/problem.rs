@@ -25,6 +25,8 @@ pub enum Kind {
     EmailTaken,
     WrongCredentials,
     TokenRefused,
+    Forbidden,
+    Refused,
     Limited,
     Busy,
     StoreAway,
@@ -49,6 +51,8 @@ impl Kind {
             Kind::EmailTaken => (409, "email-taken", "The e-mail address is taken"),
             Kind::WrongCredentials => (401, "wrong-credentials", "Name or password is wrong"),
             Kind::TokenRefused => (401, "token-refused", "The token is not valid"),
+            Kind::Forbidden => (403, "forbidden", "The role for that is missing"),
+            Kind::Refused => (409, "refused", "That cannot be done as things are"),
             Kind::Limited => (429, "limited", "Too many requests"),
             Kind::Busy => (503, "busy", "Too much to do"),
             Kind::StoreAway => (503, "store-away", "The store does not answer"),
@@ -167,6 +171,13 @@ impl From<RetryAfter> for ProblemResponse {
         let detail = format!("this address did this too often; try again in {seconds} s");
         let problem = ProblemResponse::new(Kind::Limited, detail);
         ProblemResponse { retry_after_s: Some(seconds), ..problem }
+    }
+}
+
+impl From<StoreAway> for ProblemResponse {
+    fn from(away: StoreAway) -> Self {
+        let problem = ProblemResponse::new(Kind::StoreAway, away.to_string());
+        if away == StoreAway::Unknown { problem.unknown_outcome() } else { problem }
     }
 }
 

@@ -1,0 +1,243 @@
+//! Owns what a node says of itself to operators: how it goes, which of its
+//! sectors have most to do, what it runs of a region. Never decides anything by
+//! it, and is never asked by what does. Called for the admin calls, here and
+//! over the links. Invariant: an answer fits into a message, however much runs.
+
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::entities::Entities;
+use super::peers::Place;
+use super::ticker::TableHandle;
+use crate::base::{EntityKey, Incarnation, SectorId};
+use crate::config::StoreUrl;
+
+/// Sectors of an answer at most: some 40 bytes each.
+pub const SECTORS_MAX: usize = 2_048;
+/// Threads of an answer at most.
+const THREADS_MAX: usize = 512;
+/// A sector with a thread of its own has work for all of it from here, in
+/// thousandths.
+pub const HOT: u32 = 700;
+
+/// What a node knows of itself that does not change.
+pub struct About {
+    incarnation: Incarnation,
+    /// Of all its threads, once they run.
+    tables: OnceLock<Vec<TableHandle>>,
+    url: StoreUrl,
+    /// Whether it opened its store itself; not known before it has links.
+    opens: OnceLock<bool>,
+}
+
+impl About {
+    pub(super) fn new(incarnation: Incarnation, url: StoreUrl) -> About {
+        About { incarnation, tables: OnceLock::new(), url, opens: OnceLock::new() }
+    }
+
+    pub(super) fn note_tables(&self, tables: Vec<TableHandle>) {
+        // As below.
+        let _ = self.tables.set(tables);
+    }
+
+    fn tables(&self) -> &[TableHandle] {
+        self.tables.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn note_store(&self, opens: bool) {
+        // It is noted once.
+        let _ = self.opens.set(opens);
+    }
+
+    /// How it comes to its store.
+    fn store(&self) -> &'static str {
+        match (&self.url, self.opens.get()) {
+            (StoreUrl::Postgres(_), _) => "postgres",
+            (StoreUrl::Embedded, Some(false)) => "mesh",
+            (StoreUrl::Embedded, _) => "sled",
+        }
+    }
+}
+
+/// How a node goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub incarnation: Incarnation,
+    pub build: String,
+    /// `sled`, `postgres`, or `mesh` when another node has it.
+    pub store: String,
+    pub tick: u64,
+    /// Its store answers and its disk has room.
+    pub taking_commands: bool,
+    /// The version of the directory that it knows.
+    pub directory: u64,
+    pub sectors: u64,
+    /// Ledgers and boards.
+    pub others: u64,
+    /// Of both: those that the directory gives to another node.
+    pub leaving: u64,
+    pub parked: u64,
+    pub units: u64,
+    pub connections: u64,
+    /// Thousandths of each tick that each thread of entities works.
+    pub threads: Vec<u32>,
+}
+
+/// Sectors with most to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busiest {
+    /// Of this node, the busiest first.
+    pub sectors: Vec<SectorReport>,
+    /// How many run.
+    pub total: u64,
+    /// Sectors of whatever node that players of this gateway observe, and how
+    /// many do.
+    pub observed: Vec<(SectorId, u32)>,
+}
+
+/// A sector that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorReport {
+    pub sector: SectorId,
+    pub units: u32,
+    pub activity: u32,
+    /// Thousandths of a thread that it costs: measured where it has one of its
+    /// own, else its part of the threads by its units.
+    pub load: u32,
+    pub own_thread: bool,
+}
+
+/// What a node runs of a region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionReport {
+    /// Of the directory that the node knows.
+    pub directory: u64,
+    pub sectors: u64,
+    pub units: u64,
+    /// Of the sectors, those that the directory gives to another node.
+    pub leaving: u64,
+}
+
+impl Entities {
+    /// How this node goes.
+    pub async fn report(&self) -> NodeReport {
+        self.computed(Entities::report_now).await
+    }
+
+    /// The sectors here with most to do, at most so many, and what this
+    /// gateway's players observe.
+    pub async fn busiest(&self, most: usize) -> Busiest {
+        let most = most.min(SECTORS_MAX);
+        let observed = self.view.observed(most).await;
+        let (sectors, total) = self.computed(move |entities| entities.busiest_now(most)).await;
+        Busiest { sectors, total, observed }
+    }
+
+    /// What runs here of `region`.
+    pub async fn region(&self, region: SectorId) -> RegionReport {
+        self.computed(move |entities| entities.region_now(region)).await
+    }
+
+    /// Looks at every entity, so beside the threads that carry messages.
+    async fn computed<T: Default + Send + 'static>(
+        &self,
+        look: impl FnOnce(&Entities) -> T + Send + 'static,
+    ) -> T {
+        let entities = self.clone();
+        // It ends early only with the process.
+        tokio::task::spawn_blocking(move || look(&entities)).await.unwrap_or_default()
+    }
+
+    fn report_now(&self) -> NodeReport {
+        let (mut units, mut threads) = (0, Vec::new());
+        for table in self.about.tables() {
+            units += table.counts.lock().map(|counts| counts.units).unwrap_or_default();
+            threads.push(table.load().share());
+        }
+        threads.truncate(THREADS_MAX);
+        let (sectors, metas) = (self.registry.sectors(), self.registry.metas());
+        let keys = sectors.iter().copied().map(EntityKey::Sector).chain(metas.iter().copied());
+        let leaving = keys.filter(|key| self.is_leaving(*key)).count();
+        NodeReport {
+            incarnation: self.about.incarnation,
+            build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
+            store: self.about.store().into(),
+            tick: self.time().0.0,
+            taking_commands: self.status.taking_commands.load(Ordering::Relaxed),
+            directory: self.mesh.directory_version(),
+            sectors: sectors.len() as u64,
+            others: metas.len() as u64,
+            leaving: leaving as u64,
+            parked: self.parked() as u64,
+            units,
+            connections: self.ports.count() as u64,
+            threads,
+        }
+    }
+
+    fn busiest_now(&self, most: usize) -> (Vec<SectorReport>, u64) {
+        let told: Vec<_> = self.about.tables().iter().map(TableHandle::told).collect();
+        let is_hot = |sector: SectorId| {
+            let own = told.iter().filter(|load| load.sectors == 1);
+            own.into_iter()
+                .find(|load| load.heaviest.is_some_and(|(key, _)| key == EntityKey::Sector(sector)))
+        };
+        let (busy, weight) = told.iter().fold((0, 0), |(busy, weight), load| {
+            (busy + u64::from(load.busy), weight + load.weight)
+        });
+        let mut sectors: Vec<SectorReport> = Vec::new();
+        let running = self.registry.sectors();
+        let total = running.len() as u64;
+        for sector in running {
+            let known = self.view.branches.get(sector).map(|(known, _)| known);
+            let units = known.map_or(0, |known| known.unit_count);
+            let share = busy * (u64::from(units) + 1) / weight.max(1);
+            let own = is_hot(sector);
+            let load = own.map_or(u32::try_from(share).unwrap_or(u32::MAX), |own| own.busy);
+            let activity = known.map_or(0, |known| u32::from(known.activity_level));
+            sectors.push(SectorReport { sector, units, activity, load, own_thread: own.is_some() });
+        }
+        sectors.sort_by_key(|it| (std::cmp::Reverse((it.load, it.units)), it.sector));
+        sectors.truncate(most);
+        (sectors, total)
+    }
+
+    fn region_now(&self, region: SectorId) -> RegionReport {
+        let directory = self.mesh.directory_version();
+        let mut report = RegionReport { directory, ..RegionReport::default() };
+        for sector in self.registry.sectors().into_iter().filter(|it| region.contains(*it)) {
+            report.sectors += 1;
+            let known = self.view.branches.get(sector);
+            report.units += known.map_or(0, |(known, _)| u64::from(known.unit_count));
+            report.leaving += u64::from(self.is_leaving(EntityKey::Sector(sector)));
+        }
+        report
+    }
+
+    fn is_leaving(&self, key: EntityKey) -> bool {
+        self.mesh.place_of(key) != Place::Here
+    }
+}
+
+impl Default for NodeReport {
+    /// Of a node that ends.
+    fn default() -> NodeReport {
+        NodeReport {
+            incarnation: Incarnation(0),
+            build: String::new(),
+            store: String::new(),
+            tick: 0,
+            taking_commands: false,
+            directory: 0,
+            sectors: 0,
+            others: 0,
+            leaving: 0,
+            parked: 0,
+            units: 0,
+            connections: 0,
+            threads: Vec::new(),
+        }
+    }
+}
