@@ -138,14 +138,19 @@ impl Server {
         let stores = store::open(config, &membership)?;
         membership::check_store(stores.store.as_ref(), &membership.own())?;
         let seat = Seat::Member(NodeMesh::new(membership.node));
-        let node = Node::start_at(config, rules, stores.store.clone(), seat)?;
-        let begun = begin(config, &node, membership, &stores, recorder).await;
+        let mut node = Node::start_at(config, rules, stores.store.clone(), seat)?;
+        let deposed = node.deposed.take();
+        let begun = begin(config, &node, membership, &stores, recorder);
+        let (deposed, begun) = or_deposed(deposed, begun).await;
+        node.deposed = deposed;
         let (seated, (handle, addresses, upkeep)) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 node.close_links().await;
                 node.end().await;
-                close(stores.store, CLOSE_WITHIN).await;
+                let Opened { store, mesh } = stores;
+                drop(mesh);
+                close(store, CLOSE_WITHIN).await;
                 return Err(error);
             }
         };
@@ -261,6 +266,18 @@ impl Server {
             () = ready => Ok(()),
             why = deposed => Err(ServeError::Deposed(why)),
         }
+    }
+}
+
+/// What comes of `begun`, or why the node may not go on meanwhile.
+async fn or_deposed<T>(
+    deposed: Option<oneshot::Receiver<String>>,
+    begun: impl Future<Output = Result<T, ServeError>>,
+) -> (Option<oneshot::Receiver<String>>, Result<T, ServeError>) {
+    let Some(mut deposed) = deposed else { return (None, begun.await) };
+    tokio::select! {
+        why = &mut deposed => (None, Err(ServeError::Deposed(why.unwrap_or_default()))),
+        begun = begun => (Some(deposed), begun),
     }
 }
 

@@ -147,7 +147,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         chunk_bytes: 63 + below(1000),
         chunks_per_commit: below(4),
         id_blocks: below(2) as u64,
-        waiting_for_nodes: Limits::default().waiting_for_nodes,
+        // What is for other nodes, of which there are none.
         ..Limits::default()
     }
 }

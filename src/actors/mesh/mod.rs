@@ -161,9 +161,8 @@ impl NodeMesh {
         }
         let Some(running) = self.running() else { return };
         for (node, standing) in &before.nodes {
-            let ended =
-                map.nodes.get(node).is_none_or(|now| now.incarnation > standing.incarnation);
-            if standing.lives && ended && *node != self.me {
+            // Of one that runs again it says itself what is lost.
+            if standing.lives && !map.lives(*node) && *node != self.me {
                 running.serves.handle_dead(*node);
             }
         }

@@ -1,6 +1,7 @@
 //! Owns which entities are being brought back and what waits for them. Never
-//! reads a store. Called by [`NodeCore`](super::node). Invariant: an entity is
-//! loaded once at a time, and what waits for it is bounded.
+//! reads a store. Called by [`NodeCore`](super::node). Invariants: an entity is
+//! loaded once at a time, and what waits for it is bounded; those for which
+//! something waits, or that somebody wants to see, are loaded before the others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -92,6 +93,10 @@ pub fn recover(
 #[derive(Debug, Default)]
 pub struct Loading {
     queue: VecDeque<EntityKey>,
+    /// Those of `queue` that somebody waits for. Who was loaded already is passed
+    /// over, in both.
+    urgent: VecDeque<EntityKey>,
+    queued: BTreeSet<EntityKey>,
     under_way: BTreeSet<EntityKey>,
     /// For these the store did not answer, or it is too early: they are tried
     /// again.
@@ -116,14 +121,29 @@ pub struct Loading {
 impl Loading {
     /// Whether everything asked for is loaded.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.under_way.is_empty() && self.failed.is_empty()
+        self.queued.is_empty() && self.under_way.is_empty() && self.failed.is_empty()
     }
 
     /// Asks for `entity`, once.
     pub fn want(&mut self, entity: EntityKey) {
         if !self.unloadable.contains(&entity) && !self.waiting.contains_key(&entity) {
             self.waiting.insert(entity, Vec::new());
-            self.queue.push_back(entity);
+            self.enqueue(entity);
+        }
+    }
+
+    fn enqueue(&mut self, entity: EntityKey) {
+        if self.queued.insert(entity) {
+            let is_urgent = self.has_messages(entity) || self.seen.contains(&entity);
+            let queue = if is_urgent { &mut self.urgent } else { &mut self.queue };
+            queue.push_back(entity);
+        }
+    }
+
+    /// Somebody waits for `entity`, for which nobody did before.
+    fn hurry(&mut self, entity: EntityKey) {
+        if self.queued.contains(&entity) {
+            self.urgent.push_back(entity);
         }
     }
 
@@ -168,7 +188,9 @@ impl Loading {
             return false;
         }
         self.want_or_hold(entity, held);
-        self.seen.insert(entity);
+        if self.seen.insert(entity) && !self.has_messages(entity) {
+            self.hurry(entity);
+        }
         true
     }
 
@@ -219,7 +241,7 @@ impl Loading {
     /// What was held for `entity` has it loaded now.
     pub fn let_go(&mut self, entity: EntityKey) {
         if self.waiting.contains_key(&entity) {
-            self.queue.push_back(entity);
+            self.enqueue(entity);
         }
     }
 
@@ -260,6 +282,9 @@ impl Loading {
             Some(waiting) if waiting.len() < limits.waiting_per_load => {
                 waiting.push(message);
                 self.messages += 1;
+                if waiting.len() == 1 && !self.seen.contains(&entity) {
+                    self.hurry(entity);
+                }
                 true
             }
             _ => false,
@@ -276,9 +301,13 @@ impl Loading {
         if self.under_way.len() >= limits.loads {
             return None;
         }
-        let entity = self.queue.pop_front()?;
-        self.under_way.insert(entity);
-        Some(entity)
+        while let Some(entity) = self.urgent.pop_front().or_else(|| self.queue.pop_front()) {
+            if self.queued.remove(&entity) {
+                self.under_way.insert(entity);
+                return Some(entity);
+            }
+        }
+        None
     }
 
     /// `entity` is loaded; what waited for it.
@@ -309,7 +338,9 @@ impl Loading {
 
     /// Asks again for all that was postponed.
     pub fn retry(&mut self) {
-        self.queue.extend(self.failed.drain(..));
+        for entity in std::mem::take(&mut self.failed) {
+            self.enqueue(entity);
+        }
     }
 }
 

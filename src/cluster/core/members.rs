@@ -22,7 +22,8 @@ use crate::base::{Incarnation, Millis, NodeId};
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
 use crate::entity::keys;
 
-/// It need not be compared with another's any more after so many times that.
+/// It need not be compared with another's any more after so many times that, and
+/// need not have been seen to move.
 const ALL_SILENT: u64 = 5;
 /// Between two readings, or from a returned commit to now, no more may pass: a
 /// node's own row moves every 200 ms.
@@ -45,6 +46,9 @@ struct Member {
     row: NodeRow,
     /// Since when it has been read like this.
     since: Millis,
+    /// Whether it was seen to move since the store was last away, or this process
+    /// began.
+    moved: bool,
 }
 
 /// What is known of the rows.
@@ -68,12 +72,15 @@ impl Members {
     }
 
     /// A commit of this node's returned. After a pause nothing that was read in
-    /// it counts: the others may have waited for the same store.
+    /// it counts: the others may have waited for the same store, and may take
+    /// longer than this node to be back.
     pub fn note_returned(&mut self, now: Millis) {
         let paused = self.returned.is_none_or(|at| now.since(at) > PAUSE_MS);
         self.returned = Some(now);
         if paused {
-            self.rows.values_mut().for_each(|member| member.since = now);
+            for member in self.rows.values_mut() {
+                (member.since, member.moved) = (now, false);
+            }
         }
     }
 
@@ -85,8 +92,8 @@ impl Members {
         let mut ended = Vec::new();
         for RowRead { node, version, row } in rows {
             let before = self.rows.get(&node);
-            let moved = before.is_none_or(|member| member.version != version);
-            let since = before.map(|member| member.since).filter(|_| !moved && !paused);
+            let is_new = before.is_none_or(|member| member.version != version);
+            let since = before.map(|member| member.since).filter(|_| !is_new && !paused);
             if before.is_some_and(|member| member.row.incarnation < row.incarnation)
                 || before.is_none() && row.incarnation > Incarnation(1)
             {
@@ -95,7 +102,8 @@ impl Members {
             if row.is_vacant() && before.is_some_and(|member| !member.row.is_vacant()) {
                 self.deaths.push_back(now);
             }
-            self.rows.insert(node, Member { version, row, since: since.unwrap_or(now) });
+            let moved = before.is_some_and(|member| member.moved || is_new);
+            self.rows.insert(node, Member { version, row, since: since.unwrap_or(now), moved });
         }
         while self.deaths.front().is_some_and(|at| now.since(*at) >= CAP_MS) {
             self.deaths.pop_front();
@@ -159,7 +167,8 @@ impl Members {
         let another_moves = others.any(|(_, it)| now.since(it.since) < self.silent_ms);
         node != self.me
             && silent_ms >= self.silent_ms
-            && (is_alone || another_moves || silent_ms >= ALL_SILENT * self.silent_ms)
+            && (member.moved && (is_alone || another_moves)
+                || silent_ms >= ALL_SILENT * self.silent_ms)
     }
 }
 
@@ -262,6 +271,7 @@ mod tests {
     #[test]
     fn of_two_nodes_one_may_declare_the_other() {
         let mut model = Model::new(2);
+        model.run(1000, &[1, 2]);
         assert_eq!(model.run(2000, &[1]), [2]);
     }
 
@@ -302,12 +312,14 @@ mod tests {
         model.read(&[2]);
         assert_eq!(model.dead(), [0; 0]);
         assert_eq!(model.run(800, &[1, 2]), [0; 0]);
-        assert_eq!(model.run(400, &[1, 2]), [3], "it is dead all the same");
+        assert_eq!(model.run(3_600, &[1, 2]), [0; 0], "it may take longer to be back");
+        assert_eq!(model.run(1000, &[1, 2]), [3], "it is dead all the same");
     }
 
     #[test]
     fn in_ten_seconds_no_more_than_a_third_are_declared_dead() {
         let mut model = Model::new(9);
+        model.run(1000, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(model.run(2000, &[1, 2]), [3, 4, 5]);
         model.bury();
         assert_eq!(model.run(8000, &[1, 2]), [0; 0]);
@@ -318,6 +330,7 @@ mod tests {
     fn what_a_dead_incarnation_says_is_not_heeded() {
         let mut model = Model::new(2);
         let (node, first) = (NodeId(2), Incarnation(1));
+        model.run(1000, &[1, 2]);
         model.run(2000, &[1]);
         assert!(model.members.may_speak(node, first) && model.members.is_living(node));
         model.bury();
@@ -326,6 +339,25 @@ mod tests {
         assert!(!model.members.may_speak(node, first), "it was declared dead");
         assert!(!model.members.may_speak(node, Incarnation(2)), "nobody runs under this one");
         assert!(model.members.may_speak(node, Incarnation(3)), "it began after the reading");
+    }
+
+    #[test]
+    fn who_takes_longer_to_be_back_with_the_store_is_not_accused() {
+        let mut model = Model::new(3);
+        model.run(1000, &[1, 2, 3]);
+        model.commits = false;
+        model.run(30_000, &[]);
+        model.commits = true;
+        assert_eq!(model.run(2000, &[1, 2]), [0; 0], "3 is still dialling");
+        assert_eq!(model.run(2000, &[1, 2, 3]), [0; 0]);
+        assert_eq!(model.run(1200, &[1, 2]), [3], "it was back");
+    }
+
+    #[test]
+    fn a_process_that_has_just_begun_accuses_nobody_that_it_has_not_seen_move() {
+        let mut model = Model::new(2);
+        assert_eq!(model.run(4800, &[1]), [0; 0]);
+        assert_eq!(model.run(600, &[1]), [2]);
     }
 
     #[test]

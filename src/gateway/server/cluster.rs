@@ -119,7 +119,7 @@ impl Upkeep {
     async fn run(mut self, desk: Option<Arc<StoreDesk>>) {
         let mut used = desk.as_ref().map(|desk| desk.subscribe());
         let mut beat = tokio::time::interval(READ_EVERY);
-        let mut offered = Instant::now();
+        let mut offered = self.told.borrow().is_some().then(Instant::now);
         loop {
             let used_up = async {
                 match used.as_mut() {
@@ -133,10 +133,10 @@ impl Upkeep {
             };
             self.read_members().await;
             if let Some(desk) = &desk
-                && (is_used || offered.elapsed() >= StoreDesk::TOKEN_VALID)
+                && (is_used || offered.is_none_or(|at| at.elapsed() >= StoreDesk::TOKEN_VALID))
             {
-                self.offer(desk).await;
-                offered = Instant::now();
+                // One that failed is tried again with the next beat.
+                offered = self.offer(desk).await.then(Instant::now);
             }
         }
     }
@@ -167,16 +167,20 @@ impl Upkeep {
         members.iter().find(|member| member.node == host).map(|member| member.address.clone())
     }
 
-    /// Prints a line with which one more node can join.
-    async fn offer(&self, desk: &StoreDesk) {
+    /// Prints a line with which one more node can join; whether there is one.
+    async fn offer(&self, desk: &StoreDesk) -> bool {
         match desk.offer().await {
             Ok(line) => {
                 let mut out = std::io::stdout().lock();
                 // Nobody reads it: it is in the ready file, too.
                 let _ = writeln!(out, "one more node joins with: --join {line}");
                 self.told.send_replace(Some(line));
+                true
             }
-            Err(error) => tracing::warn!(%error, "no join line; restart to get one"),
+            Err(error) => {
+                tracing::warn!(%error, "no join line; it is tried again");
+                false
+            }
         }
     }
 }

@@ -35,7 +35,9 @@ fn write_private(path: &std::path::Path, content: &[u8]) -> std::io::Result<()> 
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
 
+    // What is left of an earlier write may have another mode.
+    let _ = std::fs::remove_file(path);
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)
 }

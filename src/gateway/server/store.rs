@@ -33,7 +33,7 @@ pub struct Opened {
 pub fn open(config: &Config, membership: &Membership) -> Result<Opened, ServeError> {
     let opened = match (&membership.store, &config.store.url) {
         (StorePlace::Of { node, address }, StoreUrl::Embedded) => {
-            let limits = links::Limits::default();
+            let limits = store_limits();
             let store = MeshStore::open(&membership.identity, *node, address.clone(), limits)?;
             let store = Arc::new(store);
             Opened { store: store.clone(), mesh: Some(store) }
@@ -44,6 +44,16 @@ pub fn open(config: &Config, membership: &Membership) -> Result<Opened, ServeErr
     match answer_of(opened.store.as_ref())? {
         true => Err(ServeError::HalfCopied),
         false => Ok(opened),
+    }
+}
+
+/// Dialled again quickly: a node that is not back soon after its store may be taken
+/// for dead by those that are.
+fn store_limits() -> links::Limits {
+    links::Limits {
+        handshake: Duration::from_secs(1),
+        redial_most: Duration::from_millis(200),
+        ..links::Limits::default()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use starmesh::base::{EntityKey, NodeId, PlayerId};
 use starmesh::cluster::core::directory::Kind;
-use starmesh::cluster::core::message::NodeMessage;
+use starmesh::cluster::core::limits::Limits;
+use starmesh::cluster::core::loading::Loading;
+use starmesh::cluster::core::message::{NodeMessage, ToTable};
 
 use super::Cluster;
 
@@ -186,4 +188,26 @@ fn what_comes_late_from_a_dead_incarnation_is_not_heeded() {
     cluster.network.delay_ms = 0;
     cluster.start(1);
     cluster.judge();
+}
+
+/// Of what a dead node leaves behind, say.
+#[test]
+fn who_is_waited_for_is_loaded_first() {
+    let limits = Limits::default();
+    let mut loading = Loading::default();
+    let keys = [1, 2, 3, 4, 5].map(EntityKey::Ledger);
+    keys.into_iter().for_each(|key| loading.want_left(key));
+    assert!(loading.keep(keys[3], ToTable::Away(false), false, &limits));
+    assert!(loading.want_seen(keys[2], false, &limits));
+    assert!(loading.keep(keys[2], ToTable::Away(false), false, &limits));
+    let mut order: Vec<_> = std::iter::from_fn(|| loading.begin_next(&limits)).collect();
+    assert_eq!(order, [3, 2, 0, 1, 4].map(|at| keys[at]));
+    // Tried again in the same order.
+    order.sort_unstable();
+    order.iter().for_each(|key| loading.postpone(*key));
+    loading.retry();
+    let again: Vec<_> = std::iter::from_fn(|| loading.begin_next(&limits)).collect();
+    assert_eq!(again, [2, 3, 0, 1, 4].map(|at| keys[at]));
+    keys.iter().for_each(|key| drop(loading.finish(*key)));
+    assert!(loading.is_empty());
 }

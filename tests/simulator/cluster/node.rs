@@ -53,8 +53,9 @@ impl Node {
     pub fn start(id: NodeId, store: &Arc<Memory>, world: &Arc<World>, now: u64) -> Node {
         let row = store.get(&keys::row(id)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
-        // Long enough for an entity to be watched while it moves.
-        let limits = Limits { quiet_ms: 5_000, ..Limits::default() };
+        // Long enough for an entity to be watched while it moves; and some are
+        // loaded before they are given, others after.
+        let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         let core = NodeCore::new(id, now, row.as_ref(), world.clone(), limits, Tables::ONE);
         Node {
             id,
