@@ -76,7 +76,8 @@ impl Socket {
     pub async fn order_again(&mut self, sector: &Value, sequence: u32, unit: &Value) -> Value {
         let began = Instant::now();
         loop {
-            let ack = self.order(sector, sequence, unit).await;
+            let answered = timeout(PATIENCE, self.order(sector, sequence, unit)).await;
+            let ack = answered.expect("an answer in time");
             if ack["success"] == true {
                 return ack;
             }
