@@ -1,32 +1,20 @@
 //! A node joins a cluster with one line: players of either gateway play on both,
 //! and who may not join hears why, as does the node that was asked.
 
-use std::time::Duration;
-
-use serde_json::json;
-
 use crate::cluster_support::{Cluster, expect_sound};
 use crate::socket::{Socket, log_in, register};
-use crate::support::{Home, pause, wait_for};
+use crate::support::{Home, wait_for};
 
 /// As many players as it takes for both nodes to have some.
 const PLAYERS: usize = 4;
 
 /// Goes through `gateway` to its units and orders one.
 async fn play(gateway: &Home, token: &str) {
-    let mut socket = Socket::connect(&gateway.target(), token, None).await;
+    let mut socket = Socket::connect_again(&gateway.target(), token, None).await;
     let sector = socket.sector();
     let units = socket.watch(&sector).await;
     assert_eq!(units.len(), 8, "what a player starts with, in {sector}");
-    let busy = json!({ "busy": {} });
-    let ack = loop {
-        // While a sector changes its node a player is told to try again.
-        match socket.order(&sector, 1, &units[0]).await {
-            ack if ack["error"] == busy => pause(Duration::from_millis(20)),
-            ack => break ack,
-        }
-    };
-    assert_eq!(ack["success"], true, "{ack}");
+    socket.order_again(&sector, 1, &units[0]).await;
 }
 
 #[tokio::test]

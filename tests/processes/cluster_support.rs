@@ -53,8 +53,13 @@ impl Cluster {
     }
 
     /// Starts the first node and has the others join it.
-    pub fn started(mut self, mut first: Home, others: Vec<Home>) -> Cluster {
+    pub fn started(self, mut first: Home, others: Vec<Home>) -> Cluster {
         let process = first.start();
+        self.begun(first, process, others)
+    }
+
+    /// The same, with the first node running already.
+    pub fn begun(mut self, first: Home, process: Process, others: Vec<Home>) -> Cluster {
         self.members.push(Member { home: first, process: Some(process) });
         others.into_iter().for_each(|home| self.join(home));
         self.wait_until_linked();
@@ -116,11 +121,14 @@ impl Cluster {
         self.take(index).kill();
     }
 
-    /// Starts one again that ended, without a line.
+    /// Starts one again that ended, without a line; returns when it has a link.
     pub fn restart(&mut self, index: usize) {
         let Member { home, process } = &mut self.members[index];
         assert!(process.is_none(), "it runs");
+        let links = |home: &Home| home.log().matches("link up").count();
+        let before = links(home);
         *process = Some(home.start());
+        wait_for("a link", || (links(home) > before).then_some(()));
     }
 
     /// The value of a node's metric, 0 where it says nothing of it.

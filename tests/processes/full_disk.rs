@@ -1,6 +1,6 @@
 //! A disk that is full, or fails every write: commands are refused with an
 //! answer that says so, nothing acknowledged is lost, and with space again the
-//! node goes on.
+//! node goes on; as do all of a cluster whose store it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::cluster_support::Cluster;
 use crate::socket::{Socket, of_command, register};
 use crate::support::{Home, Process, ignoring, wait_for};
 
@@ -35,12 +36,11 @@ impl Disk {
         Disk::Limited
     }
 
-    fn home(&self) -> Home {
+    /// `home`, with its data on this disk.
+    fn home(&self, home: Home) -> Home {
         match self {
-            Disk::Mounted(at) => {
-                Home::new().with_data(at.join("data")).with("STORE__FREE_MIN_MIB", "16")
-            }
-            Disk::Limited => Home::new(),
+            Disk::Mounted(at) => home.with_data(at.join("data")).with("STORE__FREE_MIN_MIB", "16"),
+            Disk::Limited => home,
         }
     }
 
@@ -93,8 +93,50 @@ async fn a_disk_that_takes_no_write_stops_commands_and_loses_nothing() {
     stops_commands_and_loses_nothing(&Disk::Limited).await;
 }
 
+#[tokio::test]
+async fn a_full_disk_of_the_stores_node_stops_a_cluster_and_loses_nothing() {
+    let base = tempfile::tempdir().expect("a temporary folder");
+    let disk = Disk::mount(&base.path().join("disk"), 128);
+    let empty = Cluster::empty();
+    // Each node minds the disk of the store that it uses.
+    let (mut first, second) = (disk.home(empty.home("a")), empty.home("b"));
+    let second = second.with("STORE__FREE_MIN_MIB", "16");
+    let process = disk.start(&mut first);
+    let mut cluster = empty.begun(first, process, vec![second]);
+    let others = cluster.node(1).target();
+    let token = register(&others, "anna").await;
+    let mut socket = Socket::connect_again(&others, &token, None).await;
+    let (session, sector) = (socket.session(), socket.sector());
+    let units = socket.watch(&sector).await;
+    let kept = socket.order_again(&sector, 1, &units[0]).await;
+
+    disk.fill(cluster.process(0));
+    for index in 0..2 {
+        let what = format!("node {} that is not ready", index + 1);
+        wait_for(&what, || (!cluster.is_ready(index)).then_some(()));
+    }
+    let refused = socket.order(&sector, 2, &units[1]).await;
+    assert_eq!(refused["success"], false, "{refused}");
+
+    disk.free(cluster.process(0));
+    for index in 0..2 {
+        let what = format!("node {} that is ready", index + 1);
+        wait_for(&what, || cluster.is_ready(index).then_some(()));
+    }
+    let taken = socket.order_again(&sector, 2, &units[1]).await;
+
+    // Whoever comes back finds all that was acknowledged.
+    cluster.kill(1);
+    cluster.restart(1);
+    let mut socket = Socket::connect_again(&cluster.node(1).target(), &token, Some(session)).await;
+    for (sequence, unit, before) in [(1, &units[0], kept), (2, &units[1], taken)] {
+        let again = socket.order_again(&sector, sequence, unit).await;
+        assert_eq!(of_command(&again), of_command(&before));
+    }
+}
+
 async fn stops_commands_and_loses_nothing(disk: &Disk) {
-    let mut home = disk.home();
+    let mut home = disk.home(Home::new());
     let node = disk.start(&mut home);
     let token = register(&home.target(), "anna").await;
     let mut socket = Socket::connect(&home.target(), &token, None).await;

@@ -1,7 +1,7 @@
 //! Owns a plain WebSocket, JSON in and out, for tests that say what no client
 //! library would: the same sequence twice, one player on two connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -53,6 +53,41 @@ impl Socket {
         Socket::over(stream, target, token, resume).await
     }
 
+    /// As a client does where ledgers change their node: again for as long as it is
+    /// told to try again.
+    pub async fn connect_again(target: &Target, token: &str, resume: Option<u64>) -> Socket {
+        let began = Instant::now();
+        loop {
+            let stream = TcpStream::connect(target.authority()).await.expect("a node that listens");
+            let mut socket = Socket::ask(stream, target, token, resume).await;
+            let told = socket.next().await.expect("an answer");
+            if told["type"] == "connected" {
+                socket.connected = told;
+                return socket;
+            }
+            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let is_put_off = again.contains(&told["answer"]);
+            assert!(is_put_off && began.elapsed() < PATIENCE, "{told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Orders as that says, too.
+    pub async fn order_again(&mut self, sector: &Value, sequence: u32, unit: &Value) -> Value {
+        let began = Instant::now();
+        loop {
+            let answered = timeout(PATIENCE, self.order(sector, sequence, unit)).await;
+            let ack = answered.expect("an answer in time");
+            if ack["success"] == true {
+                return ack;
+            }
+            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let is_put_off = again.contains(&ack["error"]);
+            assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// On a connection that takes only so many bytes while nothing is read.
     pub async fn narrow(target: &Target, token: &str, bytes: u32) -> Socket {
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -63,12 +98,18 @@ impl Socket {
     }
 
     async fn over(stream: TcpStream, target: &Target, token: &str, resume: Option<u64>) -> Socket {
+        let mut socket = Socket::ask(stream, target, token, resume).await;
+        socket.connected = socket.wait_for("connected").await;
+        socket
+    }
+
+    /// Asks for a session and waits for no answer.
+    async fn ask(stream: TcpStream, target: &Target, token: &str, resume: Option<u64>) -> Socket {
         let uri = target.websocket().parse().expect("a target's address");
         let request = ClientRequestBuilder::new(uri).with_sub_protocol("starmesh.json.v1");
         let (stream, _) = client_async(request, stream).await.expect("a WebSocket");
         let mut socket = Socket { stream, connected: Value::Null };
         socket.send(json!({ "type": "connect", "token": token, "resume": resume })).await;
-        socket.connected = socket.wait_for("connected").await;
         socket
     }
 

@@ -192,6 +192,15 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    /// What its processes said, when a test fails: the folder goes.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} said:\n{}", self.url(), self.log());
+        }
+    }
+}
+
 /// A process that is killed at the latest when this is dropped.
 pub struct Process {
     child: Child,
