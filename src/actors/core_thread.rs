@@ -307,7 +307,11 @@ impl CoreThread {
                     .with(&[if sent.is_ok() { "sent" } else { "dropped" }])
                     .increment(1);
             }
-            NodeEffect::Map(map) => self.mesh.note_map(map),
+            NodeEffect::Map(map) => {
+                let living = map.nodes.values().filter(|standing| standing.lives).count();
+                metrics::NODES_LIVING.set(living as f64);
+                self.mesh.note_map(map);
+            }
             NodeEffect::Elsewhere(entity, node) => {
                 self.registry.waking.tell(entity, Woken::Elsewhere(node));
                 self.view.note_elsewhere(entity, node);
@@ -382,6 +386,9 @@ impl CoreThread {
         if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
+        metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
+        metrics::DEATHS.increment(counts.deaths - before.deaths);
+        metrics::UNHEEDED.increment(counts.unheeded - before.unheeded);
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
         metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
         metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);
