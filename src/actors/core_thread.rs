@@ -26,6 +26,7 @@ use super::waking::Woken;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::loading::LoadError;
+use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::telemetry::metrics;
@@ -306,7 +307,7 @@ impl CoreThread {
                 };
                 metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
             }
-            NodeEffect::Map(map) => self.mesh.note_map(map),
+            NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
@@ -315,6 +316,12 @@ impl CoreThread {
                 self.end(None);
             }
         }
+    }
+
+    fn note_map(&self, map: Map) {
+        let living = map.nodes.values().filter(|standing| standing.lives).count();
+        metrics::NODES_LIVING.set(living as f64);
+        self.mesh.note_map(map);
     }
 
     fn note_elsewhere(&self, entity: EntityKey, node: NodeId) {
@@ -390,6 +397,9 @@ impl CoreThread {
         if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
+        metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
+        metrics::DEATHS.increment(counts.deaths - before.deaths);
+        metrics::UNHEEDED.increment(counts.unheeded - before.unheeded);
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
         metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
         metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);

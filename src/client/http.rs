@@ -143,7 +143,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-async fn blocking<A: Send + 'static>(
+pub(super) async fn blocking<A: Send + 'static>(
     call: impl FnOnce() -> Result<A, CallError> + Send + 'static,
 ) -> Result<A, CallError> {
     let called = tokio::task::spawn_blocking(call).await;
@@ -155,7 +155,16 @@ fn no_answer(error: impl std::fmt::Display) -> CallError {
 }
 
 fn get<A: DeserializeOwned>(url: &str) -> Result<A, CallError> {
-    let response = ureq::get(url)
+    get_as(url, None)
+}
+
+pub(super) fn get_as<A: DeserializeOwned>(url: &str, token: Option<&str>) -> Result<A, CallError> {
+    let call = ureq::get(url);
+    let call = match token {
+        Some(token) => call.header("authorization", format!("Bearer {token}")),
+        None => call,
+    };
+    let response = call
         .config()
         .http_status_as_error(false)
         .timeout_global(Some(CALL_WITHIN))
@@ -166,14 +175,26 @@ fn get<A: DeserializeOwned>(url: &str) -> Result<A, CallError> {
 }
 
 fn post<B: Serialize, A: DeserializeOwned>(url: &str, body: &B) -> Result<A, CallError> {
-    let body = serde_json::to_vec(body).map_err(no_answer)?;
-    let response = ureq::post(url)
+    post_as(url, &serde_json::to_vec(body).map_err(no_answer)?, None)
+}
+
+pub(super) fn post_as<A: DeserializeOwned>(
+    url: &str,
+    body: &[u8],
+    token: Option<&str>,
+) -> Result<A, CallError> {
+    let call = ureq::post(url);
+    let call = match token {
+        Some(token) => call.header("authorization", format!("Bearer {token}")),
+        None => call,
+    };
+    let response = call
         .config()
         .http_status_as_error(false)
         .timeout_global(Some(CALL_WITHIN))
         .build()
         .content_type("application/json")
-        .send(&body[..])
+        .send(body)
         .map_err(no_answer)?;
     read(response)
 }

@@ -18,6 +18,8 @@ pub mod places;
 pub mod predict;
 
 #[cfg(feature = "server")]
+pub mod admin;
+#[cfg(feature = "server")]
 pub mod connection;
 #[cfg(feature = "server")]
 pub mod http;

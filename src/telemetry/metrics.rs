@@ -207,6 +207,17 @@ metrics_list! {
     CORE_MESSAGES: CounterMetric = "starmesh_mesh_core_messages_total" ["outcome"]
         "Messages of this node's core for other nodes: sent, or dropped because their link was down or full; those come again.";
 
+    NODES_LIVING: GaugeMetric = "starmesh_mesh_nodes_living_count" []
+        "Nodes of the cluster that live, as far as this one knows; itself, too.";
+    LINKS_UP: GaugeMetric = "starmesh_mesh_links_up_count" []
+        "Nodes to which this one has a link.";
+    HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []
+        "Entities that this node gave to others.";
+    DEATHS: CounterMetric = "starmesh_mesh_deaths_declared_total" []
+        "Nodes that this one declared dead.";
+    UNHEEDED: CounterMetric = "starmesh_mesh_messages_unheeded_total" []
+        "Messages of incarnations of nodes that had ended.";
+
     // Sessions
     SESSIONS: GaugeMetric = "starmesh_session_open_count" []
         "Players' sessions open at this gateway.";

@@ -104,6 +104,8 @@ impl Mesh for End {
         }
     }
 
+    fn note_map(&self, _: starmesh::cluster::core::map::Map) {}
+
     fn send(&self, to: NodeId, message: PeerMessage) -> Result<(), Unavailable> {
         let mut state = self.cable.state.lock().unwrap();
         if state.down {

@@ -26,6 +26,7 @@ use crate::cluster::links::join::{JoinDesk, Member};
 use crate::cluster::links::{
     self, Class, End, Hello, Link, Links, PeerStatus, Reason, SendFault, Settings, StrangerStatus,
 };
+use crate::telemetry::metrics;
 
 pub use self::host::Serves;
 pub use self::serving::Parts;
@@ -189,12 +190,14 @@ impl NodeMesh {
     fn note_up(&self, link: &Link) {
         let mut up = self.up.write().unwrap_or_else(PoisonError::into_inner);
         up.insert(link.node(), link.clone());
+        metrics::LINKS_UP.set(up.len() as f64);
     }
 
     fn note_down(&self, link: &Link) {
         let mut up = self.up.write().unwrap_or_else(PoisonError::into_inner);
         if up.get(&link.node()).is_some_and(|now| now.is_same(link)) {
             up.remove(&link.node());
+            metrics::LINKS_UP.set(up.len() as f64);
         }
     }
 

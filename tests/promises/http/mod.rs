@@ -2,6 +2,7 @@
 //! over the memory store, with a clock that the test moves.
 
 mod accounts;
+mod admin;
 mod generations;
 mod limits;
 mod map;

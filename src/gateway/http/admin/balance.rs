@@ -3,10 +3,9 @@
 
 use actix_web::web::Json;
 
-use super::Admin;
+use super::Wish;
 use crate::actors::steering::{Planned, SteerError};
 use crate::cluster::core::balance::{LoadBalanceStrategy, Move};
-use crate::gateway::http::input::Input;
 use crate::gateway::http::problem::ProblemResponse;
 use crate::gateway::http::query;
 use crate::protocol::http;
@@ -27,8 +26,7 @@ use crate::protocol::http::admin;
 )]
 /// What a strategy would move now, and has it moved unless it is a dry run.
 pub async fn balance(
-    Admin(steering): Admin,
-    Input(body): Input<admin::Balance>,
+    Wish(steering, body): Wish<admin::Balance>,
 ) -> Result<Json<admin::BalancePlan>, ProblemResponse> {
     let expected = "PlayerCount, ActivityLevel, ResourceUsage or Geographic";
     let strategy = strategy(&body.strategy).ok_or_else(|| query::invalid("strategy", expected))?;

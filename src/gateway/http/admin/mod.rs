@@ -1,6 +1,6 @@
 //! Owns the admin calls: who may make them, and what they say of a cluster.
 //! Never decides what a wish means (`actors::steering` does). Invariant: nobody
-//! without the role admin learns anything here, not even what is wrong.
+//! without the role admin learns anything of the cluster, or has a body read.
 
 mod balance;
 mod looking;
@@ -12,13 +12,14 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
 
 pub use balance::*;
 pub use looking::*;
 pub use steering::*;
 
 use super::HttpState;
-use super::input::Bearer;
+use super::input::{Bearer, Input};
 use super::problem::{Kind, ProblemResponse};
 use super::query;
 use crate::actors::steering::{SteerError, Steering};
@@ -45,6 +46,24 @@ impl FromRequest for Admin {
             }
             let none = || ProblemResponse::new(Kind::NotReady, "this gateway has no cluster yet");
             steering.map(Admin).ok_or_else(none)
+        })
+    }
+}
+
+/// The cluster and a JSON body, which is read only of those who may.
+pub struct Wish<T>(Steering, T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Wish<T> {
+    type Error = ProblemResponse;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ProblemResponse>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admin = Admin::from_request(request, payload);
+        let body = Input::from_request(request, payload);
+        Box::pin(async move {
+            let Admin(steering) = admin.await?;
+            let Input(body) = body.await?;
+            Ok(Wish(steering, body))
         })
     }
 }

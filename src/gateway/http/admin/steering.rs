@@ -3,10 +3,9 @@
 
 use actix_web::web::{Json, Path};
 
-use super::{Admin, node, sector};
+use super::{Admin, Wish, node, sector};
 use crate::actors::steering::{self, Steered};
 use crate::base::NodeId;
-use crate::gateway::http::input::Input;
 use crate::gateway::http::problem::ProblemResponse;
 use crate::protocol::http;
 use crate::protocol::http::admin;
@@ -33,11 +32,7 @@ fn told(Steered { version, edits }: Steered) -> Json<admin::Steered> {
     security(("bearer" = [])),
 )]
 /// Gives a sector, and what is in it under no finer entry, to a node.
-pub async fn migrate(
-    Admin(steering): Admin,
-    path: Path<String>,
-    Input(body): Input<admin::Migrate>,
-) -> Answer {
+pub async fn migrate(Wish(steering, body): Wish<admin::Migrate>, path: Path<String>) -> Answer {
     let sector = sector(&steering, &path)?;
     let to = NodeId(body.to);
     Ok(told(steering.change(|map| steering::migrate(map, sector, to)).await?))
@@ -81,11 +76,7 @@ pub async fn split(Admin(steering): Admin, path: Path<String>) -> Answer {
     security(("bearer" = [])),
 )]
 /// Removes the entries inside of a sector.
-pub async fn merge(
-    Admin(steering): Admin,
-    path: Path<String>,
-    Input(body): Input<admin::Merge>,
-) -> Answer {
+pub async fn merge(Wish(steering, body): Wish<admin::Merge>, path: Path<String>) -> Answer {
     let sector = sector(&steering, &path)?;
     Ok(told(steering.change(|map| steering::merge(map, sector, body.may_move)).await?))
 }

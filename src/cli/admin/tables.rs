@@ -1,0 +1,264 @@
+//! Owns how answers of the admin calls look to people: columns as wide as what
+//! is in them. Pure.
+
+use crate::base::SectorId;
+use crate::protocol::http::admin::{
+    BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes, Region, Steered,
+};
+
+/// A sector that takes a tenth of a thread is hot for people.
+const HOT: u32 = 100;
+
+/// Rows under heads, the first columns left, numbers right.
+fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([heads[column].len()]).max().unwrap_or_default()
+    };
+    let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    let is_number = |column: usize| {
+        let digits =
+            |cell: &String| cell.bytes().all(|b| b.is_ascii_digit() || b"-. %".contains(&b));
+        rows.iter().filter_map(|row| row.get(column)).all(digits)
+    };
+    let numbers: Vec<_> = (0..heads.len()).map(is_number).collect();
+    let line = |cells: Vec<&str>| {
+        let cell = |(column, cell): (usize, &str)| match numbers[column] {
+            true => format!("{cell:>width$}", width = widths[column]),
+            false => format!("{cell:<width$}", width = widths[column]),
+        };
+        let cells: Vec<_> = cells.into_iter().enumerate().map(cell).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let mut text = line(heads.to_vec());
+    rows.iter().for_each(|row| text += &line(row.iter().map(String::as_str).collect()));
+    text
+}
+
+pub fn nodes(answer: &Nodes) -> String {
+    let heads = [
+        "NODE", "NAME", "STATE", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
+        "PLAYERS", "BUSY", "PARKED", "TICK",
+    ];
+    let rows = answer.nodes.iter().map(node).collect();
+    format!(
+        "{}directory {}, as node {} sees it\n",
+        table(&heads, rows),
+        answer.directory,
+        answer.me
+    )
+}
+
+fn node(node: &Node) -> Vec<String> {
+    let state = match (node.lives, node.draining, &node.report) {
+        (false, ..) => "dead",
+        (true, _, None) => "silent",
+        (true, true, _) => "draining",
+        (true, false, Some(report)) if !report.taking_commands => "store away",
+        (true, false, Some(_)) => "lives",
+    };
+    let of = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    let report = node.report.as_ref();
+    let busiest = report.and_then(|report| report.threads.iter().max().copied());
+    let away =
+        node.round_trip_us.map_or("-".into(), |us| format!("{}.{}", us / 1_000, us % 1_000 / 100));
+    vec![
+        node.node.to_string(),
+        node.name.clone().unwrap_or("-".into()),
+        state.into(),
+        node.link.clone(),
+        away,
+        report.map_or("-".into(), |report| report.store.clone()),
+        node.entries.to_string(),
+        of(report.map(|report| report.sectors)),
+        of(report.map(|report| report.units)),
+        of(report.map(|report| report.connections)),
+        busiest.map_or("-".into(), percent),
+        of(report.map(|report| report.parked)),
+        of(report.map(|report| report.tick)),
+    ]
+}
+
+fn percent(thousandths: u32) -> String {
+    format!("{}.{} %", thousandths / 10, thousandths % 10)
+}
+
+/// What `--hot` shows.
+pub fn is_hot(sector: &BusySector) -> bool {
+    sector.load >= HOT || sector.observers > 0 || sector.own_thread
+}
+
+pub fn sectors(answer: &BusySectors) -> String {
+    let heads = ["SECTOR", "NODE", "UNITS", "ACTIVITY", "OBSERVERS", "LOAD", "THREAD"];
+    let row = |it: &BusySector| {
+        vec![
+            SectorId::from(it.sector).to_string(),
+            it.node.to_string(),
+            it.units.to_string(),
+            it.activity.to_string(),
+            it.observers.to_string(),
+            percent(it.load),
+            if it.own_thread { "own" } else { "shared" }.into(),
+        ]
+    };
+    let rows = answer.sectors.iter().map(row).collect();
+    let shown = answer.sectors.len();
+    format!(
+        "{}{shown} of {} that run{}\n",
+        table(&heads, rows),
+        answer.total,
+        silent(&answer.silent)
+    )
+}
+
+fn silent(nodes: &[u32]) -> String {
+    match nodes {
+        [] => String::new(),
+        nodes => format!("; no answer within a second from node {}", numbers(nodes)),
+    }
+}
+
+fn numbers(nodes: &[u32]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub fn region(answer: &Region) -> String {
+    let sector = SectorId::from(answer.sector);
+    let mut text = match answer.entry {
+        Some(entry) => {
+            let region = SectorId::from(entry.sector);
+            format!("sector {sector} belongs to node {}, by the entry of {region}", entry.node)
+        }
+        None => format!("sector {sector} belongs to nobody"),
+    };
+    text += &format!(", directory {}{}\n", answer.directory, silent(&answer.silent));
+    for entry in &answer.finer {
+        text += &format!("  but {} to node {}\n", SectorId::from(entry.sector), entry.node);
+    }
+    let more = answer.finer_count.saturating_sub(answer.finer.len() as u64);
+    if more > 0 {
+        text += &format!("  and {more} entries more\n");
+    }
+    let heads = ["NODE", "SECTORS", "UNITS", "LEAVING", "DIRECTORY"];
+    let row = |it: &crate::protocol::http::admin::Running| {
+        [u64::from(it.node), it.sectors, it.units, it.leaving, it.directory]
+            .map(|number| number.to_string())
+            .to_vec()
+    };
+    text + &table(&heads, answer.running.iter().map(row).collect())
+}
+
+pub fn entity(answer: &EntityPlace) -> String {
+    let owner = answer.node.map_or("nobody".into(), |node| format!("node {node}"));
+    let entry = if answer.own_entry { ", by an entry of its own" } else { "" };
+    let runs = match &answer.runs_at[..] {
+        [] => "it does not run".into(),
+        nodes => format!("it runs at node {}", numbers(nodes)),
+    };
+    format!("{} belongs to {owner}{entry}; {runs}{}\n", answer.entity, silent(&answer.silent))
+}
+
+pub fn steered(answer: &Steered) -> String {
+    match answer.changes {
+        0 => format!("nothing to change: it is so already (directory {})\n", answer.directory),
+        changes => format!("done: {changes} changes, directory {}\n", answer.directory),
+    }
+}
+
+pub fn plan(answer: &BalancePlan) -> String {
+    let heads = ["SECTOR", "FROM", "TO", "RUN", "WEIGHT", "WHY"];
+    let row = |it: &crate::protocol::http::admin::Move| {
+        vec![
+            SectorId::from(it.sector).to_string(),
+            it.from.to_string(),
+            it.to.to_string(),
+            it.sectors.to_string(),
+            it.weight.to_string(),
+            it.why.clone(),
+        ]
+    };
+    let mut text = match answer.moves.is_empty() {
+        true => "nothing moves\n".to_owned(),
+        false => table(&heads, answer.moves.iter().map(row).collect()),
+    };
+    let BalancePlan { merged, released, shares, seen, .. } = answer;
+    if merged + released + shares > 0 {
+        text +=
+            &format!("{merged} entries merged, {released} released, {shares} kinds shared anew\n");
+    }
+    if answer.untold > 0 {
+        text += &format!("{} sectors that run were too many to be weighed\n", answer.untold);
+    }
+    let done = answer.directory.map_or("not carried out".into(), |now| format!("now {now}"));
+    text + &format!("{} from directory {seen}, {done}{}\n", answer.strategy, silent(&answer.silent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::http::admin::Report;
+
+    #[test]
+    fn nodes_are_a_table_and_who_is_silent_is_shown_as_that() {
+        let report = Report {
+            incarnation: 3,
+            build: "starmesh 0.1.0".into(),
+            store: "sled".into(),
+            tick: 4_711,
+            taking_commands: true,
+            directory: 7,
+            sectors: 12,
+            others: 4,
+            leaving: 0,
+            parked: 0,
+            units: 3_456,
+            connections: 5,
+            threads: vec![12, 345],
+        };
+        let node = |node, name: &str, report| Node {
+            node,
+            name: Some(name.into()),
+            address: None,
+            lives: true,
+            draining: false,
+            entries: 101,
+            link: if node == 1 { "self" } else { "up" }.into(),
+            round_trip_us: (node != 1).then_some(1_250),
+            report,
+        };
+        let nodes_told = vec![node(1, "a", Some(report)), node(2, "b", None)];
+        let text = nodes(&Nodes { me: 1, directory: 7, nodes: nodes_told });
+        let lines: Vec<_> = text.lines().collect();
+        let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let first = [
+            "1", "a", "lives", "self", "-", "sled", "101", "12", "3456", "5", "34.5", "%", "0",
+            "4711",
+        ];
+        assert_eq!(cells(lines[1]), first);
+        let second = ["2", "b", "silent", "up", "1.2", "-", "101", "-", "-", "-", "-", "-", "-"];
+        assert_eq!(cells(lines[2]), second);
+        assert_eq!(lines[3], "directory 7, as node 1 sees it");
+        assert!(lines[0].starts_with("NODE  NAME  STATE"));
+    }
+
+    #[test]
+    fn a_plan_says_whether_it_was_carried_out() {
+        let mut answer = BalancePlan {
+            strategy: "PlayerCount".into(),
+            seen: 7,
+            directory: None,
+            moves: Vec::new(),
+            merged: 0,
+            released: 0,
+            shares: 0,
+            silent: vec![2, 3],
+            untold: 0,
+        };
+        let silent = "no answer within a second from node 2, 3";
+        let dry =
+            format!("nothing moves\nPlayerCount from directory 7, not carried out; {silent}\n");
+        assert_eq!(plan(&answer), dry);
+        answer.directory = Some(8);
+        assert!(plan(&answer).contains("now 8"));
+    }
+}
