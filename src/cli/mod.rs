@@ -4,6 +4,7 @@
 //! exit code is 0 when what was asked is done, 2 when the call or the
 //! configuration is at fault, 1 for everything else.
 
+mod audit;
 mod cert;
 mod cluster;
 mod demo;
@@ -33,6 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Cert(cert::Args),
     Cluster(cluster::Args),
     Demo(demo::Args),
@@ -54,6 +56,7 @@ pub struct UsageError(pub String);
 pub fn run() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 on a wrong call
     let outcome = match cli.command {
+        Command::Audit(args) => audit::run(args),
         Command::Cert(args) => cert::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
