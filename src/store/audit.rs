@@ -19,7 +19,7 @@ pub fn verify(store: &dyn Store) -> Result<Vec<Chain>, ReadError> {
     let mut verifier = Verifier::new(rows(store)?);
     for_each(store, |place, value| {
         verifier.add(place, value);
-        Ok(())
+        Ok::<(), ReadError>(())
     })?;
     Ok(verifier.finish(&rows(store)?))
 }
