@@ -139,6 +139,9 @@ fn two_entries_that_changed_places_show() {
         for other in &keys[n + 1..] {
             let mut model = model();
             let (first, second) = (model.log[one].clone(), model.log[other].clone());
+            if first == second {
+                continue;
+            }
             model.log.insert(one.clone(), second);
             model.log.insert(other.clone(), first);
             assert!(!model.problems().is_empty(), "{one:?} {other:?}");
