@@ -148,6 +148,5 @@ fn draw_limits(random: &mut Random) -> Limits {
         chunks_per_commit: below(4),
         id_blocks: below(2) as u64,
         waiting_for_nodes: Limits::default().waiting_for_nodes,
-        silent_ms: 1000,
     }
 }
