@@ -5,6 +5,7 @@
 //! configuration is at fault, 1 for everything else.
 
 mod admin;
+mod audit;
 mod cert;
 mod cluster;
 mod demo;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Admin(admin::Args),
+    Audit(audit::Args),
     Cert(cert::Args),
     Cluster(cluster::Args),
     Demo(demo::Args),
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse(); // ends the process with 2 on a wrong call
     let outcome = match cli.command {
         Command::Admin(args) => admin::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Cert(args) => cert::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),

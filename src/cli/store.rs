@@ -28,23 +28,32 @@ enum What {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let What::Copy { from, to } = args.what;
-    for (place, which) in [(&from, "FROM"), (&to, "TO")] {
-        if place.contains("://") && !is_url(place) {
-            // Not repeated: it may hold a password.
-            let expected = "expected a folder or postgres://USER@HOST/DATABASE";
-            return Err(UsageError(format!("{which} is a URL of another kind: {expected}")).into());
-        }
-    }
-    if !is_url(&from) && !Path::new(&from).join(sled::FOLDER).is_dir() {
-        return Err(UsageError(format!("{from} is no node's data folder")).into());
-    }
-    let source = open(&from).context("opening the source")?;
+    check(&to, "TO")?;
+    let source = existing(&from, "FROM")?;
     let target = open(&to).context("opening the target")?;
     let copied = copy(&*source, &*target)?;
     print(&format!(
         "copied {} entities ({} snapshot chunks, {} records), {} keys, {} nodes\n",
         copied.entities, copied.chunks, copied.records, copied.keys, copied.nodes
     ))
+}
+
+/// The store at `place`, which is there; `which` it is, for errors.
+pub(super) fn existing(place: &str, which: &str) -> anyhow::Result<Box<dyn Source>> {
+    check(place, which)?;
+    if !is_url(place) && !Path::new(place).join(sled::FOLDER).is_dir() {
+        return Err(UsageError(format!("{place} is no node's data folder")).into());
+    }
+    open(place).with_context(|| format!("opening {which}"))
+}
+
+fn check(place: &str, which: &str) -> Result<(), UsageError> {
+    if !place.contains("://") || is_url(place) {
+        return Ok(());
+    }
+    // Not repeated: it may hold a password.
+    let expected = "expected a folder or postgres://USER@HOST/DATABASE";
+    Err(UsageError(format!("{which} is a URL of another kind: {expected}")))
 }
 
 fn is_url(place: &str) -> bool {

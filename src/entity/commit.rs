@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 
+use super::audit::Root;
 use super::envelope::{self, EnvelopeError, Kind, Logic};
 use super::keys;
 
@@ -24,8 +25,8 @@ pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 pub const GROUPS_MAX: usize = 16 * 1024;
 
 /// One durable write: all of it is refused if the node's row does not match
-/// (another incarnation, or a number that is not the next), else its groups
-/// are tried in order, each accepted or refused by itself.
+/// (another incarnation, a number that is not the next, another audit root),
+/// else its groups are tried in order, each accepted or refused by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
     pub node: NodeId,
@@ -42,9 +43,9 @@ pub struct Commit {
     pub nonce: u64,
     /// The node's tick; never less than the row's. Ignored in commit 0.
     pub tick: Tick,
-    /// Chained hash over this node's audit entries so far; zero while nothing
-    /// writes any.
-    pub audit_root: [u8; 32],
+    /// Over this node's audit entries before this commit; refused when the row
+    /// has another. The row gets [`root_after`](super::audit::root_after).
+    pub audit_root: Root,
     pub groups: Vec<Group>,
 }
 
@@ -72,7 +73,7 @@ impl Group {
     /// its size or by a key that only the node itself may write.
     pub fn is_well_formed(&self) -> bool {
         let is_key = |key: &[u8]| !key.is_empty() && key.len() <= keys::KEY_BYTES_MAX;
-        let own: [&[u8]; 3] = [keys::SNAPSHOT, keys::HEAD, keys::ROW];
+        let own: [&[u8]; 4] = [keys::SNAPSHOT, keys::HEAD, keys::ROW, keys::AUDIT];
         let is_put = |put: &Put| {
             is_key(&put.key)
                 && !own.iter().any(|prefix| put.key.starts_with(prefix))
@@ -146,7 +147,8 @@ pub struct NodeRow {
     pub tick: Tick,
     /// Indices of the groups refused in the last commit, ascending.
     pub refused: Vec<u32>,
-    pub audit_root: [u8; 32],
+    /// Over all of the node's audit entries that were accepted.
+    pub audit_root: Root,
 }
 
 impl NodeRow {

@@ -22,6 +22,7 @@ pub enum Kind {
     DirectoryKind = 13,
     Member = 14,
     JoinToken = 15,
+    AuditEntry = 16,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -1,6 +1,7 @@
 //! Owns the names of the store's keys. Never reads or writes them. A stored
 //! format: a name that was ever written keeps its meaning.
 
+use super::audit::Place;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
 /// Accounts, their names and e-mails: `changes` follows them.
@@ -40,6 +41,11 @@ pub const DIRECTORY: &[u8] = b"directory/";
 /// The directory's version, a big-endian u64: every change checks and puts it.
 pub const DIRECTORY_VERSION: &[u8] = b"directory/version";
 
+/// All [`audit_entry`] keys.
+pub const AUDIT: &[u8] = b"audit/";
+/// All [`account_name`] keys.
+pub const ACCOUNT_NAME: &[u8] = b"account/name/";
+
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
 
@@ -60,7 +66,7 @@ pub fn account_player(key: &[u8]) -> Option<PlayerId> {
 
 /// The player id, big endian, of the account with this name in lower case.
 pub fn account_name(name: &str) -> Vec<u8> {
-    join(&[b"account/name/", name.as_bytes()])
+    join(&[ACCOUNT_NAME, name.as_bytes()])
 }
 
 /// The player id, big endian, of the account with this e-mail in lower case.
@@ -178,6 +184,19 @@ pub fn join_token(digest: &[u8; 32]) -> Vec<u8> {
     join(&[JOIN_TOKEN, digest])
 }
 
+/// The prefix of all audit entries in a commit.
+pub fn audit_of(node: NodeId, incarnation: Incarnation, number: u64) -> Vec<u8> {
+    let (node, incarnation) = (node.0.to_be_bytes(), incarnation.0.to_be_bytes());
+    join(&[AUDIT, &node, &incarnation, &number.to_be_bytes()])
+}
+
+/// An [audit entry](super::audit::Entry). In the order of these keys a node's
+/// entries are in the order in which they came to be.
+pub fn audit_entry(place: Place) -> Vec<u8> {
+    let commit = audit_of(place.node, place.incarnation, place.number);
+    join(&[&commit, &place.index.to_be_bytes()])
+}
+
 /// The node whose [`row`] this key names.
 pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(ROW)?.try_into().ok()?;
@@ -188,6 +207,24 @@ pub fn parse_row(key: &[u8]) -> Option<NodeId> {
 pub fn parse_member(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(MEMBER)?.try_into().ok()?;
     Some(NodeId(u32::from_be_bytes(id)))
+}
+
+/// The digest of the secret of the token whose [`join_token`] this key names.
+pub fn parse_join_token(key: &[u8]) -> Option<[u8; 32]> {
+    key.strip_prefix(JOIN_TOKEN)?.try_into().ok()
+}
+
+/// The entry whose [`audit_entry`] this key names.
+pub fn parse_audit(key: &[u8]) -> Option<Place> {
+    let (node, rest) = key.strip_prefix(AUDIT)?.split_first_chunk::<4>()?;
+    let (incarnation, rest) = rest.split_first_chunk::<8>()?;
+    let (number, index) = rest.split_first_chunk::<8>()?;
+    Some(Place {
+        node: NodeId(u32::from_be_bytes(*node)),
+        incarnation: Incarnation(u64::from_be_bytes(*incarnation)),
+        number: u64::from_be_bytes(*number),
+        index: u32::from_be_bytes(index.try_into().ok()?),
+    })
 }
 
 /// The incarnation whose end this key names.
@@ -254,6 +291,10 @@ mod tests {
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
         assert_eq!(parse_member(&member(NodeId(9))), Some(NodeId(9)));
         assert_eq!(parse_directory_kind(&directory_kind(5)), Some(5));
+        assert_eq!(parse_join_token(&join_token(&[7; 32])), Some([7; 32]));
+        let place =
+            Place { node: NodeId(9), incarnation: Incarnation(3), number: 1 << 40, index: 2 };
+        assert_eq!(parse_audit(&audit_entry(place)), Some(place));
         let ended = (NodeId(9), Incarnation(1 << 40));
         assert_eq!(parse_ended_incarnation(&ended_incarnation(ended.0, ended.1)), Some(ended));
     }
@@ -263,6 +304,8 @@ mod tests {
         assert_eq!(parse_row(b"row/123"), None);
         assert_eq!(parse_member(&member_name("four")), None);
         assert_eq!(parse_ended_incarnation(b"node/1234"), None);
+        assert_eq!(parse_audit(&audit_of(NodeId(9), Incarnation(1), 2)), None);
+        assert_eq!(parse_join_token(b"join/12"), None);
         assert_eq!(parse_head(b"head/"), None);
         assert_eq!(parse_due(b"due/12345678"), None);
         assert_eq!(parse_summary(b"summary/"), None);

@@ -2,6 +2,7 @@
 //! them. Never does I/O and never decides who owns what (`cluster::core` does).
 
 pub mod account;
+pub mod audit;
 pub mod channel;
 pub mod commands;
 pub mod commit;

@@ -9,6 +9,7 @@ mod journal;
 mod reads;
 
 use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::entity::audit::Root;
 use crate::entity::commit::{
     Append, Check, Commit, CommitAnswer, CommitError, Expect, Group, NodeRow, Put,
 };
@@ -45,6 +46,8 @@ pub struct Process {
     /// Of the next commit.
     pub number: u64,
     pub tick: Tick,
+    /// Of its audit entries; a process that writes any sees to it itself.
+    pub root: Root,
 }
 
 impl Process {
@@ -57,7 +60,7 @@ impl Process {
     pub fn restarted(node: u32, incarnation: u64) -> Process {
         let nonce = u64::from(node) * 1000 + incarnation;
         let (node, incarnation) = (NodeId(node), Incarnation(incarnation));
-        Process { node, incarnation, nonce, number: 0, tick: Tick(0) }
+        Process { node, incarnation, nonce, number: 0, tick: Tick(0), root: [7; 32] }
     }
 
     /// The first process of a node after its commit 0.
@@ -75,7 +78,7 @@ impl Process {
             number: self.number,
             nonce: self.nonce,
             tick: self.tick,
-            audit_root: [self.number as u8; 32],
+            audit_root: self.root,
             groups,
         };
         self.number += 1;

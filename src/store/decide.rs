@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::base::{EntityKey, Incarnation, NodeId, Tick};
+use crate::entity::audit::root_after;
 use crate::entity::commit::{Append, Check, Commit, CommitError, Expect, NodeRow};
 use crate::entity::keys;
 
@@ -149,6 +150,10 @@ fn fence(commit: &Commit, row: Option<&NodeRow>) -> Result<Fence, CommitError> {
     if same && row.number == commit.number {
         return Ok(Fence::Repeated { refused: row.refused.clone() });
     }
+    if row.audit_root != commit.audit_root {
+        // Its process knows another history than the row: neither goes on.
+        return Err(fenced());
+    }
     if commit.number == 0 {
         let next = row.incarnation.0.checked_add(1) == Some(commit.incarnation.0);
         return if next { Ok(Fence::Next { tick: row.tick }) } else { Err(fenced()) };
@@ -269,7 +274,7 @@ impl<'a, 'p, P: Present> Trial<'a, 'p, P> {
             number: commit.number,
             tick,
             refused: refused.clone(),
-            audit_root: commit.audit_root,
+            audit_root: root_after(commit, &refused),
         };
         self.ops.push(Op::Row { node: commit.node, row: Cow::Owned(row) });
         Accepted { version: self.version, refused, ops: self.ops }

@@ -3,6 +3,7 @@
 //! the node's store thread (`commit`) and its readers. Invariant: what
 //! `commit` answered is there after any crash, exactly once, in order.
 
+pub mod audit;
 pub mod changes;
 pub mod conformance;
 pub mod copy;

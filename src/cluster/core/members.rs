@@ -111,6 +111,16 @@ impl Members {
         ended
     }
 
+    /// Every node's row as it was last read, ascending.
+    pub fn rows(&self) -> impl Iterator<Item = (NodeId, &NodeRow)> {
+        self.rows.iter().map(|(node, member)| (*node, &member.row))
+    }
+
+    /// The row of `node` as it was last read.
+    pub fn row(&self, node: NodeId) -> Option<&NodeRow> {
+        self.rows.get(&node).map(|member| &member.row)
+    }
+
     /// Nodes that run, as far as is known, ascending.
     pub fn living(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.rows.iter().filter(|(_, member)| !member.row.is_vacant()).map(|(node, _)| *node)

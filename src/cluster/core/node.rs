@@ -13,6 +13,7 @@
 
 mod ahead;
 mod asleep;
+mod audit;
 mod cluster;
 mod commit;
 mod durable;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::asleep::DueScan;
+use self::audit::Audit;
 use self::cluster::Cluster;
 use self::routes::Route;
 use super::census::Census;
@@ -34,7 +36,7 @@ use super::ids::IdBlocks;
 use super::limits::Limits;
 use super::loading::Loading;
 use super::message::{FromTable, NodeBody, Rest, ToTable};
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Slot};
 use super::places::{Places, Tables};
 use super::snapshots::Snapshots;
 use crate::base::time::TICK_MS;
@@ -122,6 +124,7 @@ pub struct NodeCore {
     /// The node is to stop: nothing begins any more.
     settling: bool,
     pipeline: Pipeline,
+    audit: Audit,
 
     owned: BTreeMap<EntityKey, Owned>,
     /// Installations so far.
@@ -193,6 +196,7 @@ impl NodeCore {
             closed: false,
             settling: false,
             pipeline: Pipeline::default(),
+            audit: Audit::after(row),
             owned: BTreeMap::new(),
             generations: 0,
             misfits: BTreeMap::new(),
@@ -481,8 +485,11 @@ impl NodeCore {
     fn begin(&mut self, now: Millis) {
         self.next_tick = Millis(now.0 + TICK_MS);
         self.sent = now;
-        let commit = self.empty_commit();
-        let commit = self.pipeline.send(commit, Vec::new());
+        let mut commit = self.empty_commit();
+        commit.groups.push(Group::default());
+        let slots = vec![Slot::Began];
+        self.write_entries(&mut commit, &slots, now);
+        let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
     }
 

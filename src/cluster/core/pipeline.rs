@@ -34,6 +34,10 @@ pub enum Slot {
     Death(NodeId),
     /// A change of the directory.
     Directory,
+    /// That this process began.
+    Began,
+    /// How far the other nodes' audit logs have come.
+    Witness,
     /// Rows that a gateway wants put.
     Rows(u64),
     /// A reservation of id blocks.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::Drift;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Tick};
 use crate::entity::account::{Account, AccountRole, RefreshFamily};
+use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
 use crate::entity::member::{MemberRow, TokenRow, TokenUse};
@@ -30,6 +31,9 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/join-token", token().to_bytes()),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
+    let entries = audit_entries().into_iter().enumerate();
+    let entries = entries.map(|(n, entry)| (format!("audit/{n:02}"), entry.to_bytes()));
+    let rows = rows.chain(entries);
     let all = entities.into_iter().chain(keys).chain(envelopes).chain(rows);
     all.map(|(name, bytes)| (name, super::to_hex(&bytes))).collect()
 }
@@ -75,6 +79,11 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
     })?;
     expect("row/join-token".into(), &|bytes| {
         TokenRow::from_bytes(bytes).map(|read| read == token()).map_err(|e| e.to_string())
+    })?;
+    audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
+        expect(format!("audit/{n:02}"), &|bytes| {
+            Entry::from_bytes(bytes).map(|read| read == entry).map_err(|e| e.to_string())
+        })
     })
 }
 
@@ -97,6 +106,7 @@ fn entities() -> [(&'static str, EntityKey); 7] {
 fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
     let (node, incarnation) = (NodeId(0x0102_0304), Incarnation(0x0506_0708));
     let (player, entity) = (PlayerId(0x1122), EntityKey::Ledger(9));
+    let place = Place { node, incarnation, number: 0x090A, index: 0x0B };
     vec![
         ("prefix-account", keys::ACCOUNT.to_vec()),
         ("prefix-galaxy", keys::GALAXY.to_vec()),
@@ -134,10 +144,12 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("member", keys::member(node)),
         ("member-name", keys::member_name("node-1")),
         ("join-token", keys::join_token(b"0123456789abcdef0123456789abcdef")),
+        ("prefix-audit", keys::AUDIT.to_vec()),
+        ("audit-entry", keys::audit_entry(place)),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 13] {
+fn kinds() -> [(&'static str, Kind); 14] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -152,6 +164,7 @@ fn kinds() -> [(&'static str, Kind); 13] {
         ("directory-kind", Kind::DirectoryKind),
         ("member", Kind::Member),
         ("join-token", Kind::JoinToken),
+        ("audit-entry", Kind::AuditEntry),
     ]
 }
 
@@ -201,4 +214,36 @@ fn member() -> MemberRow {
 fn token() -> TokenRow {
     let key = *b"fedcba9876543210fedcba9876543210";
     TokenRow { issued: Millis(300), used: Some(TokenUse { key, node: NodeId(300) }) }
+}
+
+/// An entry of each decision.
+fn audit_entries() -> Vec<Entry> {
+    let (node, player, sequence) = (NodeId(300), PlayerId(7), 1 << 33);
+    let (entity, token) = (EntityKey::Ledger(9), *b"fedcba9876543210fedcba9876543210");
+    let root = *b"0123456789abcdef0123456789abcdef";
+    let last = Head { incarnation: Incarnation(300), number: 1 << 33, root };
+    let change = DirectoryChange {
+        version: 300,
+        changed: 2,
+        entities: vec![entity],
+        draining: vec![(node, true)],
+        digest: token,
+    };
+    let decisions = [
+        Decision::Began { logic: LOGIC },
+        Decision::Claimed { entity, sequence, woke: true },
+        Decision::HandedOver { entity, sequence, to: node },
+        Decision::Closed { entity, sequence, kept: true },
+        Decision::DeclaredDead { node, last },
+        Decision::DirectoryChanged(change),
+        Decision::GalaxyMade,
+        Decision::AccountMade { player },
+        Decision::AccountChanged { player, generation: 300, roles: 2 },
+        Decision::NodeAdmitted { node, token: Some(token) },
+        Decision::TokenOffered { token },
+        Decision::TokenWithdrawn { token },
+        Decision::Witnessed { heads: vec![(node, last)] },
+    ];
+    let entry = |decision| Entry { base: root, time: Millis(300), decision };
+    decisions.into_iter().map(entry).collect()
 }

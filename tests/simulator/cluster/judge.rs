@@ -17,12 +17,14 @@ use starmesh::entity::{Entity, World};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
-use super::Cluster;
+use super::{Cluster, audit};
 
 /// Before the node and the entity in such keys.
 const OWNED: &[u8] = b"owned/";
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
+/// So many entries of the audit log are taken out at least, one at a time.
+const ENTRIES_TRIED: usize = 30;
 
 impl Cluster {
     /// Stops all movement of chance: lets what is under way come to its end, and
@@ -42,6 +44,7 @@ impl Cluster {
         }
         self.judge_owners();
         self.judge_units();
+        audit::judge(&self.store, ENTRIES_TRIED);
     }
 
     /// Who does not know what the others know, or has what is another's.

@@ -3,6 +3,7 @@
 //! thread and one clock. The named tests are the situations in which naive
 //! designs break; the storm draws from a seed what happens when.
 
+pub mod audit;
 mod handover;
 mod judge;
 mod members;

@@ -19,8 +19,8 @@ use starmesh::entity::{World, keys};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
-use super::judge;
 use super::network::Network;
+use super::{audit, judge};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -176,6 +176,7 @@ impl Node {
             NodeEffect::Commit(commit) => {
                 let done = store.commit(&commit);
                 judge::check_claims(&commit, &done, seen);
+                audit::check_entries(&commit).unwrap_or_else(|why| panic!("{why}"));
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {

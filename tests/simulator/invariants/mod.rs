@@ -5,6 +5,7 @@
 mod accounts;
 mod asleep;
 mod attach;
+mod audit;
 mod away;
 mod boards;
 mod bounds;
@@ -54,5 +55,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<order::Order>::default(),
         Box::<asleep::Asleep>::default(),
         Box::<pace::Pace>::default(),
+        Box::<audit::Audit>::default(),
     ]
 }

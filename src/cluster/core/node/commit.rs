@@ -45,9 +45,17 @@ impl NodeCore {
             slots.push(slot);
         };
         let cluster = self.take_cluster_groups();
-        stale.into_iter().chain(cluster).chain(records).chain(rows).for_each(&mut add);
+        let witness = self.take_witness(now);
+        stale
+            .into_iter()
+            .chain(cluster)
+            .chain(witness)
+            .chain(records)
+            .chain(rows)
+            .for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
+        self.write_entries(&mut commit, &slots, now);
         let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
     }
@@ -59,7 +67,7 @@ impl NodeCore {
             number: self.pipeline.next_number(),
             nonce: self.nonce,
             tick: self.tick,
-            audit_root: [0; 32],
+            audit_root: self.audit.root(),
             groups: Vec::new(),
         }
     }

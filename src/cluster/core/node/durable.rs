@@ -17,6 +17,7 @@ impl NodeCore {
         match self.pipeline.settle(result, now) {
             Some(Settled::Durable { commit, slots, answer }) => {
                 self.note_away(false);
+                self.audit.note_durable(&commit, &answer);
                 self.cluster.iter_mut().for_each(|cluster| cluster.members.note_returned(now));
                 self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer, now);
@@ -97,7 +98,7 @@ impl NodeCore {
                     }
                     self.grant_ids();
                 }
-                Slot::Chunks | Slot::Stale => {}
+                Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness => {}
                 Slot::Snapshot { entity, sequence, bytes } => {
                     self.snapshots.end(entity);
                     let ended = if accepted {

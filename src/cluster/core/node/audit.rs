@@ -1,0 +1,129 @@
+//! Owns this node's part of the [audit log](crate::entity::audit): which
+//! decisions the groups of a commit are, the node's root, and when the other
+//! nodes' heads are written down. Never decides anything that it tells of.
+//! Called where a commit is put together and where its answer comes.
+//!
+//! Invariant: every group that carries out a decision has its entry, and the
+//! root is that of the row as long as this process owns anything.
+
+use super::NodeCore;
+use crate::base::{Millis, NodeId};
+use crate::cluster::core::message::Committed;
+use crate::cluster::core::pipeline::Slot;
+use crate::entity::audit::{self, Decision, Entry, HEADS_MAX, Head, Place, Root};
+use crate::entity::commit::{Commit, CommitAnswer, Group, NodeRow};
+
+/// The other nodes' heads are written down so often, if they moved.
+const WITNESS_MS: u64 = 600_000;
+
+/// What is known of the node's audit log.
+#[derive(Debug)]
+pub(super) struct Audit {
+    /// Behind the last durable commit.
+    root: Root,
+    /// When the heads are written down next.
+    witness_at: Millis,
+    /// As they were written down last.
+    heads: Vec<(NodeId, Head)>,
+}
+
+impl Audit {
+    /// The log goes on where the row says.
+    pub fn after(row: Option<&NodeRow>) -> Audit {
+        let root = row.map_or([0; 32], |row| row.audit_root);
+        Audit { root, witness_at: Millis(0), heads: Vec::new() }
+    }
+
+    pub fn root(&self) -> Root {
+        self.root
+    }
+
+    /// A commit is durable.
+    pub fn note_durable(&mut self, commit: &Commit, answer: &CommitAnswer) {
+        self.root = audit::root_after(commit, &answer.refused);
+    }
+}
+
+impl NodeCore {
+    /// Puts an entry for each decision into the group that carries it out.
+    pub(super) fn write_entries(&self, commit: &mut Commit, slots: &[Slot], now: Millis) {
+        let Commit { node, incarnation, number, .. } = *commit;
+        let mut index = 0;
+        for (group, slot) in commit.groups.iter_mut().zip(slots) {
+            for decision in self.decisions(group, slot) {
+                let entry = Entry { base: commit.audit_root, time: now, decision };
+                group.puts.push(entry.put(Place { node, incarnation, number, index }));
+                index += 1;
+            }
+        }
+    }
+
+    fn decisions(&self, group: &Group, slot: &Slot) -> Vec<Decision> {
+        let of = |record: &Committed| (record.entity, record.header.sequence);
+        let ended = match slot {
+            Slot::Record(_) => None,
+            Slot::HandOver { record, to } => {
+                let (entity, sequence) = of(record);
+                Some(Decision::HandedOver { entity, sequence, to: *to })
+            }
+            Slot::Close { record, is_kept } => {
+                let (entity, sequence) = of(record);
+                Some(Decision::Closed { entity, sequence, kept: *is_kept })
+            }
+            Slot::Death(node) => self.declared(*node),
+            Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
+            Slot::Began => Some(Decision::Began { logic: self.world.logic() }),
+            Slot::Witness => self.witnessed(),
+            Slot::Ids | Slot::Stale | Slot::Chunks | Slot::Snapshot { .. } => None,
+        };
+        slot.claim().into_iter().chain(ended).collect()
+    }
+
+    /// The group is refused unless the row is as it was read.
+    fn declared(&self, node: NodeId) -> Option<Decision> {
+        let row = self.cluster.as_ref()?.members.row(node)?;
+        Some(Decision::DeclaredDead { node, last: head(row) })
+    }
+
+    fn witnessed(&self) -> Option<Decision> {
+        Some(Decision::Witnessed { heads: self.audit.heads.clone() })
+    }
+
+    /// The group that writes down the other nodes' heads, when it is time to and
+    /// one of them moved.
+    pub(super) fn take_witness(&mut self, now: Millis) -> Option<(Group, Slot)> {
+        let cluster = self.cluster.as_ref()?;
+        let heads = cluster.members.rows().filter(|(node, _)| *node != self.node);
+        let heads: Vec<_> = heads.take(HEADS_MAX).map(|(node, row)| (node, head(row))).collect();
+        let roots = |heads: &[(NodeId, Head)]| -> Vec<(NodeId, Root)> {
+            heads.iter().map(|(node, head)| (*node, head.root)).collect()
+        };
+        if now < self.audit.witness_at || roots(&heads) == roots(&self.audit.heads) {
+            return None;
+        }
+        self.audit.witness_at = Millis(now.0 + WITNESS_MS);
+        self.audit.heads = heads;
+        Some((Group::default(), Slot::Witness))
+    }
+}
+
+fn head(row: &NodeRow) -> Head {
+    let NodeRow { incarnation, number, audit_root: root, .. } = *row;
+    Head { incarnation, number, root }
+}
+
+impl Slot {
+    /// The claim in its record, if there is one.
+    fn claim(&self) -> Option<Decision> {
+        let (Slot::Record(record) | Slot::Close { record, .. } | Slot::HandOver { record, .. }) =
+            self
+        else {
+            return None;
+        };
+        record.claim.map(|_| Decision::Claimed {
+            entity: record.entity,
+            sequence: record.header.sequence,
+            woke: record.woke,
+        })
+    }
+}
