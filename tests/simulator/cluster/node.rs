@@ -170,7 +170,6 @@ impl Node {
     ) {
         let store = &*self.store;
         let process = (self.id, self.core.incarnation());
-        let answers = "the memory answers";
         match effect {
             NodeEffect::Commit(commit) if self.hold_commits => self.held = Some(commit),
             NodeEffect::Commit(commit) => {
@@ -181,11 +180,6 @@ impl Node {
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
                 self.tell_table(message, events);
-            }
-            NodeEffect::ScanOwned => {
-                let entities = recovery::owned(store, self.id).expect(answers);
-                let ended = recovery::ended_of(store, self.id).expect(answers);
-                events.push_back(Event::Owned { entities, ended });
             }
             NodeEffect::ScanOwnedBy(node) => {
                 let entities = recovery::owned(store, node).ok();
@@ -218,6 +212,19 @@ impl Node {
                 }
                 let loaded = Event::Loaded(entity, loaded.map(Box::new));
                 events.extend(network.answer(now, process, loaded));
+            }
+            effect => self.run_more(effect, events),
+        }
+    }
+
+    /// What is answered at once, and what is only noted.
+    fn run_more(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) {
+        let (store, answers) = (&*self.store, "the memory answers");
+        match effect {
+            NodeEffect::ScanOwned => {
+                let entities = recovery::owned(store, self.id).expect(answers);
+                let ended = recovery::ended_of(store, self.id).expect(answers);
+                events.push_back(Event::Owned { entities, ended });
             }
             NodeEffect::ReadNextId => {
                 events.push_back(Event::NextId(recovery::next_id(store).expect(answers)));
