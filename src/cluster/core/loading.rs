@@ -114,6 +114,8 @@ pub struct Loading {
     pinned: BTreeSet<EntityKey>,
     /// Asked for because they hibernate and their timer is due.
     due: BTreeMap<EntityKey, Millis>,
+    /// Given to this node while they were loaded: what is read may be of before.
+    given: BTreeSet<EntityKey>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
 }
@@ -174,6 +176,20 @@ impl Loading {
             self.want(entity);
             self.left.insert(entity);
         }
+    }
+
+    /// `entity` was given to this node just now: what a load under way reads may
+    /// be of before that.
+    pub fn note_given(&mut self, entity: EntityKey) {
+        if self.under_way.contains(&entity) {
+            self.given.insert(entity);
+        }
+    }
+
+    /// Whether `entity` was given to this node while it was loaded; asked once a
+    /// load.
+    pub fn take_given(&mut self, entity: EntityKey) -> bool {
+        self.given.remove(&entity)
     }
 
     /// Whether a message waits for `entity`, which must be claimed for it.

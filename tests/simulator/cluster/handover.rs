@@ -194,6 +194,26 @@ fn a_claim_is_asked_for_until_it_is_answered() {
     cluster.judge();
 }
 
+/// The taker began to load it before it was given, and hears that it was while it
+/// loads: what it then reads is that another owns it.
+#[test]
+fn one_that_is_given_while_it_is_loaded_is_loaded_again() {
+    let (mut cluster, sector, _) = busy();
+    cluster.assign(sector, 2);
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
+        message.body == NodeBody::Accept(sector)
+    };
+    cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
+    // Some giver before said so, late: its answer comes when the sector is given.
+    cluster.network.weather.slow_ms = 300;
+    let claim = NodeBody::Claim { entity: sector, sequence: 0 };
+    let message = NodeMessage { hops: 0, body: claim };
+    let incarnation = cluster.node(3).core.incarnation();
+    cluster.event(2, Event::FromNode { node: NodeId(3), incarnation, message });
+    cluster.run_until("it runs", is_at(sector, 2));
+    cluster.judge();
+}
+
 #[test]
 fn one_that_belongs_to_a_node_that_does_not_answer_stays_where_it_is() {
     let (mut cluster, sector, unit) = busy();

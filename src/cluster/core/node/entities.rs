@@ -89,6 +89,12 @@ impl NodeCore {
         entity: EntityKey,
         loaded: Result<Box<Loaded>, LoadError>,
     ) {
+        let is_new = loaded.as_ref().is_ok_and(|loaded| loaded.entity.head().sequence == 0);
+        let is_anothers = matches!(loaded, Err(LoadError::Owned { .. }));
+        if self.loading.take_given(entity) && (is_new || is_anothers) {
+            // It was read before that was durable, and nobody says it again.
+            return self.loading.postpone(entity);
+        }
         let loaded = match loaded {
             Ok(loaded) => *loaded,
             Err(error) => return self.handle_unloaded(entity, error),

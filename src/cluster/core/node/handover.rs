@@ -208,8 +208,12 @@ impl NodeCore {
             return self.say(asker, NodeBody::Claimed { entity, sequence });
         }
         let Some(cluster) = &mut self.cluster else { return };
+        let is_news = cluster.askers.get(&entity).is_none_or(|(_, known)| *known != sequence);
         if cluster.askers.len() < self.limits.waiting_for_nodes {
             cluster.askers.insert(entity, (asker, sequence));
+        }
+        if is_news {
+            self.loading.note_given(entity);
         }
         if !self.owned.contains_key(&entity) {
             self.loading.want_left(entity);
