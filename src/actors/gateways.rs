@@ -29,6 +29,9 @@ use crate::telemetry::metrics::PEER_REFUSED;
 /// second, so that a ledger that fails over is not flooded.
 const TURN: Duration = Duration::from_millis(100);
 const WORDS_PER_TURN: usize = 100;
+/// So often words are looked for in a turn: those that cannot be said, because a
+/// link is down, leave their places to others.
+const LOOKS_PER_TURN: usize = 10;
 /// An answer to another node takes at most so long: it does not wait longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -152,12 +155,25 @@ impl Entities {
         if news != News::default() {
             self.take_news(news);
         }
-        for word in self.ports.calls.take_due(WORDS_PER_TURN) {
-            if !self.say(&word) {
-                self.ports.calls.note_unsaid(&word);
+        self.say_due();
+        self.ports.tell_missed();
+    }
+
+    fn say_due(&self) {
+        let mut said = 0;
+        for _ in 0..LOOKS_PER_TURN {
+            let words = self.ports.calls.take_due(WORDS_PER_TURN - said);
+            if words.is_empty() {
+                return;
+            }
+            for word in words {
+                if self.say(&word) {
+                    said += 1;
+                } else {
+                    self.ports.calls.note_unsaid(&word);
+                }
             }
         }
-        self.ports.tell_missed();
     }
 
     fn take_news(&self, news: News) {

@@ -2,12 +2,14 @@
 //! connections: a Connect that is not answered, a session that a ledger may
 //! believe lost, a connection that is gone. Pure: reads no clock, sends nothing.
 //! Called by [`Ports`](super::ports) and by the gateway's tending. Invariants:
-//! one word for each connection; no more words than [`MOST`].
+//! one word for each connection; no more words than [`MOST`]; each that is due
+//! has its turn, whatever becomes of the others.
 //!
 //! A link that breaks takes what is on it along, and nobody says so. So a word is
 //! said again until its ledger has answered, or would be of no use any more.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use crate::base::{Millis, PlayerId};
 use crate::entity::input::{Connect, Left};
@@ -17,6 +19,8 @@ use crate::entity::input::{Connect, Left};
 pub const MOST: usize = 65_536;
 /// An answer that has not come in this time may be lost.
 const AGAIN_MS: u64 = 5_000;
+/// What could not be said is tried again after so long.
+const UNSAID_MS: u64 = 1_000;
 /// A Connect is given up after so long: its client has long been told.
 const CONNECT_MS: u64 = 60_000;
 /// That a connection is gone is remembered for so long after it was said: longer
@@ -44,6 +48,8 @@ struct Owed {
 #[derive(Debug, Default)]
 pub struct Words {
     owed: BTreeMap<u64, Owed>,
+    /// Whose word was taken last: those behind it come next.
+    last: u64,
 }
 
 impl Word {
@@ -96,7 +102,8 @@ impl Words {
         }
     }
 
-    /// What is to be said now, at most so many words; each counts as said.
+    /// What is to be said now, at most so many words; each counts as said. They
+    /// take turns: it goes on behind the one that was taken last.
     pub fn take_due(&mut self, now: Millis, most: usize) -> Vec<Word> {
         self.owed.retain(|_, owed| match owed.word {
             Word::Connect(_) => now.since(owed.since) < CONNECT_MS,
@@ -104,6 +111,7 @@ impl Words {
             Word::Left(_) => owed.due.is_some() || now.since(owed.since) < LEFT_MS,
         });
         let is_due = |owed: &&mut Owed| owed.due.is_some_and(|due| due <= now);
+        let mut taken = Vec::new();
         let say = |owed: &mut Owed| {
             owed.due = next(&owed.word, now);
             if let Word::Left(_) = owed.word {
@@ -111,13 +119,20 @@ impl Words {
             }
             owed.word
         };
-        self.owed.values_mut().filter(is_due).take(most).map(say).collect()
+        for range in [(Excluded(self.last), Unbounded), (Unbounded, Included(self.last))] {
+            let owed = self.owed.range_mut(range).map(|(_, owed)| owed);
+            taken.extend(owed.filter(is_due).take(most - taken.len()).map(say));
+        }
+        self.last = taken.last().map_or(self.last, Word::connection);
+        taken
     }
 
-    /// It was not said after all: it is to be with the next turn.
+    /// It was not said after all: it is to be soon.
     pub fn note_unsaid(&mut self, word: &Word, now: Millis) {
-        if let Some(owed) = self.owed.get_mut(&word.connection()) {
-            owed.due = Some(now);
+        if let Some(owed) = self.owed.get_mut(&word.connection())
+            && owed.word == *word
+        {
+            owed.due = Some(Millis(now.0.saturating_add(UNSAID_MS)));
         }
     }
 
@@ -185,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_is_said_with_the_next_turn_however_late_that_is() {
+    fn what_was_not_said_is_tried_again_however_late_that_is() {
         let mut words = Words::default();
         let gone = Word::Left(left(1));
         words.owe(gone, false, NOW);
@@ -194,6 +209,23 @@ mod tests {
             assert_eq!(words.take_due(now, 9), [gone]);
             words.note_unsaid(&gone, now);
         }
+    }
+
+    /// A link that is cut, and a ledger behind another one.
+    #[test]
+    fn words_that_cannot_be_said_keep_no_other_back() {
+        let mut words = Words::default();
+        (1..=300).for_each(|connection| words.owe(connect(connection), false, NOW));
+        let other = Word::Held(Left { player: PlayerId(8), ..left(1_000) });
+        words.owe(other, false, NOW);
+        let is_said = (0..5).any(|turn| {
+            let now = later(turn * 100);
+            let taken = words.take_due(now, 100);
+            let unsaid = taken.iter().filter(|word| word.player() == PlayerId(7));
+            unsaid.for_each(|word| words.note_unsaid(word, now));
+            taken.contains(&other)
+        });
+        assert!(is_said);
     }
 
     #[test]
