@@ -193,9 +193,7 @@ impl Entities {
         };
         if !started.is_empty() || !unsure.is_empty() {
             self.ports.calls.say_again(is_unsure);
-            for held in self.ports.sessions(is_unsure) {
-                self.ports.calls.owe(Word::Held(held), false);
-            }
+            self.ports.sessions(is_unsure).into_iter().for_each(|held| self.ports.owe_held(held));
         }
         for (first, end) in lost {
             self.say_lost(first, end);

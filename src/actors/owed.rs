@@ -71,9 +71,13 @@ impl Word {
 
 impl Words {
     /// Owes `word` from `now` on; `said` is whether it was said just now.
-    /// Nothing when there is no room.
+    /// Nothing when there is no room, and a connection that is gone holds nothing.
     pub fn owe(&mut self, word: Word, said: bool, now: Millis) {
         let connection = word.connection();
+        let is_gone = |owed: &Owed| matches!(owed.word, Word::Left(_));
+        if matches!(word, Word::Held(_)) && self.owed.get(&connection).is_some_and(is_gone) {
+            return;
+        }
         if self.owed.len() < MOST || self.owed.contains_key(&connection) {
             let due = if said { next(&word, now) } else { Some(now) };
             self.owed.insert(connection, Owed { word, since: now, due });
@@ -236,6 +240,17 @@ mod tests {
         words.note_closed(1);
         words.note_closed(2);
         assert_eq!(words.take_due(NOW, 9), [connect(2)]);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_not_said_to_hold_anything() {
+        let mut words = Words::default();
+        let gone = Word::Left(left(1));
+        words.owe(gone, false, NOW);
+        words.owe(Word::Held(left(1)), false, NOW);
+        assert_eq!(words.take_due(NOW, 9), [gone]);
+        words.owe(Word::Held(left(1)), false, NOW);
+        assert_eq!(words.take_due(later(AGAIN_MS), 9), [], "nor when that was said");
     }
 
     #[test]

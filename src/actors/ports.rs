@@ -22,6 +22,7 @@ use std::time::SystemTime;
 use dashmap::{DashMap, DashSet};
 
 use super::calls::Calls;
+use super::owed::Word;
 use super::peers::{Alone, CONNECTION_BITS, Mesh, PeerMessage, ToGateway, node_of};
 use super::routes::{Routes, Way};
 use super::told::{addressee, must_arrive, to_gateway};
@@ -192,6 +193,15 @@ impl Ports {
             Left { player: *entry.key(), session, connection }
         });
         held.collect()
+    }
+
+    /// Owes the ledger the word that this session is here. It may have closed
+    /// since it was looked up, and who closes it may not have found the word.
+    pub fn owe_held(&self, held: Left) {
+        self.calls.owe(Word::Held(held), false);
+        if !self.connections.contains_key(&held.connection) {
+            self.calls.note_closed(held.connection);
+        }
     }
 
     /// To one connection, wherever it is; nothing if it is gone.

@@ -89,6 +89,18 @@ fn a_closing_connection_never_leaves_a_session_behind() {
 }
 
 #[test]
+fn a_session_that_ends_while_it_is_looked_up_is_not_said_to_be_held() {
+    let ports = Ports::default();
+    let (connection, _) = Port::open(&ports, || {});
+    let (open, _) = Port::open(&ports, || {});
+    let held = |connection| Left { player: PLAYER, session: SessionId(3), connection };
+    ports.close(connection, Some(PLAYER));
+    ports.owe_held(held(connection));
+    ports.owe_held(held(open));
+    assert_eq!(ports.calls.take_due(9), [Word::Held(held(open))]);
+}
+
+#[test]
 fn a_connect_that_a_newer_one_overtakes_is_told_at_once() {
     let ports = Ports::default();
     let (first, told) = Port::open(&ports, || {});
