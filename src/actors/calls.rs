@@ -46,6 +46,10 @@ impl Calls {
         self.lock().0.note_answered(connection);
     }
 
+    pub fn note_given(&self, player: PlayerId, connection: u64) {
+        self.lock().0.note_given(player, connection);
+    }
+
     pub fn note_closed(&self, connection: u64) {
         self.lock().0.note_closed(connection);
     }

@@ -8,7 +8,7 @@
 //! A link that breaks takes what is on it along, and nobody says so. So a word is
 //! said again until its ledger has answered, or would be of no use any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use crate::base::{Millis, PlayerId};
@@ -48,6 +48,8 @@ struct Owed {
 #[derive(Debug, Default)]
 pub struct Words {
     owed: BTreeMap<u64, Owed>,
+    /// The connections of which words are owed, by player.
+    players: BTreeSet<(PlayerId, u64)>,
     /// Whose word was taken last: those behind it come next.
     last: u64,
 }
@@ -80,6 +82,8 @@ impl Words {
         }
         if self.owed.len() < MOST || self.owed.contains_key(&connection) {
             let due = if said { next(&word, now) } else { Some(now) };
+            self.remove(connection);
+            self.players.insert((word.player(), connection));
             self.owed.insert(connection, Owed { word, since: now, due });
         }
     }
@@ -87,15 +91,24 @@ impl Words {
     /// Its ledger answered for this connection. That it is gone stays to be said.
     pub fn note_answered(&mut self, connection: u64) {
         if self.owed.get(&connection).is_some_and(|owed| !matches!(owed.word, Word::Left(_))) {
-            self.owed.remove(&connection);
+            self.remove(connection);
         }
+    }
+
+    /// The ledger gave `player` a session at this connection. What earlier ones
+    /// of the player asked or held is of no use any more, and asked again it
+    /// might end this session.
+    pub fn note_given(&mut self, player: PlayerId, connection: u64) {
+        let earlier = self.players.range((player, 0)..=(player, connection));
+        let earlier: Vec<u64> = earlier.map(|(_, connection)| *connection).collect();
+        earlier.into_iter().for_each(|connection| self.note_answered(connection));
     }
 
     /// The connection is gone: nothing is held by it. A Connect that is not
     /// answered stays: a session that comes of it has to be left.
     pub fn note_closed(&mut self, connection: u64) {
         if self.owed.get(&connection).is_some_and(|owed| matches!(owed.word, Word::Held(_))) {
-            self.owed.remove(&connection);
+            self.remove(connection);
         }
     }
 
@@ -109,11 +122,7 @@ impl Words {
     /// What is to be said now, at most so many words; each counts as said. They
     /// take turns: it goes on behind the one that was taken last.
     pub fn take_due(&mut self, now: Millis, most: usize) -> Vec<Word> {
-        self.owed.retain(|_, owed| match owed.word {
-            Word::Connect(_) => now.since(owed.since) < CONNECT_MS,
-            Word::Held(_) => true,
-            Word::Left(_) => owed.due.is_some() || now.since(owed.since) < LEFT_MS,
-        });
+        self.forget_old(now);
         let is_due = |owed: &&mut Owed| owed.due.is_some_and(|due| due <= now);
         let mut taken = Vec::new();
         let say = |owed: &mut Owed| {
@@ -137,6 +146,27 @@ impl Words {
             && owed.word == *word
         {
             owed.due = Some(Millis(now.0.saturating_add(UNSAID_MS)));
+        }
+    }
+
+    fn forget_old(&mut self, now: Millis) {
+        let players = &mut self.players;
+        self.owed.retain(|connection, owed| {
+            let stays = match owed.word {
+                Word::Connect(_) => now.since(owed.since) < CONNECT_MS,
+                Word::Held(_) => true,
+                Word::Left(_) => owed.due.is_some() || now.since(owed.since) < LEFT_MS,
+            };
+            if !stays {
+                players.remove(&(owed.word.player(), *connection));
+            }
+            stays
+        });
+    }
+
+    fn remove(&mut self, connection: u64) {
+        if let Some(owed) = self.owed.remove(&connection) {
+            self.players.remove(&(owed.word.player(), connection));
         }
     }
 
@@ -251,6 +281,23 @@ mod tests {
         assert_eq!(words.take_due(NOW, 9), [gone]);
         words.owe(Word::Held(left(1)), false, NOW);
         assert_eq!(words.take_due(later(AGAIN_MS), 9), [], "nor when that was said");
+    }
+
+    #[test]
+    fn what_earlier_connections_of_a_player_asked_is_not_asked_again_behind_a_session() {
+        let mut words = Words::default();
+        let gone = Word::Left(left(2));
+        let other = Word::Held(Left { player: PlayerId(8), ..left(3) });
+        words.owe(connect(1), false, NOW);
+        words.note_closed(1);
+        words.owe(gone, false, NOW);
+        words.owe(other, false, NOW);
+        words.owe(connect(4), false, NOW);
+        words.owe(connect(5), false, NOW);
+        words.note_given(PlayerId(7), 4);
+        assert_eq!(words.take_due(NOW, 9), [gone, other, connect(5)]);
+        assert_eq!(words.take_due(later(CONNECT_MS + LEFT_MS), 9), [other]);
+        assert_eq!(words.players.len(), 1, "nothing is kept of words that are not");
     }
 
     #[test]

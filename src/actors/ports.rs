@@ -134,7 +134,7 @@ impl Ports {
     /// because its client resumed elsewhere, is told that it ended.
     fn give_here(&self, connected: Connected) -> Option<Left> {
         let Connected { connection, player, session, .. } = connected;
-        self.calls.note_answered(connection);
+        self.calls.note_given(player, connection);
         if self.routes.is_outdated(player, session) {
             let ended = PlayerEffect::SessionEnded { player, session };
             self.deliver(connection, ToSession::Player(PlayerEffect::Connected(connected)));
@@ -162,6 +162,7 @@ impl Ports {
         self.routes.note(player, session, connection);
         let is_older = |_: &PlayerId, (older, _): &(SessionId, u64)| *older <= session;
         if let Some((_, (session, other))) = self.sessions.remove_if(&player, is_older) {
+            self.calls.note_answered(other);
             let ended = PlayerEffect::SessionEnded { player, session };
             self.deliver(other, ToSession::Player(ended));
         }
