@@ -2,8 +2,8 @@
 //! other: what comes from another node is done here or refused, never sent on;
 //! what this gateway owes to ledgers elsewhere is said, in turns. Never decides
 //! where an entity is. Called by the links, and by the node when a link or a
-//! node is up, down or dead. Invariant: a connection is spoken for only by the
-//! node that has it.
+//! node is up, down or dead. Invariants: a connection is spoken for only by the
+//! node that has it, a player's session only by the node that has the ledger.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::owed::Word;
 use super::peers::{
     CONNECTION_BITS, PeerAnswer, PeerMessage, PeerQuestion, Place, ToGateway, ToOwner, node_of,
 };
-use super::ports::ToSession;
+use super::ports::{Refused, ToSession};
 use super::reading::Elsewhere;
 use crate::base::{EntityKey, NodeId, PlayerId};
 use crate::cluster::core::table::Unavailable;
@@ -43,7 +43,7 @@ impl Entities {
         }
         match message {
             ToOwner::Command { connection, entity, ticket, command } => {
-                self.ports.routes.note(command.player, command.session, connection);
+                self.ports.routes.note_said(command.player, command.session, connection);
                 if self.is_here(entity) {
                     return self.command_here(connection, entity, ticket, command);
                 }
@@ -77,10 +77,17 @@ impl Entities {
         if let ToGateway::Missed = message {
             self.ports.calls.note_unsure(from);
         }
-        match self.ports.take(message) {
+        let has_ledger = |player| {
+            self.place_of_meta(self.world.ledger_of(player)) == Place::There(from)
+        };
+        match self.ports.take(message, has_ledger) {
             Ok(Some(left)) => self.left(left),
             Ok(None) => {}
-            Err(_) => refuse(from),
+            Err(Refused::Misdirected) => refuse(from),
+            // It may be that the sender knows first where the ledger is now.
+            Err(Refused::NotLedger(player)) => {
+                self.ports.calls.note_started(self.world.ledger_of(player));
+            }
         }
     }
 

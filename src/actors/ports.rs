@@ -261,12 +261,21 @@ impl Ports {
         None
     }
 
-    /// Takes what another node has for this gateway. A session comes back as
-    /// from [`release`](Self::release).
+    /// Takes what another node has for this gateway; `has_ledger` says whether
+    /// that node has a player's ledger. A session comes back as from
+    /// [`release`](Self::release).
     ///
     /// # Errors
-    /// When it names a connection that is not of this node; nothing was done.
-    pub fn take(&self, message: ToGateway) -> Result<Option<Left>, Misdirected> {
+    /// When it names a connection that is not of this node, or says of a session
+    /// what only its ledger can say; nothing was done.
+    pub fn take(
+        &self,
+        message: ToGateway,
+        has_ledger: impl Fn(PlayerId) -> bool,
+    ) -> Result<Option<Left>, Refused> {
+        if let Some(player) = by_ledger(&message).filter(|player| !has_ledger(*player)) {
+            return Err(Refused::NotLedger(player));
+        }
         match message {
             ToGateway::Player(PlayerEffect::Connected(connected)) => {
                 self.expect_here(connected.connection)?;
@@ -333,8 +342,8 @@ impl Ports {
         node_of(connection) == self.mesh.me()
     }
 
-    fn expect_here(&self, connection: u64) -> Result<(), Misdirected> {
-        if self.is_here(connection) { Ok(()) } else { Err(Misdirected) }
+    fn expect_here(&self, connection: u64) -> Result<(), Refused> {
+        if self.is_here(connection) { Ok(()) } else { Err(Refused::Misdirected) }
     }
 
     /// Whether this gateway has the session.
@@ -362,10 +371,32 @@ impl Ports {
     }
 }
 
-/// A message names a connection that is not of this node.
+/// Why a message of another node is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it names a connection that is another node's")]
-pub struct Misdirected;
+pub enum Refused {
+    #[error("it names a connection that is another node's")]
+    Misdirected,
+    /// Whoever has it is to be asked.
+    #[error("it speaks for the session of player {}, whose ledger is not there", .0.0)]
+    NotLedger(PlayerId),
+}
+
+/// The player of whose session only the ledger can say that.
+fn by_ledger(message: &ToGateway) -> Option<PlayerId> {
+    match message {
+        ToGateway::Player(PlayerEffect::Connected(connected)) => Some(connected.player),
+        ToGateway::Player(
+            PlayerEffect::SessionEnded { player, .. } | PlayerEffect::Presence { player, .. },
+        )
+        | ToGateway::Taken { player, .. } => Some(*player),
+        ToGateway::Player(PlayerEffect::Answered(_))
+        | ToGateway::Superseded { .. }
+        | ToGateway::ConnectRefused { .. }
+        | ToGateway::Rejected { .. }
+        | ToGateway::LedgerStarted(_)
+        | ToGateway::Missed => None,
+    }
+}
 
 /// The number before the first of a process that starts at `now`: a process
 /// opens far fewer connections than one in each millisecond, so that none of it

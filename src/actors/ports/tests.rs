@@ -192,10 +192,26 @@ fn what_is_for_an_unknown_session_goes_to_every_gateway_once_and_then_to_its_own
 #[test]
 fn what_came_from_another_node_is_never_sent_on() {
     let (links, ports) = with_links();
-    assert_eq!(ports.take(ToGateway::Player(ended(4))), Ok(None));
+    assert_eq!(ports.take(ToGateway::Player(ended(4)), |_| true), Ok(None));
     let rejected = ToGateway::Superseded { connection: at(2) };
-    assert_eq!(ports.take(rejected), Err(Misdirected));
+    assert_eq!(ports.take(rejected, |_| true), Err(Refused::Misdirected));
     assert_eq!(links.take(), []);
+}
+
+#[test]
+fn a_node_that_has_not_the_ledger_ends_no_session() {
+    let (_, ports) = with_links();
+    let (connection, port) = Port::open(&ports, || {});
+    assert_eq!(give(&ports, connection, 4), None);
+    let (session, refused) = (SessionId(u64::MAX), Err(Refused::NotLedger(PLAYER)));
+    let taken = ToGateway::Taken { player: PLAYER, session, connection: at(2) };
+    assert_eq!(ports.take(taken.clone(), |_| false), refused);
+    assert_eq!(ports.take(ToGateway::Player(ended(4)), |_| false), refused);
+    assert_eq!(ports.sessions(|_| true).len(), 1);
+    assert!(!ports.routes.is_outdated(PLAYER, SessionId(5)));
+    assert_eq!(port.told.lock().unwrap().len(), 1, "that it has the session");
+    assert_eq!(ports.take(taken, |player| player == PLAYER), Ok(None));
+    assert_eq!(ports.sessions(|_| true), [], "its ledger may");
 }
 
 #[test]
