@@ -12,7 +12,7 @@ use actix::prelude::SendError;
 
 use super::calls::News;
 use super::entities::Entities;
-use super::meta::Propose;
+use super::meta::{Leave, Propose};
 use super::owed::Word;
 use super::peers::{
     CONNECTION_BITS, PeerAnswer, PeerMessage, PeerQuestion, Place, ToGateway, ToOwner, node_of,
@@ -59,8 +59,7 @@ impl Entities {
             ToOwner::Held(held) => self.hold(held),
             ToOwner::Left(left) => {
                 self.ports.routes.note_left(left.player, left.session, left.connection);
-                // Its claim, when it comes to run, says the same.
-                let _ = self.left_here(left);
+                self.left_from(from, left);
             }
             ToOwner::Began { first } => self.note_began(from, first),
             ToOwner::Wake(entity) => {
@@ -202,7 +201,7 @@ impl Entities {
             self.ports.calls.say_again(is_unsure);
             self.ports.sessions(is_unsure).into_iter().for_each(|held| self.ports.owe_held(held));
         }
-        for (first, end) in lost {
+        for (first, end) in lost.into_values() {
             self.say_lost(first, end);
         }
     }
@@ -244,6 +243,21 @@ impl Entities {
         if let Err(why) = taken {
             self.ports.deliver(connect.connection, ToSession::ConnectRefused(why));
         }
+    }
+
+    /// Tells the ledger if it runs here: its claim, when it comes to run, says
+    /// the same. With too many that wait for a full one the gateway is to say
+    /// again what it has said.
+    fn left_from(&self, from: NodeId, left: Left) {
+        let Some(ledger) = self.registry.meta(self.world.ledger_of(left.player)) else { return };
+        let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) else { return };
+        let Ok(room) = self.turning.clone().try_acquire_owned() else {
+            return self.ports.note_missed(from);
+        };
+        tokio::spawn(async move {
+            let _ = ledger.send(message).await;
+            drop(room);
+        });
     }
 
     /// When it is not taken the gateway says it again.

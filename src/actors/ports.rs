@@ -326,6 +326,11 @@ impl Ports {
         self.missed.remove(&node);
     }
 
+    /// The gateway of `node` is to say again what it has said.
+    pub fn note_missed(&self, node: NodeId) {
+        self.missed.insert(node);
+    }
+
     /// Tells gateways that missed something so, if their links take it now.
     pub fn tell_missed(&self) {
         let linked = self.mesh.linked();
