@@ -63,7 +63,8 @@ impl Entities {
             }
             ToOwner::Began { first } => self.note_began(from, first),
             ToOwner::Wake(entity) => {
-                if self.is_here(entity) {
+                let is_meta = matches!(entity, EntityKey::Ledger(_) | EntityKey::Board(_));
+                if is_meta && self.is_here(entity) {
                     // Whoever wants it comes again.
                     let _ = self.propose(entity, Input::Time);
                 }
