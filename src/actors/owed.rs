@@ -304,9 +304,9 @@ mod tests {
     fn says_a_turns_worth_and_remembers_no_more_than_fits() {
         let mut words = Words::default();
         let many = u64::try_from(MOST).unwrap();
-        (0..many + 5).for_each(|n| words.owe(connect(n), false, NOW));
+        (1..=many + 5).for_each(|n| words.owe(connect(n), false, NOW));
         assert_eq!(words.count(), MOST);
         assert_eq!(words.take_due(NOW, 100).len(), 100);
-        assert_eq!(words.take_due(NOW, 100)[0], connect(100));
+        assert_eq!(words.take_due(NOW, 100)[0], connect(101));
     }
 }
