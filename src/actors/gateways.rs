@@ -77,9 +77,8 @@ impl Entities {
         if let ToGateway::Missed = message {
             self.ports.calls.note_unsure(from);
         }
-        let has_ledger = |player| {
-            self.place_of_meta(self.world.ledger_of(player)) == Place::There(from)
-        };
+        let has_ledger =
+            |player| self.place_of_meta(self.world.ledger_of(player)) == Place::There(from);
         match self.ports.take(message, has_ledger) {
             Ok(Some(left)) => self.left(left),
             Ok(None) => {}

@@ -106,8 +106,7 @@ impl Routes {
     /// The link to `node` went down or came up: its sessions may be elsewhere,
     /// and those that nobody had may be there.
     pub fn forget_node(&self, node: NodeId) {
-        self.players
-            .retain(|_, known| known.connection != 0 && node_of(known.connection) != node);
+        self.players.retain(|_, known| known.connection != 0 && node_of(known.connection) != node);
     }
 }
 
