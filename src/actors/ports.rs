@@ -85,7 +85,8 @@ impl Ports {
         self.first
     }
 
-    /// Opens a connection; its number is never used again in the cluster.
+    /// Opens a connection; its number is never used again in the cluster, as
+    /// long as the node's clock is not put back between two starts.
     pub fn open(&self, port: Arc<dyn SessionPort>) -> u64 {
         let connection = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections.insert(connection, port);

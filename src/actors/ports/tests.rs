@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::cluster::core::table::Unavailable;
+use crate::entity::input::Connect;
 
 const PLAYER: PlayerId = PlayerId(7);
 
@@ -98,6 +99,21 @@ fn a_session_that_ends_while_it_is_looked_up_is_not_said_to_be_held() {
     ports.owe_held(held(connection));
     ports.owe_held(held(open));
     assert_eq!(ports.calls.take_due(9), [Word::Held(held(open))]);
+}
+
+#[test]
+fn the_connect_of_a_closed_connection_is_not_asked_again_behind_the_next_session() {
+    let ports = Ports::default();
+    let (closed, _) = Port::open(&ports, || {});
+    let connect = Connect { player: PLAYER, connection: closed, resume: None };
+    ports.calls.owe(Word::Connect(connect), false);
+    ports.close(closed, Some(PLAYER));
+    assert_eq!(ports.calls.take_due(9), [Word::Connect(connect)], "its session is to be left");
+    ports.calls.note_unsaid(&Word::Connect(connect));
+    let (next, _) = Port::open(&ports, || {});
+    assert_eq!(give(&ports, next, 2), None);
+    ports.calls.say_again(|_| true);
+    assert_eq!(ports.calls.take_due(9), []);
 }
 
 #[test]
