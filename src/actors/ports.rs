@@ -25,13 +25,13 @@ use super::calls::Calls;
 use super::owed::Word;
 use super::peers::{Alone, CONNECTION_BITS, Mesh, PeerMessage, ToGateway, node_of};
 use super::routes::{Routes, Way};
-use super::told::{addressee, must_arrive, to_gateway};
+use super::told::{addressee, by_ledger, must_arrive, to_gateway};
 use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
 use crate::cluster::core::table::Release;
 use crate::entity::effect::{Connected, PlayerEffect};
 use crate::entity::input::Left;
 
-pub use super::told::{SessionPort, ToSession};
+pub use super::told::{Refused, SessionPort, ToSession};
 
 /// Connects of other nodes' connections whose answers are waited for. With one
 /// more those are forgotten: one that is overtaken comes anew after 30 s.
@@ -374,33 +374,6 @@ impl Ports {
         if self.mesh.send(node, PeerMessage::ToGateway(message)).is_err() && is_missed {
             self.missed.insert(node);
         }
-    }
-}
-
-/// Why a message of another node is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("it names a connection that is another node's")]
-    Misdirected,
-    /// Whoever has it is to be asked.
-    #[error("it speaks for the session of player {}, whose ledger is not there", .0.0)]
-    NotLedger(PlayerId),
-}
-
-/// The player of whose session only the ledger can say that.
-fn by_ledger(message: &ToGateway) -> Option<PlayerId> {
-    match message {
-        ToGateway::Player(PlayerEffect::Connected(connected)) => Some(connected.player),
-        ToGateway::Player(
-            PlayerEffect::SessionEnded { player, .. } | PlayerEffect::Presence { player, .. },
-        )
-        | ToGateway::Taken { player, .. } => Some(*player),
-        ToGateway::Player(PlayerEffect::Answered(_))
-        | ToGateway::Superseded { .. }
-        | ToGateway::ConnectRefused { .. }
-        | ToGateway::Rejected { .. }
-        | ToGateway::LedgerStarted(_)
-        | ToGateway::Missed => None,
     }
 }
 

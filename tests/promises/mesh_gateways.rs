@@ -124,7 +124,7 @@ async fn a_session_is_spoken_for_only_by_the_node_that_has_its_ledger() {
     let player = Player::new(&pair.a, PLAYER);
     let session = player.connect(None).await.session;
     let forged = SessionId(u64::MAX);
-    let connection = u64::from(B.0) << CONNECTION_BITS | 1;
+    let connection = (u64::from(B.0) << CONNECTION_BITS) | 1;
     let taken = ToGateway::Taken { player: PLAYER, session: forged, connection };
     pair.a.entities.handle_gateway(B, taken);
     let ended = PlayerEffect::SessionEnded { player: PLAYER, session };
