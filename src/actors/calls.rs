@@ -3,11 +3,12 @@
 //! since. Never sends. Filled by whoever notices, drained by the gateway's
 //! tending. Invariant: nothing here waits; the lock is held for a look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::owed::{Word, Words};
+use super::peers::node_of;
 use crate::base::{EntityKey, Millis, NodeId, PlayerId};
 
 /// What happened since the last turn.
@@ -19,8 +20,9 @@ pub struct News {
     pub unsure: BTreeSet<NodeId>,
     /// Nodes whose links came up.
     pub up: BTreeSet<NodeId>,
-    /// Connections from the first number on, before the second, that are lost.
-    pub lost: Vec<(u64, u64)>,
+    /// Connections from the first number on, before the second, that are lost:
+    /// of each node one range.
+    pub lost: BTreeMap<NodeId, (u64, u64)>,
 }
 
 /// Everything that is owed.
@@ -46,6 +48,10 @@ impl Calls {
         self.lock().0.note_answered(connection);
     }
 
+    pub fn note_given(&self, player: PlayerId, connection: u64) {
+        self.lock().0.note_given(player, connection);
+    }
+
     pub fn note_closed(&self, connection: u64) {
         self.lock().0.note_closed(connection);
     }
@@ -63,7 +69,9 @@ impl Calls {
     }
 
     pub fn note_lost(&self, first: u64, end: u64) {
-        self.lock().1.lost.push((first, end));
+        let mut inner = self.lock();
+        let lost = inner.1.lost.entry(node_of(first)).or_insert((first, end));
+        *lost = (lost.0.min(first), lost.1.max(end));
     }
 
     /// What happened since this was asked last.
@@ -93,5 +101,22 @@ impl Calls {
 
     fn lock(&self) -> MutexGuard<'_, (Words, News)> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::peers::CONNECTION_BITS;
+
+    #[test]
+    fn however_often_a_node_begins_anew_one_range_of_it_is_lost() {
+        let calls = Calls::default();
+        let of = |node: u64| node << CONNECTION_BITS;
+        (1..1_000).for_each(|n| calls.note_lost(of(2), of(2) + n));
+        calls.note_lost(of(3), of(3) + 5);
+        let lost = calls.take_news().lost;
+        let expected = [(NodeId(2), (of(2), of(2) + 999)), (NodeId(3), (of(3), of(3) + 5))];
+        assert_eq!(lost, BTreeMap::from(expected));
     }
 }

@@ -46,7 +46,8 @@ pub struct Entities {
     pub(super) view: ViewHandle,
     pub(super) mesh: Arc<dyn Mesh>,
     pub(super) about: Arc<About>,
-    /// Room for commands that wait for their entity to be woken.
+    /// Room for commands that wait for their entity to be woken, and for lost
+    /// connections of other nodes that wait for a full ledger.
     pub(super) turning: Arc<Semaphore>,
 }
 
@@ -238,7 +239,7 @@ impl Entities {
         };
         if let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) {
             // Waiting for room is bounded by the arbiter's next turn, and there
-            // is one of these per connection at most.
+            // is one of these per connection of this node at most.
             tokio::spawn(async move {
                 let _ = ledger.send(message).await;
             });

@@ -2,8 +2,8 @@
 //! other: what comes from another node is done here or refused, never sent on;
 //! what this gateway owes to ledgers elsewhere is said, in turns. Never decides
 //! where an entity is. Called by the links, and by the node when a link or a
-//! node is up, down or dead. Invariant: a connection is spoken for only by the
-//! node that has it.
+//! node is up, down or dead. Invariants: a connection is spoken for only by the
+//! node that has it, a player's session only by the node that has the ledger.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use actix::prelude::SendError;
 
 use super::calls::News;
 use super::entities::Entities;
-use super::meta::Propose;
+use super::meta::{Leave, Propose};
 use super::owed::Word;
 use super::peers::{
     CONNECTION_BITS, PeerAnswer, PeerMessage, PeerQuestion, Place, ToGateway, ToOwner, node_of,
 };
-use super::ports::ToSession;
+use super::ports::{Refused, ToSession};
 use super::reading::Elsewhere;
 use crate::base::{EntityKey, NodeId, PlayerId};
 use crate::cluster::core::table::Unavailable;
@@ -29,6 +29,9 @@ use crate::telemetry::metrics::PEER_REFUSED;
 /// second, so that a ledger that fails over is not flooded.
 const TURN: Duration = Duration::from_millis(100);
 const WORDS_PER_TURN: usize = 100;
+/// So often words are looked for in a turn: those that cannot be said, because a
+/// link is down, leave their places to others.
+const LOOKS_PER_TURN: usize = 10;
 /// An answer to another node takes at most so long: it does not wait longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -40,7 +43,7 @@ impl Entities {
         }
         match message {
             ToOwner::Command { connection, entity, ticket, command } => {
-                self.ports.routes.note(command.player, command.session, connection);
+                self.ports.routes.note_said(command.player, command.session, connection);
                 if self.is_here(entity) {
                     return self.command_here(connection, entity, ticket, command);
                 }
@@ -56,12 +59,12 @@ impl Entities {
             ToOwner::Held(held) => self.hold(held),
             ToOwner::Left(left) => {
                 self.ports.routes.note_left(left.player, left.session, left.connection);
-                // Its claim, when it comes to run, says the same.
-                let _ = self.left_here(left);
+                self.left_from(from, left);
             }
             ToOwner::Began { first } => self.note_began(from, first),
             ToOwner::Wake(entity) => {
-                if self.is_here(entity) {
+                let is_meta = matches!(entity, EntityKey::Ledger(_) | EntityKey::Board(_));
+                if is_meta && self.is_here(entity) {
                     // Whoever wants it comes again.
                     let _ = self.propose(entity, Input::Time);
                 }
@@ -74,10 +77,16 @@ impl Entities {
         if let ToGateway::Missed = message {
             self.ports.calls.note_unsure(from);
         }
-        match self.ports.take(message) {
+        let has_ledger =
+            |player| self.place_of_meta(self.world.ledger_of(player)) == Place::There(from);
+        match self.ports.take(message, has_ledger) {
             Ok(Some(left)) => self.left(left),
             Ok(None) => {}
-            Err(_) => refuse(from),
+            Err(Refused::Misdirected) => refuse(from),
+            // It may be that the sender knows first where the ledger is now.
+            Err(Refused::NotLedger(player)) => {
+                self.ports.calls.note_started(self.world.ledger_of(player));
+            }
         }
     }
 
@@ -152,12 +161,25 @@ impl Entities {
         if news != News::default() {
             self.take_news(news);
         }
-        for word in self.ports.calls.take_due(WORDS_PER_TURN) {
-            if !self.say(&word) {
-                self.ports.calls.note_unsaid(&word);
+        self.say_due();
+        self.ports.tell_missed();
+    }
+
+    fn say_due(&self) {
+        let mut said = 0;
+        for _ in 0..LOOKS_PER_TURN {
+            let words = self.ports.calls.take_due(WORDS_PER_TURN - said);
+            if words.is_empty() {
+                return;
+            }
+            for word in words {
+                if self.say(&word) {
+                    said += 1;
+                } else {
+                    self.ports.calls.note_unsaid(&word);
+                }
             }
         }
-        self.ports.tell_missed();
     }
 
     fn take_news(&self, news: News) {
@@ -177,11 +199,9 @@ impl Entities {
         };
         if !started.is_empty() || !unsure.is_empty() {
             self.ports.calls.say_again(is_unsure);
-            for held in self.ports.sessions(is_unsure) {
-                self.ports.calls.owe(Word::Held(held), false);
-            }
+            self.ports.sessions(is_unsure).into_iter().for_each(|held| self.ports.owe_held(held));
         }
-        for (first, end) in lost {
+        for (first, end) in lost.into_values() {
             self.say_lost(first, end);
         }
     }
@@ -223,6 +243,21 @@ impl Entities {
         if let Err(why) = taken {
             self.ports.deliver(connect.connection, ToSession::ConnectRefused(why));
         }
+    }
+
+    /// Tells the ledger if it runs here: its claim, when it comes to run, says
+    /// the same. With too many that wait for a full one the gateway is to say
+    /// again what it has said.
+    fn left_from(&self, from: NodeId, left: Left) {
+        let Some(ledger) = self.registry.meta(self.world.ledger_of(left.player)) else { return };
+        let Err(SendError::Full(message)) = ledger.try_send(Leave(left)) else { return };
+        let Ok(room) = self.turning.clone().try_acquire_owned() else {
+            return self.ports.note_missed(from);
+        };
+        tokio::spawn(async move {
+            let _ = ledger.send(message).await;
+            drop(room);
+        });
     }
 
     /// When it is not taken the gateway says it again.

@@ -22,15 +22,16 @@ use std::time::SystemTime;
 use dashmap::{DashMap, DashSet};
 
 use super::calls::Calls;
+use super::owed::Word;
 use super::peers::{Alone, CONNECTION_BITS, Mesh, PeerMessage, ToGateway, node_of};
 use super::routes::{Routes, Way};
-use super::told::{addressee, must_arrive, to_gateway};
+use super::told::{addressee, by_ledger, must_arrive, to_gateway};
 use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
 use crate::cluster::core::table::Release;
 use crate::entity::effect::{Connected, PlayerEffect};
 use crate::entity::input::Left;
 
-pub use super::told::{SessionPort, ToSession};
+pub use super::told::{Refused, SessionPort, ToSession};
 
 /// Connects of other nodes' connections whose answers are waited for. With one
 /// more those are forgotten: one that is overtaken comes anew after 30 s.
@@ -84,7 +85,8 @@ impl Ports {
         self.first
     }
 
-    /// Opens a connection; its number is never used again in the cluster.
+    /// Opens a connection; its number is never used again in the cluster, as
+    /// long as the node's clock is not put back between two starts.
     pub fn open(&self, port: Arc<dyn SessionPort>) -> u64 {
         let connection = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections.insert(connection, port);
@@ -133,7 +135,7 @@ impl Ports {
     /// because its client resumed elsewhere, is told that it ended.
     fn give_here(&self, connected: Connected) -> Option<Left> {
         let Connected { connection, player, session, .. } = connected;
-        self.calls.note_answered(connection);
+        self.calls.note_given(player, connection);
         if self.routes.is_outdated(player, session) {
             let ended = PlayerEffect::SessionEnded { player, session };
             self.deliver(connection, ToSession::Player(PlayerEffect::Connected(connected)));
@@ -161,6 +163,7 @@ impl Ports {
         self.routes.note(player, session, connection);
         let is_older = |_: &PlayerId, (older, _): &(SessionId, u64)| *older <= session;
         if let Some((_, (session, other))) = self.sessions.remove_if(&player, is_older) {
+            self.calls.note_answered(other);
             let ended = PlayerEffect::SessionEnded { player, session };
             self.deliver(other, ToSession::Player(ended));
         }
@@ -192,6 +195,15 @@ impl Ports {
             Left { player: *entry.key(), session, connection }
         });
         held.collect()
+    }
+
+    /// Owes the ledger the word that this session is here. It may have closed
+    /// since it was looked up, and who closes it may not have found the word.
+    pub fn owe_held(&self, held: Left) {
+        self.calls.owe(Word::Held(held), false);
+        if !self.connections.contains_key(&held.connection) {
+            self.calls.note_closed(held.connection);
+        }
     }
 
     /// To one connection, wherever it is; nothing if it is gone.
@@ -250,12 +262,21 @@ impl Ports {
         None
     }
 
-    /// Takes what another node has for this gateway. A session comes back as
-    /// from [`release`](Self::release).
+    /// Takes what another node has for this gateway; `has_ledger` says whether
+    /// that node has a player's ledger. A session comes back as from
+    /// [`release`](Self::release).
     ///
     /// # Errors
-    /// When it names a connection that is not of this node; nothing was done.
-    pub fn take(&self, message: ToGateway) -> Result<Option<Left>, Misdirected> {
+    /// When it names a connection that is not of this node, or says of a session
+    /// what only its ledger can say; nothing was done.
+    pub fn take(
+        &self,
+        message: ToGateway,
+        has_ledger: impl Fn(PlayerId) -> bool,
+    ) -> Result<Option<Left>, Refused> {
+        if let Some(player) = by_ledger(&message).filter(|player| !has_ledger(*player)) {
+            return Err(Refused::NotLedger(player));
+        }
         match message {
             ToGateway::Player(PlayerEffect::Connected(connected)) => {
                 self.expect_here(connected.connection)?;
@@ -306,6 +327,11 @@ impl Ports {
         self.missed.remove(&node);
     }
 
+    /// The gateway of `node` is to say again what it has said.
+    pub fn note_missed(&self, node: NodeId) {
+        self.missed.insert(node);
+    }
+
     /// Tells gateways that missed something so, if their links take it now.
     pub fn tell_missed(&self) {
         let linked = self.mesh.linked();
@@ -322,8 +348,8 @@ impl Ports {
         node_of(connection) == self.mesh.me()
     }
 
-    fn expect_here(&self, connection: u64) -> Result<(), Misdirected> {
-        if self.is_here(connection) { Ok(()) } else { Err(Misdirected) }
+    fn expect_here(&self, connection: u64) -> Result<(), Refused> {
+        if self.is_here(connection) { Ok(()) } else { Err(Refused::Misdirected) }
     }
 
     /// Whether this gateway has the session.
@@ -350,11 +376,6 @@ impl Ports {
         }
     }
 }
-
-/// A message names a connection that is not of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it names a connection that is another node's")]
-pub struct Misdirected;
 
 /// The number before the first of a process that starts at `now`: a process
 /// opens far fewer connections than one in each millisecond, so that none of it

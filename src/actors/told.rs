@@ -38,6 +38,33 @@ pub trait SessionPort: Send + Sync {
     fn deliver(&self, message: ToSession);
 }
 
+/// Why a message of another node is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("it names a connection that is another node's")]
+    Misdirected,
+    /// Whoever has it is to be asked.
+    #[error("it speaks for the session of player {}, whose ledger is not there", .0.0)]
+    NotLedger(PlayerId),
+}
+
+/// The player of whose session only the ledger can say that.
+pub(super) fn by_ledger(message: &ToGateway) -> Option<PlayerId> {
+    match message {
+        ToGateway::Player(PlayerEffect::Connected(connected)) => Some(connected.player),
+        ToGateway::Player(
+            PlayerEffect::SessionEnded { player, .. } | PlayerEffect::Presence { player, .. },
+        )
+        | ToGateway::Taken { player, .. } => Some(*player),
+        ToGateway::Player(PlayerEffect::Answered(_))
+        | ToGateway::Superseded { .. }
+        | ToGateway::ConnectRefused { .. }
+        | ToGateway::Rejected { .. }
+        | ToGateway::LedgerStarted(_)
+        | ToGateway::Missed => None,
+    }
+}
+
 /// Whose session it is for.
 pub(super) fn addressee(effect: &PlayerEffect) -> Option<(PlayerId, SessionId)> {
     match effect {

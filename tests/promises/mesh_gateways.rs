@@ -1,7 +1,7 @@
 //! A gateway serves its players wherever their entities run: commands,
 //! attachments and reads go to the other node, and what comes of them comes back.
 
-use starmesh::actors::peers::{Place, ToOwner};
+use starmesh::actors::peers::{CONNECTION_BITS, Place, ToGateway, ToOwner};
 use starmesh::actors::ports::ToSession;
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::cluster::core::table::Unavailable;
@@ -115,6 +115,32 @@ async fn while_the_link_is_down_a_command_is_busy_and_then_goes_on() {
     order(&player, &pair, sector, &command).await;
     let answer = player.port.wait_for(|told| answered(1)(told).pop()).await;
     assert!(matches!(answer.result, CommandResult::Done(_)), "{answer:?}");
+    pair.stop().await;
+}
+
+#[actix::test]
+async fn a_session_is_spoken_for_only_by_the_node_that_has_its_ledger() {
+    let pair = Pair::start().await;
+    let player = Player::new(&pair.a, PLAYER);
+    let session = player.connect(None).await.session;
+    let forged = SessionId(u64::MAX);
+    let connection = (u64::from(B.0) << CONNECTION_BITS) | 1;
+    let taken = ToGateway::Taken { player: PLAYER, session: forged, connection };
+    pair.a.entities.handle_gateway(B, taken);
+    let ended = PlayerEffect::SessionEnded { player: PLAYER, session };
+    pair.a.entities.handle_gateway(B, ToGateway::Player(ended));
+    // Of a session that is not, to an owner: it outdates none that is given.
+    let entity = EntityKey::Sector(SectorId::tactical(4_999, 4_999));
+    let command = move_order(PLAYER, forged, 1, UnitId(1), SectorId::tactical(4_999, 4_999));
+    let message = ToOwner::Command { connection, entity, ticket: any_ticket(), command };
+    pair.a.entities.handle_owner(B, message);
+    let again = Player::new(&pair.a, PLAYER);
+    assert!(again.connect(Some(session)).await.resumed, "it is there still");
+    let ended = |told: &ToSession| match told {
+        ToSession::Player(PlayerEffect::SessionEnded { .. }) => Some(()),
+        _ => None,
+    };
+    assert!(!again.port.has(ended), "and not outdated");
     pair.stop().await;
 }
 

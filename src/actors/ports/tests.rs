@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::cluster::core::table::Unavailable;
+use crate::entity::input::Connect;
 
 const PLAYER: PlayerId = PlayerId(7);
 
@@ -86,6 +87,33 @@ fn a_closing_connection_never_leaves_a_session_behind() {
         assert_ne!(came_back, !port.sessions().is_empty(), "session {session}");
         assert!(ports.sessions.is_empty(), "session {session}");
     }
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_looked_up_is_not_said_to_be_held() {
+    let ports = Ports::default();
+    let (connection, _) = Port::open(&ports, || {});
+    let (open, _) = Port::open(&ports, || {});
+    let held = |connection| Left { player: PLAYER, session: SessionId(3), connection };
+    ports.close(connection, Some(PLAYER));
+    ports.owe_held(held(connection));
+    ports.owe_held(held(open));
+    assert_eq!(ports.calls.take_due(9), [Word::Held(held(open))]);
+}
+
+#[test]
+fn the_connect_of_a_closed_connection_is_not_asked_again_behind_the_next_session() {
+    let ports = Ports::default();
+    let (closed, _) = Port::open(&ports, || {});
+    let connect = Connect { player: PLAYER, connection: closed, resume: None };
+    ports.calls.owe(Word::Connect(connect), false);
+    ports.close(closed, Some(PLAYER));
+    assert_eq!(ports.calls.take_due(9), [Word::Connect(connect)], "its session is to be left");
+    ports.calls.note_unsaid(&Word::Connect(connect));
+    let (next, _) = Port::open(&ports, || {});
+    assert_eq!(give(&ports, next, 2), None);
+    ports.calls.say_again(|_| true);
+    assert_eq!(ports.calls.take_due(9), []);
 }
 
 #[test]
@@ -180,10 +208,26 @@ fn what_is_for_an_unknown_session_goes_to_every_gateway_once_and_then_to_its_own
 #[test]
 fn what_came_from_another_node_is_never_sent_on() {
     let (links, ports) = with_links();
-    assert_eq!(ports.take(ToGateway::Player(ended(4))), Ok(None));
+    assert_eq!(ports.take(ToGateway::Player(ended(4)), |_| true), Ok(None));
     let rejected = ToGateway::Superseded { connection: at(2) };
-    assert_eq!(ports.take(rejected), Err(Misdirected));
+    assert_eq!(ports.take(rejected, |_| true), Err(Refused::Misdirected));
     assert_eq!(links.take(), []);
+}
+
+#[test]
+fn a_node_that_has_not_the_ledger_ends_no_session() {
+    let (_, ports) = with_links();
+    let (connection, port) = Port::open(&ports, || {});
+    assert_eq!(give(&ports, connection, 4), None);
+    let (session, refused) = (SessionId(u64::MAX), Err(Refused::NotLedger(PLAYER)));
+    let taken = ToGateway::Taken { player: PLAYER, session, connection: at(2) };
+    assert_eq!(ports.take(taken.clone(), |_| false), refused);
+    assert_eq!(ports.take(ToGateway::Player(ended(4)), |_| false), refused);
+    assert_eq!(ports.sessions(|_| true).len(), 1);
+    assert!(!ports.routes.is_outdated(PLAYER, SessionId(5)));
+    assert_eq!(port.told.lock().unwrap().len(), 1, "that it has the session");
+    assert_eq!(ports.take(taken, |player| player == PLAYER), Ok(None));
+    assert_eq!(ports.sessions(|_| true), [], "its ledger may");
 }
 
 #[test]
