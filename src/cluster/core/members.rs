@@ -163,6 +163,12 @@ impl Members {
         silent.take(room).map(|(node, member)| (*node, declare(*node, member))).collect()
     }
 
+    /// Whether `group` declares the node dead as it was read last.
+    pub fn is_declared(&self, node: NodeId, group: &Group) -> bool {
+        let version = self.rows.get(&node).map(|member| Expect::Version(member.version));
+        group.checks.first().map(|check| check.expect) == version
+    }
+
     fn is_silent(&self, node: NodeId, now: Millis) -> bool {
         let Some(member) = self.rows.get(&node).filter(|member| !member.row.is_vacant()) else {
             return false;

@@ -306,8 +306,17 @@ impl NodeCore {
     /// Groups for the next commit.
     pub(super) fn take_cluster_groups(&mut self) -> Vec<(Group, Slot)> {
         let Some(cluster) = &mut self.cluster else { return Vec::new() };
-        let deaths = std::mem::take(&mut cluster.deaths).into_iter();
-        let deaths = deaths.map(|(node, group)| (group, Slot::Death(node)));
+        let (members, declaring) = (&cluster.members, &mut cluster.declaring);
+        let mut deaths = std::mem::take(&mut cluster.deaths);
+        // A row that moved meanwhile would have it refused.
+        deaths.retain(|(node, group)| {
+            let holds = members.is_declared(*node, group);
+            if !holds {
+                declaring.remove(node);
+            }
+            holds
+        });
+        let deaths = deaths.into_iter().map(|(node, group)| (group, Slot::Death(node)));
         let change = cluster.change.take().map(|group| (group, Slot::Directory));
         deaths.chain(change).collect()
     }
