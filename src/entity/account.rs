@@ -3,11 +3,10 @@
 //! calls this; so does the simulator). Invariant: the first byte of a payload
 //! is its variant: a new form becomes a new variant, the old one stays readable.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::commit::{Check, Expect, Group, Put};
-use super::envelope::{self, Kind, Logic};
+use super::envelope::{self, Kind};
 use super::keys;
 use crate::base::{Millis, PlayerId};
 
@@ -104,26 +103,27 @@ enum StoredFamily {
 
 impl Account {
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::Account, &StoredAccount::V1(self.clone()))
+        envelope::seal_row(Kind::Account, &StoredAccount::V1(self.clone()))
     }
 
     /// # Errors
     /// When the row is not an account.
     pub fn from_bytes(bytes: &[u8]) -> Result<Account, Damaged> {
-        let StoredAccount::V1(account) = open(Kind::Account, bytes)?;
+        let StoredAccount::V1(account) = envelope::open_row(Kind::Account, bytes).ok_or(Damaged)?;
         Ok(account)
     }
 }
 
 impl RefreshFamily {
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::RefreshFamily, &StoredFamily::V1(self.clone()))
+        envelope::seal_row(Kind::RefreshFamily, &StoredFamily::V1(self.clone()))
     }
 
     /// # Errors
     /// When the row is not a refresh family.
     pub fn from_bytes(bytes: &[u8]) -> Result<RefreshFamily, Damaged> {
-        let StoredFamily::V1(family) = open(Kind::RefreshFamily, bytes)?;
+        let StoredFamily::V1(family) =
+            envelope::open_row(Kind::RefreshFamily, bytes).ok_or(Damaged)?;
         Ok(family)
     }
 }
@@ -135,21 +135,6 @@ impl RefreshFamily {
 pub fn player_of(value: &[u8]) -> Result<PlayerId, Damaged> {
     let id = value.try_into().map_err(|_| Damaged)?;
     Ok(PlayerId(u64::from_be_bytes(id)))
-}
-
-fn seal(kind: Kind, value: &impl Serialize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let at = envelope::start(kind, Logic::default(), &mut out);
-    // Postcard fails to write into a growing Vec only for sequences of unknown
-    // length; no stored type has one.
-    out = postcard::to_extend(value, out).expect("stored types have known lengths");
-    envelope::finish(at, &mut out);
-    out
-}
-
-fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, Damaged> {
-    let (_, payload) = envelope::open(kind, bytes).map_err(|_| Damaged)?;
-    postcard::from_bytes(payload).map_err(|_| Damaged)
 }
 
 #[cfg(test)]
@@ -181,7 +166,7 @@ mod tests {
     #[test]
     fn the_first_form_stays_readable() {
         let payload = b"\x00\x07\x03Ada\x0fada@example.org\x00\x01\x04blue\x0a$argon2id$\x01\x00\x02\x01\xac\x02";
-        let golden = envelope::seal(Kind::Account, Logic::default(), payload);
+        let golden = envelope::seal(Kind::Account, envelope::Logic::default(), payload);
         assert_eq!(account().to_bytes(), golden);
     }
 

@@ -4,11 +4,10 @@
 //! that gives a number to a newcomer also takes its name, raises the highest
 //! number and uses up its token, or does none of it.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::commit::{Check, Expect, Group, Put};
-use super::envelope::{self, Kind, Logic};
+use super::envelope::{self, Kind};
 use super::keys;
 use crate::base::{Millis, NodeId};
 
@@ -55,26 +54,26 @@ enum StoredToken {
 
 impl MemberRow {
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::Member, &StoredMember::V1(self.clone()))
+        envelope::seal_row(Kind::Member, &StoredMember::V1(self.clone()))
     }
 
     /// # Errors
     /// When the row is not a member.
     pub fn from_bytes(bytes: &[u8]) -> Result<MemberRow, Damaged> {
-        let StoredMember::V1(member) = open(Kind::Member, bytes)?;
+        let StoredMember::V1(member) = envelope::open_row(Kind::Member, bytes).ok_or(Damaged)?;
         Ok(member)
     }
 }
 
 impl TokenRow {
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::JoinToken, &StoredToken::V1(self.clone()))
+        envelope::seal_row(Kind::JoinToken, &StoredToken::V1(self.clone()))
     }
 
     /// # Errors
     /// When the row is not a token.
     pub fn from_bytes(bytes: &[u8]) -> Result<TokenRow, Damaged> {
-        let StoredToken::V1(token) = open(Kind::JoinToken, bytes)?;
+        let StoredToken::V1(token) = envelope::open_row(Kind::JoinToken, bytes).ok_or(Damaged)?;
         Ok(token)
     }
 }
@@ -170,19 +169,6 @@ fn version(version: Option<u64>) -> Expect {
 
 fn node_bytes(node: NodeId) -> Option<Vec<u8>> {
     Some(node.0.to_be_bytes().to_vec())
-}
-
-fn seal(kind: Kind, value: &impl Serialize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let at = envelope::start(kind, Logic::default(), &mut out);
-    super::append(value, &mut out);
-    envelope::finish(at, &mut out);
-    out
-}
-
-fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, Damaged> {
-    let (_, payload) = envelope::open(kind, bytes).map_err(|_| Damaged)?;
-    postcard::from_bytes(payload).map_err(|_| Damaged)
 }
 
 #[cfg(test)]
