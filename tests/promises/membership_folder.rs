@@ -185,13 +185,21 @@ async fn one_who_is_refused_hears_why_and_joins_with_the_next_try() {
 #[tokio::test]
 async fn a_join_that_was_cut_off_anywhere_ends_as_the_same_node() {
     let first = First::start().await;
-    let (folder, joined) = first.joined("b").await;
+    let (mut folder, joined) = first.joined("b").await;
     let order = ["port", "node.key", "members.json", "../cluster.secret", "ca.pem", "node.pem"];
     let key = folder.text("node.key");
     // Its key is on disk before it asks: without it nothing was asked.
     for kept in 2..order.len() {
         for gone in &order[kept..] {
             fs::remove_file(folder.file(gone)).unwrap();
+        }
+        if kept > 2 {
+            // Without the line it is not made the first node of another cluster.
+            let line = std::mem::take(&mut folder.join);
+            let without = folder.open().await;
+            folder.join = line;
+            let refused = matches!(without, Err(MembershipError::HalfJoined { .. }));
+            assert!(refused, "{kept}: {without:?}");
         }
         let again = folder.opened().await;
         assert_eq!(again.identity.subject(), joined.identity.subject(), "{kept}");

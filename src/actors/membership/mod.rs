@@ -79,6 +79,11 @@ pub enum MembershipError {
     )]
     OwnAuthority { folder: PathBuf },
     #[error(
+        "{folder} is that of a node whose joining was cut off: start it with its join line again, \
+         or remove the data folder to start a new cluster"
+    )]
+    HalfJoined { folder: PathBuf },
+    #[error(
         "the cluster's store is a PostgreSQL server, which every node opens itself: set store.url \
          to it"
     )]
@@ -154,6 +159,10 @@ impl Membership {
         let memory = MembersFile::new(&folder);
         let identity = match &config.cluster.join {
             line if Identity::is_in(&folder) => load(&folder, line.as_ref())?,
+            // Node 1 of this cluster is another one.
+            None if memory.read()?.store.is_some() => {
+                return Err(MembershipError::HalfJoined { folder });
+            }
             None => first::make(config, &folder)?,
             Some(line) => newcomer::join(config, line, (&memory, listen), limits).await?,
         };
