@@ -281,6 +281,7 @@ fn settings(identity: Identity) -> Settings {
         formats: Formats { lowest: 1, highest: 1 },
         build: "bench".into(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        address: String::new(),
         limits: Limits { idle: LIMIT, ..Limits::default() },
         store: None,
     }

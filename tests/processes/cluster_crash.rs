@@ -106,3 +106,23 @@ fn while_the_stores_node_is_dead_time_stands_still_and_then_everybody_goes_on() 
     println!("store: both take players again after {:?}", began.elapsed());
     finish(cluster, swarm, "store");
 }
+
+#[test]
+fn a_stores_node_that_comes_back_at_another_address_is_found_by_those_that_run() {
+    let mut cluster = Cluster::start(2);
+    let file = cluster.node(0).data().join("cluster/port");
+    let port = || std::fs::read_to_string(&file).expect("the port is remembered");
+    let before = port();
+    cluster.kill(0);
+    wait_for("a node that says that its store is away", || {
+        (cluster.metric(1, "starmesh_store_away_state") > 0.0).then_some(())
+    });
+    // Nobody but a link can tell where it is now: its row is in the store.
+    std::fs::remove_file(&file).expect("it is there");
+    let taken = std::net::UdpSocket::bind(("127.0.0.1", before.trim().parse().expect("a port")));
+    cluster.restart(0);
+    drop(taken);
+    assert_ne!(port(), before);
+    wait_for("a node that takes players", || cluster.is_ready(1).then_some(()));
+    cluster.stop();
+}

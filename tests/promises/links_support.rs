@@ -257,6 +257,7 @@ pub fn settings(identity: Identity) -> Settings {
         formats: FORMATS,
         build: "test".into(),
         listen: HERE,
+        address: HERE.to_string(),
         limits: limits(),
         store: None,
     }
@@ -485,8 +486,8 @@ pub fn written(hello: &Hello) -> Vec<u8> {
 pub fn hello(realm: &Realm, node: u32) -> Hello {
     let Subject { cluster, node, name } = realm.subject(node);
     let incarnation = Incarnation(1);
-    let build = "by hand".into();
-    Hello { cluster, node, name, incarnation, formats: FORMATS, expects: None, build }
+    let (build, address, formats) = ("by hand".into(), HERE.to_string(), FORMATS);
+    Hello { cluster, node, name, incarnation, formats, expects: None, build, address }
 }
 
 pub fn numbered(count: u32, length: usize) -> Vec<Bytes> {

@@ -102,7 +102,6 @@ impl Host for Inbound {
 
     fn handle_up(&self, link: &Link) {
         self.mesh.note_up(link);
-        tracing::info!(node = %link.node(), incarnation = %link.incarnation(), "link up");
         self.serves.handle_link(link.node(), true);
         // It may have been declared dead since it was admitted.
         if let Err(dead) = self.mesh.admit(link.hello()) {
@@ -128,9 +127,8 @@ impl Host for Inbound {
     /// There are none yet: what views say goes on a stream.
     fn handle_datagrams(&self, _: &Link, _: Vec<Bytes>) {}
 
-    fn handle_down(&self, link: &Link, why: &End) {
+    fn handle_down(&self, link: &Link, _: &End) {
         self.mesh.note_down(link);
-        tracing::warn!(node = %link.node(), %why, "link down");
         self.serves.handle_link(link.node(), false);
     }
 }

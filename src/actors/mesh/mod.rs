@@ -143,6 +143,20 @@ impl NodeMesh {
         }
     }
 
+    /// Where the node at the other end of a link that is up is dialled, as it says.
+    pub fn said_address(&self, node: NodeId) -> Option<String> {
+        self.link(node).ok().map(|link| link.hello().address.clone())
+    }
+
+    /// The nodes that live and have no link.
+    pub fn unlinked(&self) -> Vec<NodeId> {
+        let (map, linked) = (self.map(), self.linked());
+        let is_missing = |node: &NodeId| {
+            *node != self.me && map.lives(*node) && linked.binary_search(node).is_err()
+        };
+        map.nodes.keys().copied().filter(is_missing).collect()
+    }
+
     /// The links and who was turned away, for people.
     pub fn status(&self) -> Option<(Vec<PeerStatus>, StrangerStatus)> {
         let running = self.running()?;

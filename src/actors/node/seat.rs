@@ -48,6 +48,8 @@ pub struct LinkSettings {
     pub identity: Identity,
     pub formats: Formats,
     pub listen: SocketAddr,
+    /// Where others dial it.
+    pub address: String,
     pub limits: links::Limits,
     /// For the nodes that have none.
     pub store: Option<Arc<dyn Store>>,
@@ -66,7 +68,7 @@ impl Node {
         members: Vec<Member>,
     ) -> Result<Option<SocketAddr>, MeshError> {
         let Seat::Member(mesh) = &self.seat else { return Ok(None) };
-        let LinkSettings { identity, formats, listen, limits, store } = settings;
+        let LinkSettings { identity, formats, listen, address, limits, store } = settings;
         self.entities.about.note_store(store.is_some());
         let settings = links::Settings {
             identity,
@@ -74,6 +76,7 @@ impl Node {
             formats,
             build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
             listen,
+            address,
             limits,
             store,
         };

@@ -41,6 +41,8 @@ pub struct Hello {
     pub expects: Option<NodeId>,
     /// For people; nothing is decided by it.
     pub build: String,
+    /// `HOST:PORT` where others dial this node from now on.
+    pub address: String,
 }
 
 /// Bytes of a hello at most.
@@ -118,6 +120,7 @@ mod tests {
             formats: Formats { lowest: 1, highest: 2 },
             expects: None,
             build: "0.1.0".into(),
+            address: "one.example:20001".into(),
         }
     }
 

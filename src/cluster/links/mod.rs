@@ -101,6 +101,8 @@ pub struct Settings {
     /// This build's name, for people.
     pub build: String,
     pub listen: SocketAddr,
+    /// `HOST:PORT` where others dial this node.
+    pub address: String,
     pub limits: Limits,
     /// Served to the nodes that have none; see [`store_calls`].
     pub store: Option<Arc<dyn Store>>,
@@ -168,7 +170,8 @@ impl Links {
         host: Arc<dyn Host>,
         desk: Option<Arc<dyn JoinDesk>>,
     ) -> Result<Links, StartError> {
-        let Settings { identity, incarnation, formats, build, listen, limits, store } = settings;
+        let Settings { identity, incarnation, formats, build, listen, address, limits, store } =
+            settings;
         limits.check()?;
         let server = tls::server(&identity)?;
         let mut client = ClientConfig::new(Arc::new(tls::client(&identity, tls::LINK)?));
@@ -184,6 +187,7 @@ impl Links {
             formats,
             expects: None,
             build,
+            address,
         };
         let node = Arc::new(Node {
             hello,

@@ -69,6 +69,7 @@ pub async fn take_seat(
         identity: membership.identity.clone(),
         formats: FORMATS,
         listen: membership.listen,
+        address: membership.address.clone(),
         limits: links::Limits::default(),
         store: stores.served,
     };
@@ -143,8 +144,10 @@ impl Upkeep {
 
     /// Who is new is dialled, and remembered for the next start.
     async fn read_members(&mut self) {
-        // While the store is away nobody is new.
-        let Ok(mut members) = membership::members(&self.rows).await else { return };
+        let Ok(mut members) = membership::members(&self.rows).await else {
+            // Nobody is new, but the store's node may be elsewhere.
+            return self.follow_host();
+        };
         members.retain(|member| member.node != self.me);
         if members == self.known {
             return;
@@ -159,6 +162,15 @@ impl Upkeep {
             tracing::warn!(%error, "the members are not remembered");
         }
         self.known = members;
+    }
+
+    /// The node that has the store reads whom to dial from it, and says where it is
+    /// now; its own row says so only to those that read the store.
+    fn follow_host(&self) {
+        let Some(store) = &self.store else { return };
+        if let Some(address) = self.mesh.said_address(store.node()) {
+            store.set_address(address);
+        }
     }
 
     /// Where the node is that has the store.
