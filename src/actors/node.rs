@@ -73,6 +73,8 @@ pub struct Node {
     /// process took its place, or a thread that holds state panicked.
     pub deposed: Option<oneshot::Receiver<String>>,
     forwarding: Option<Forwarding>,
+    /// What the gateway owes to ledgers is said by it; it ends with the node.
+    tending: JoinHandle<()>,
 }
 
 /// The task that brings groups of rows to the core, and how to tell it that
@@ -152,7 +154,7 @@ impl Node {
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
-        actix::spawn(entities.clone().tend());
+        let tending = actix::spawn(entities.clone().tend());
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
         let (deposed, forwarding) = (Some(ended), Some(forwarding));
         let (status, registry) = (entities.status.clone(), entities.registry.clone());
@@ -168,6 +170,7 @@ impl Node {
             incarnation,
             deposed,
             forwarding,
+            tending,
         })
     }
 
@@ -240,6 +243,7 @@ impl Node {
         self.core.send(ToCore::End(done));
         // A core that has ended already drops the sender, which is as good.
         let _ = ended.await;
+        self.tending.abort();
         for arbiter in self.arbiters {
             arbiter.stop();
         }

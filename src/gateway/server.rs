@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
@@ -52,6 +52,9 @@ const TICK_LATE: Duration = Duration::from_secs(3);
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// A node that has just started waits so long for its links before players may
+/// come: what is beyond one that is missing is answered busy.
+const LINKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -169,7 +172,10 @@ impl Server {
             secure,
         };
         let ready = match server.wait_until_ready().await {
-            Ok(()) => server.say_ready(),
+            Ok(()) => {
+                server.wait_for_links().await;
+                server.say_ready()
+            }
             deposed => deposed,
         };
         match ready {
@@ -219,8 +225,10 @@ impl Server {
         self.node.close_links().await;
         self.node.end().await;
         let Opened { store, mesh } = self.stores;
+        let is_elsewhere = mesh.is_some();
         drop(mesh);
-        let closed = close(store, CLOSE_WITHIN).await;
+        // A call to another node's store keeps no folder.
+        let closed = close(store, CLOSE_WITHIN).await || is_elsewhere;
         match closed {
             true => tracing::info!("the store is closed"),
             false => tracing::error!(
@@ -246,6 +254,22 @@ impl Server {
             }
         }));
         Ok(())
+    }
+
+    async fn wait_for_links(&self) {
+        let Some(mesh) = self.node.mesh() else { return };
+        let until = Instant::now() + LINKS_WITHIN;
+        let mut beat = tokio::time::interval(Duration::from_millis(5));
+        while !mesh.unlinked().is_empty() && Instant::now() < until {
+            beat.tick().await;
+        }
+        let missing = mesh.unlinked();
+        if !missing.is_empty() {
+            tracing::warn!(
+                ?missing,
+                "starts without a link to nodes that have not been declared dead"
+            );
+        }
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
