@@ -24,6 +24,8 @@ pub enum Kind {
     Member = 14,
     JoinToken = 15,
     AuditEntry = 16,
+    AuditSignature = 17,
+    Certificate = 18,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -22,6 +22,7 @@ mod event;
 mod handover;
 mod moving;
 mod routes;
+mod signing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::asleep::DueScan;
 use self::audit::Audit;
 use self::cluster::Cluster;
 use self::routes::Route;
+use self::signing::Signing;
 use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
@@ -125,6 +127,7 @@ pub struct NodeCore {
     settling: bool,
     pipeline: Pipeline,
     audit: Audit,
+    signing: Signing,
 
     owned: BTreeMap<EntityKey, Owned>,
     /// Installations so far.
@@ -197,6 +200,7 @@ impl NodeCore {
             settling: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
+            signing: Signing::default(),
             owned: BTreeMap::new(),
             generations: 0,
             misfits: BTreeMap::new(),
@@ -293,6 +297,8 @@ impl NodeCore {
             Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
+            Event::MaySign => self.handle_may_sign(),
+            Event::Signed { statement, signature } => self.handle_signed(&statement, signature),
             Event::Settle => self.settling = true,
             Event::DiskFull(full) => {
                 self.full = full;
@@ -452,6 +458,7 @@ impl NodeCore {
         self.read_due(now);
         self.begin_loads();
         self.begin_snapshots();
+        self.sign(now);
         self.note_ready();
         self.effects.push(NodeEffect::WakeAt(self.wake_at(now)));
     }

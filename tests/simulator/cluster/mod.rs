@@ -10,6 +10,7 @@ mod members;
 mod network;
 mod node;
 mod routes;
+mod signatures;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ impl Cluster {
     fn start(&mut self, id: u32) {
         let node = Node::start(NodeId(id), &self.store, &self.world, self.now);
         self.nodes.insert(NodeId(id), node);
-        self.event(id, Event::Clock);
+        self.event(id, Event::MaySign);
     }
 
     fn kill(&mut self, id: u32) {

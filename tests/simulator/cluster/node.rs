@@ -20,7 +20,7 @@ use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
 use super::network::Network;
-use super::{audit, judge};
+use super::{audit, judge, signatures};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -41,6 +41,8 @@ pub struct Node {
     /// Commits wait on their way to the store.
     pub hold_commits: bool,
     held: Option<Arc<Commit>>,
+    /// Whoever signs for it answers nothing.
+    pub mute: bool,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
     pub slow_loads_ms: u64,
     /// What whoever woke an entity was told: that it runs here, or where else.
@@ -70,6 +72,7 @@ impl Node {
             stopped: false,
             hold_commits: false,
             held: None,
+            mute: false,
             slow_loads_ms: 0,
             woken: Vec::new(),
             released: Vec::new(),
@@ -194,6 +197,12 @@ impl Node {
                     judge::check_sent(store, &self.world, message);
                 }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
+            }
+            NodeEffect::Sign(_) if self.mute => {}
+            NodeEffect::Sign(statement) => {
+                let signature = Some(signatures::sign(statement));
+                let signed = Event::Signed { statement, signature };
+                events.extend(network.answer(now, process, signed));
             }
             NodeEffect::LoadAhead(entity) => {
                 let ahead = recovery::load_ahead(store, entity, &self.world);
