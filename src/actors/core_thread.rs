@@ -18,6 +18,7 @@ use super::peers::{Mesh, PeerMessage};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
+use super::signer::SignerHandle;
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
@@ -57,6 +58,8 @@ pub enum ToCore {
         messages: Vec<NodeMessage>,
         permit: OwnedSemaphorePermit,
     },
+    /// The node's certificate is in the store: whoever signs with its key.
+    Signer(SignerHandle),
     /// Say when all that was admitted is durable and released.
     Settle(oneshot::Sender<()>),
     /// A table has released all that it was told of before it was asked to.
@@ -132,6 +135,7 @@ struct CoreThread {
     view: ViewHandle,
     mesh: Arc<dyn Mesh>,
     ending: Ending,
+    signer: Option<SignerHandle>,
     settling: Option<Settling>,
     ended: bool,
 
@@ -158,6 +162,7 @@ impl CoreThread {
             view,
             mesh,
             ending,
+            signer: None,
             settling: None,
             ended: false,
             rows: BTreeMap::new(),
@@ -210,6 +215,10 @@ impl CoreThread {
                 events.extend(messages.into_iter().map(event));
             }
             ToCore::Disk { full, pinned } => self.note_disk(full, pinned, events),
+            ToCore::Signer(signer) => {
+                self.signer = Some(signer);
+                events.push(Event::MaySign);
+            }
             ToCore::Settle(done) => {
                 self.settling = Some(Settling { done, asked: None });
                 events.push(Event::Settle);
@@ -237,19 +246,20 @@ impl CoreThread {
     }
 
     /// Settled is what no commit waits for and whose releases have left the
-    /// tables, when no commit came between the two.
+    /// tables, when no commit came between the two; and what is signed.
     fn settle(&mut self) {
         let commits = self.core.counts().commits;
+        let is_settled = self.core.is_settled() && self.core.is_signed();
         let Some(settling) = &mut self.settling else { return };
         match settling.asked {
             Some((_, unflushed)) if unflushed > 0 => {}
-            Some((before, _)) if before == commits && self.core.is_settled() => {
+            Some((before, _)) if before == commits && is_settled => {
                 if let Some(settling) = self.settling.take() {
                     // Whoever asked may have lost patience.
                     let _ = settling.done.send(());
                 }
             }
-            _ if self.core.is_settled() => {
+            _ if is_settled => {
                 settling.asked = Some((commits, self.tables.len()));
                 self.tables.iter().for_each(TableHandle::flush);
             }
@@ -308,6 +318,11 @@ impl CoreThread {
                     Err(_) => "dropped",
                 };
                 metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
+            }
+            NodeEffect::Sign(statement) => {
+                if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
+                    tracing::error!("nobody signs the audit log any more");
+                }
             }
             NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
@@ -399,6 +414,11 @@ impl CoreThread {
         if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
+        metrics::AUDIT_SIGNATURES.with(&["made"]).increment(counts.signatures - before.signatures);
+        let failures = counts.sign_failures - before.sign_failures;
+        metrics::AUDIT_SIGNATURES.with(&["failed"]).increment(failures);
+        let unsigned_ms = self.core.unsigned_since().map_or(0, |since| now.since(since));
+        metrics::AUDIT_UNSIGNED.set(unsigned_ms as f64 / 1_000.0);
         metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
         metrics::ADOPTED.increment(counts.adopted - before.adopted);
         metrics::DEATHS.increment(counts.deaths - before.deaths);

@@ -24,6 +24,7 @@ pub mod reports;
 pub mod routes;
 pub mod rows;
 pub mod sector;
+pub mod signer;
 pub mod status;
 pub mod steering;
 pub mod store_threads;

@@ -25,11 +25,13 @@ use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::reports::About;
 use super::rows::{GroupRequest, Rows, RowsLimits};
+use super::signer;
 use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::{self, TableHandle, TableParts};
 use super::view_thread;
 use crate::base::{EntityKey, Incarnation, NodeId, SectorId};
+use crate::cluster::certificates::Signer;
 use crate::cluster::core::attaching::Attachment;
 use crate::cluster::core::limits::Limits;
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
@@ -207,6 +209,17 @@ impl Node {
     pub fn move_sector(&self, sector: SectorId, to: usize) {
         let entity = EntityKey::Sector(sector);
         self.core.send(ToCore::Event(Event::Move { entity, to }));
+    }
+
+    /// Has the node's audit log signed from now on; whoever verifies it finds the
+    /// signer's certificate in the store.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn sign_with(&self, signer: Signer) -> std::io::Result<()> {
+        let signer = signer::start(signer, self.core.clone())?;
+        self.core.send(ToCore::Signer(signer));
+        Ok(())
     }
 
     /// Tells every connection that the node stops.

@@ -1,15 +1,20 @@
-//! `starmesh audit`: whether the log of what nodes decided is whole, and what it
-//! says. Reads a store and writes nothing.
+//! `starmesh audit`: whether the log of what nodes decided is whole and signed, and
+//! what it says. Reads a store and writes nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde::Serialize;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
 
 use super::{UsageError, print};
+use crate::actors::membership;
 use crate::base::{Millis, NodeId};
-use crate::entity::audit::chain::Chain;
-use crate::entity::audit::{Decision, Place};
+use crate::cluster::certificates::authority::CERTIFICATE_FILE as AUTHORITY_FILE;
+use crate::cluster::certificates::files::{self, Readers};
+use crate::cluster::certificates::{Notary, identity};
+use crate::entity::audit::chain::{Chain, KeptHead};
+use crate::entity::audit::{Decision, Head, Place};
 use crate::store::{Store, audit};
 
 /// Verify or print the log of what the nodes decided.
@@ -21,10 +26,21 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Whether nothing was removed from the log of any node, changed or added.
+    /// Whether nothing was removed from the log of any node, changed or added, and
+    /// all is signed.
     ///
-    /// The exit code is 1 when something was.
-    Verify(Options),
+    /// The exit code is 1 when something was, or is not.
+    Verify {
+        /// The authorities whose nodes are believed; else ca.pem of the node whose
+        /// data it is.
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// What an earlier --json printed, kept where nobody could change it.
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Print the entries, node by node, in order.
     List {
         /// Only those of this node.
@@ -57,13 +73,23 @@ struct Line<'a> {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.what {
-        What::Verify(options) => verify(&options),
+        What::Verify { ca, heads, options } => verify(&options, ca.as_deref(), heads.as_deref()),
         What::List { node, options } => list(&options, node.map(NodeId)),
     }
 }
 
-fn verify(options: &Options) -> anyhow::Result<()> {
-    let chains = audit::verify(&*open(options)?)?;
+fn verify(options: &Options, ca: Option<&Path>, heads: Option<&Path>) -> anyhow::Result<()> {
+    let kept = heads.map(read_heads).transpose()?.unwrap_or_default();
+    let authorities = authorities(options, ca)?;
+    let store = open(options)?;
+    let notary = Notary::new(audit::certificates(&*store)?, &authorities)?;
+    if !notary.has_authorities() {
+        eprintln!(
+            "no authority to hold certificates against: give --ca FILE; signatures are held \
+             against the certificates in the store only, which whoever writes it can replace"
+        );
+    }
+    let chains = audit::verify(&*store, &|signature| notary.judge(signature), &kept)?;
     if chains.is_empty() {
         return Err(UsageError("the store holds no node's log".into()).into());
     }
@@ -78,13 +104,57 @@ fn verify(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Those in `ca`, else those that the node believes whose data it is; none where
+/// there are none.
+fn authorities(
+    options: &Options,
+    ca: Option<&Path>,
+) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let own = options.data.join(membership::FOLDER).join(AUTHORITY_FILE);
+    let file = match ca {
+        Some(file) => file,
+        None if options.store.is_none() && own.exists() => &own,
+        None => return Ok(Vec::new()),
+    };
+    let text = files::read(file, Readers::Everybody)?;
+    identity::certificates_of(&text).with_context(|| file.display().to_string())
+}
+
+/// Of a line that `--json` printed, what is compared.
+#[derive(Deserialize)]
+struct Kept {
+    node: u32,
+    head: Option<KeptHead>,
+}
+
+fn read_heads(file: &Path) -> anyhow::Result<Vec<(NodeId, Head)>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let mut heads = Vec::new();
+    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = || {
+            let expected = "expected what `starmesh audit verify --json` printed";
+            UsageError(format!("{}, line {}: {expected}", file.display(), n + 1))
+        };
+        let Kept { node, head } = serde_json::from_str(line).map_err(|_| wrong())?;
+        if let Some(head) = head {
+            heads.push((NodeId(node), head.head().ok_or_else(wrong)?));
+        }
+    }
+    Ok(heads)
+}
+
 fn text(chain: &Chain) -> String {
-    let Chain { node, entries, witnessed, problem, .. } = chain;
+    let Chain { node, entries, witnessed, signatures, unsigned, problem, .. } = chain;
     let ms = |at: Option<Millis>| at.map_or("-".into(), |at| at.0.to_string());
     let (from, to) = (ms(chain.from), ms(chain.to));
     let found = problem.as_ref().map_or("ok".into(), ToString::to_string);
+    let tail = match chain.unsigned_since {
+        Some(since) => format!("the last {unsigned} not yet, since ms {}", since.0),
+        None => "all of them".into(),
+    };
     format!(
-        "node {node}: {entries} entries, ms {from} to {to}, witnessed {witnessed} times: {found}"
+        "node {node}: {entries} entries, ms {from} to {to}, signed {signatures} times, {tail}; \
+         witnessed {witnessed} times: {found}"
     )
 }
 

@@ -22,7 +22,11 @@
 //! shows where it is; no key of an entry is ever written again, or deleted.
 
 pub mod chain;
+mod commits;
+mod problem;
 mod rows;
+mod signature;
+mod signed;
 
 use std::fmt;
 
@@ -34,6 +38,8 @@ use super::keys;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
 pub use rows::of_rows;
+pub use signature::{DamagedSignature, Doubt, SIGNATURE_BYTES_MAX, Signature, Statement};
+pub use signed::SIGNED_WITHIN_MS;
 
 /// The hash over all audit entries of a node so far; zero before the first.
 pub type Root = [u8; 32];

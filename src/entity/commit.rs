@@ -73,7 +73,8 @@ impl Group {
     /// its size or by a key that only the node itself may write.
     pub fn is_well_formed(&self) -> bool {
         let is_key = |key: &[u8]| !key.is_empty() && key.len() <= keys::KEY_BYTES_MAX;
-        let own: [&[u8]; 4] = [keys::SNAPSHOT, keys::HEAD, keys::ROW, keys::AUDIT];
+        let own: [&[u8]; 5] =
+            [keys::SNAPSHOT, keys::HEAD, keys::ROW, keys::AUDIT, keys::AUDIT_SIGNATURE];
         let is_put = |put: &Put| {
             is_key(&put.key)
                 && !own.iter().any(|prefix| put.key.starts_with(prefix))

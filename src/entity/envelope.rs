@@ -27,6 +27,8 @@ pub enum Kind {
     JoinToken = 15,
     AuditEntry = 16,
     Rules = 17,
+    AuditSignature = 18,
+    Certificate = 19,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

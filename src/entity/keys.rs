@@ -46,6 +46,10 @@ pub const DIRECTORY_VERSION: &[u8] = b"directory/version";
 
 /// All [`audit_entry`] keys.
 pub const AUDIT: &[u8] = b"audit/";
+/// All [`audit_signature`] keys.
+pub const AUDIT_SIGNATURE: &[u8] = b"audit-signature/";
+/// All [`certificate`] keys.
+pub const CERTIFICATE: &[u8] = b"certificate/";
 /// All [`account_name`] keys.
 pub const ACCOUNT_NAME: &[u8] = b"account/name/";
 
@@ -206,6 +210,20 @@ pub fn audit_entry(place: Place) -> Vec<u8> {
     join(&[&commit, &place.index.to_be_bytes()])
 }
 
+/// A [`Signature`](super::audit::Signature) over a head of `node`'s log, by the
+/// key of node `by`. In the order of these keys a node's signatures are in the
+/// order of what they are over.
+pub fn audit_signature(node: NodeId, head: (Incarnation, u64), by: NodeId) -> Vec<u8> {
+    let (incarnation, number) = (head.0.0.to_be_bytes(), head.1.to_be_bytes());
+    join(&[AUDIT_SIGNATURE, &node.0.to_be_bytes(), &incarnation, &number, &by.0.to_be_bytes()])
+}
+
+/// The [`CertificateRow`](super::member::CertificateRow) of a certificate that
+/// `node` has or had; by the SHA-256 of the node's own.
+pub fn certificate(node: NodeId, fingerprint: &[u8; 32]) -> Vec<u8> {
+    join(&[CERTIFICATE, &node.0.to_be_bytes(), fingerprint])
+}
+
 /// The node whose [`row`] this key names.
 pub fn parse_row(key: &[u8]) -> Option<NodeId> {
     let id = key.strip_prefix(ROW)?.try_into().ok()?;
@@ -234,6 +252,22 @@ pub fn parse_audit(key: &[u8]) -> Option<Place> {
         number: u64::from_be_bytes(*number),
         index: u32::from_be_bytes(index.try_into().ok()?),
     })
+}
+
+/// Node, commit and signer of the [`audit_signature`] this key names.
+pub fn parse_audit_signature(key: &[u8]) -> Option<(NodeId, (Incarnation, u64), NodeId)> {
+    let (node, rest) = key.strip_prefix(AUDIT_SIGNATURE)?.split_first_chunk::<4>()?;
+    let (incarnation, rest) = rest.split_first_chunk::<8>()?;
+    let (number, by) = rest.split_first_chunk::<8>()?;
+    let head = (Incarnation(u64::from_be_bytes(*incarnation)), u64::from_be_bytes(*number));
+    let by = NodeId(u32::from_be_bytes(by.try_into().ok()?));
+    Some((NodeId(u32::from_be_bytes(*node)), head, by))
+}
+
+/// Node and fingerprint of the [`certificate`] this key names.
+pub fn parse_certificate(key: &[u8]) -> Option<(NodeId, [u8; 32])> {
+    let (node, fingerprint) = key.strip_prefix(CERTIFICATE)?.split_first_chunk::<4>()?;
+    Some((NodeId(u32::from_be_bytes(*node)), fingerprint.try_into().ok()?))
 }
 
 /// The incarnation whose end this key names.
@@ -310,6 +344,12 @@ mod tests {
         let place =
             Place { node: NodeId(9), incarnation: Incarnation(3), number: 1 << 40, index: 2 };
         assert_eq!(parse_audit(&audit_entry(place)), Some(place));
+        let signed = (NodeId(9), (Incarnation(3), 1 << 40), NodeId(4));
+        let key = audit_signature(signed.0, signed.1, signed.2);
+        assert_eq!(parse_audit_signature(&key), Some(signed));
+        assert_eq!(parse_audit(&key), None);
+        let key = certificate(NodeId(9), &[7; 32]);
+        assert_eq!(parse_certificate(&key), Some((NodeId(9), [7; 32])));
         let ended = (NodeId(9), Incarnation(1 << 40));
         assert_eq!(parse_ended_incarnation(&ended_incarnation(ended.0, ended.1)), Some(ended));
     }

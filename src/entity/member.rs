@@ -42,9 +42,22 @@ pub struct TokenUse {
     pub node: NodeId,
 }
 
+/// A certificate that a node has or had, so that its signatures can be verified.
+/// Kept for ever, whatever it is replaced by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRow {
+    /// In DER form: the node's own, then those between it and the authority.
+    pub chain: Vec<Vec<u8>>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum StoredMember {
     V1(MemberRow),
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredCertificate {
+    V1(CertificateRow),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +88,20 @@ impl TokenRow {
     pub fn from_bytes(bytes: &[u8]) -> Result<TokenRow, Damaged> {
         let StoredToken::V1(token) = envelope::open_row(Kind::JoinToken, bytes).ok_or(Damaged)?;
         Ok(token)
+    }
+}
+
+impl CertificateRow {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        envelope::seal_row(Kind::Certificate, &StoredCertificate::V1(self.clone()))
+    }
+
+    /// # Errors
+    /// When the row is not a certificate.
+    pub fn from_bytes(bytes: &[u8]) -> Result<CertificateRow, Damaged> {
+        let stored = envelope::open_row(Kind::Certificate, bytes).ok_or(Damaged)?;
+        let StoredCertificate::V1(certificate) = stored;
+        Ok(certificate)
     }
 }
 
@@ -131,15 +158,24 @@ pub struct Registered {
     pub row: Option<(MemberRow, u64)>,
     /// The version of the row of its name, where that names this node.
     pub name_version: Option<u64>,
+    /// Whether the store has the node's certificate.
+    pub has_certificate: bool,
     pub last: LastNode,
 }
 
-/// The group that puts `member` as `node`, and raises the highest number to it:
-/// refused unless all is as it was read. None when nothing is to be changed.
-pub fn registration(node: NodeId, member: &MemberRow, found: &Registered) -> Option<Group> {
+/// The group that puts `member` as `node`, with its certificate, and raises the
+/// highest number to it: refused unless all is as it was read. None when nothing
+/// is to be changed.
+pub fn registration(
+    node: NodeId,
+    member: &MemberRow,
+    certificate: &Put,
+    found: &Registered,
+) -> Option<Group> {
     let before = found.row.as_ref();
     let is_last = found.last.version.is_some() && found.last.node >= node;
-    if before.is_some_and(|(row, _)| row == member) && found.name_version.is_some() && is_last {
+    let is_named = found.name_version.is_some() && found.has_certificate;
+    if before.is_some_and(|(row, _)| row == member) && is_named && is_last {
         return None;
     }
     let (name, row) = (keys::member_name(&member.name), keys::member(node));
@@ -153,6 +189,7 @@ pub fn registration(node: NodeId, member: &MemberRow, found: &Registered) -> Opt
             Put { key: row, value: Some(member.to_bytes()) },
             Put { key: name, value: node_bytes(node) },
             Put { key: keys::LAST_NODE.to_vec(), value: node_bytes(found.last.node.max(node)) },
+            certificate.clone(),
         ],
         append: None,
     };
@@ -186,6 +223,9 @@ mod tests {
         assert_eq!(TokenRow::from_bytes(&token.to_bytes()), Ok(token.clone()));
         assert_eq!(MemberRow::from_bytes(&token.to_bytes()), Err(Damaged));
         assert_eq!(TokenRow::from_bytes(&token.to_bytes()[1..]), Err(Damaged));
+        let certificate = CertificateRow { chain: vec![vec![1], vec![2; 300]] };
+        assert_eq!(CertificateRow::from_bytes(&certificate.to_bytes()), Ok(certificate));
+        assert_eq!(CertificateRow::from_bytes(&token.to_bytes()), Err(Damaged));
         assert_eq!(node_of(&[0, 0, 1, 0]), Ok(NodeId(256)));
         assert_eq!(node_of(b""), Err(Damaged));
     }
@@ -194,11 +234,18 @@ mod tests {
     fn a_node_that_is_as_it_was_changes_nothing() {
         let member = MemberRow { name: "a".into(), address: "h:1".into(), cluster: [7; 32] };
         let last = LastNode { node: NodeId(3), version: Some(5) };
-        let found = Registered { row: Some((member.clone(), 4)), name_version: Some(4), last };
-        assert_eq!(registration(NodeId(1), &member, &found), None);
-        let moved = MemberRow { address: "h:2".into(), ..member };
-        let group = registration(NodeId(1), &moved, &found).unwrap();
-        assert_eq!((group.checks.len(), group.puts.len()), (3, 3));
+        let row = Some((member.clone(), 4));
+        let found = Registered { row, name_version: Some(4), has_certificate: true, last };
+        let certificate = Put { key: keys::certificate(NodeId(1), &[8; 32]), value: Some(vec![]) };
+        let register = |member: &MemberRow, found: &Registered| {
+            registration(NodeId(1), member, &certificate, found)
+        };
+        assert_eq!(register(&member, &found), None);
+        let moved = MemberRow { address: "h:2".into(), ..member.clone() };
+        let group = register(&moved, &found).unwrap();
+        assert_eq!((group.checks.len(), group.puts.len()), (3, 4));
         assert_eq!(group.puts[2].value, node_bytes(NodeId(3)));
+        let found = Registered { has_certificate: false, ..found };
+        assert_eq!(register(&member, &found).unwrap().puts[3], certificate, "it has another");
     }
 }

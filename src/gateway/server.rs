@@ -34,6 +34,7 @@ use crate::actors::mesh::{MeshError, NodeMesh};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
 use crate::actors::steering::Steering;
 use crate::base::Millis;
+use crate::cluster::certificates::CertificateError;
 use crate::cluster::links::store_calls;
 use crate::config::Config;
 use crate::sim::Rules;
@@ -81,6 +82,8 @@ pub enum ServeError {
     Membership(#[from] MembershipError),
     #[error("this node's row among the members")]
     Register(#[from] RegisterError),
+    #[error("the node's key, with which its audit log is signed")]
+    Key(#[from] CertificateError),
     #[error("the links to other nodes")]
     Links(#[from] MeshError),
     #[error(transparent)]

@@ -217,6 +217,10 @@ metrics_list! {
         "Entities that this node gave to others.";
     DEATHS: CounterMetric = "starmesh_mesh_deaths_declared_total" []
         "Nodes that this one declared dead.";
+    AUDIT_SIGNATURES: CounterMetric = "starmesh_mesh_audit_signatures_total" ["outcome"]
+        "Signatures over heads of audit logs: made, or failed.";
+    AUDIT_UNSIGNED: GaugeMetric = "starmesh_mesh_audit_unsigned_seconds" []
+        "For how long entries of this node's audit log have not been signed. Above 60 the log is not whole for whoever verifies it.";
     UNHEEDED: CounterMetric = "starmesh_mesh_messages_unheeded_total" []
         "Messages of incarnations of nodes that had ended.";
 

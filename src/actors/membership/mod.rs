@@ -195,7 +195,8 @@ impl Membership {
         let name = self.identity.subject().name.to_string();
         let cluster = secret::digest(&self.secret);
         let row = MemberRow { name, address: self.address.clone(), cluster };
-        OwnMember { node: self.node, row, joined: self.joined }
+        let certificate = self.identity.chain().to_vec();
+        OwnMember { node: self.node, row, certificate, joined: self.joined }
     }
 
     /// Where newcomers are let in: once, and only where the authority's key is.

@@ -3,12 +3,15 @@
 //! member. Invariant: no two numbers have one name, and no number that registered
 //! is given again.
 
+use rustls::pki_types::CertificateDer;
+
 use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::NodeId;
-use crate::cluster::certificates::Name;
+use crate::cluster::certificates::{Fingerprint, Name};
 use crate::cluster::links::join::Member;
+use crate::entity::commit::{Put, VALUE_BYTES_MAX};
 use crate::entity::keys;
-use crate::entity::member::{self, Damaged, LastNode, MemberRow, Registered};
+use crate::entity::member::{self, CertificateRow, Damaged, LastNode, MemberRow, Registered};
 use crate::store::{ReadError, Store, Versioned};
 
 /// Tries of a change that another node's overtook.
@@ -40,6 +43,11 @@ pub enum RegisterError {
     Unknown { node: NodeId },
     #[error("node {node} is named {name} already: issue this node's certificate with another name")]
     NameTaken { node: NodeId, name: String },
+    #[error(
+        "the certificates in node.pem have {0} bytes, expected at most {VALUE_BYTES_MAX}: leave out \
+         those that are not between the node's and its authority's"
+    )]
+    LongChain(usize),
     #[error("other nodes register all the time; nothing was changed")]
     Busy,
 }
@@ -49,11 +57,24 @@ pub enum RegisterError {
 pub struct OwnMember {
     pub node: NodeId,
     pub row: MemberRow,
+    /// Its own first, those between it and the authority behind it.
+    pub certificate: Vec<CertificateDer<'static>>,
     /// It was admitted by a desk, so the store has its row.
     pub joined: bool,
 }
 
 impl OwnMember {
+    /// What is put beside its row, so that its signatures can be verified.
+    fn put_certificate(&self) -> Result<Put, RegisterError> {
+        let fingerprint = self.certificate.first().map_or([0; 32], |own| Fingerprint::of(own).0);
+        let chain = self.certificate.iter().map(|one| one.to_vec()).collect();
+        let value = CertificateRow { chain }.to_bytes();
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(RegisterError::LongChain(value.len()));
+        }
+        Ok(Put { key: keys::certificate(self.node, &fingerprint), value: Some(value) })
+    }
+
     /// Whether this node may be in a store that has this of it, and that of
     /// whichever member comes first.
     fn judge(
@@ -97,6 +118,7 @@ pub fn check_store(store: &dyn Store, own: &OwnMember) -> Result<(), RegisterErr
 /// See [`RegisterError`].
 pub async fn register(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError> {
     let first = read_first(rows.scan(keys::MEMBER.to_vec(), None, 1).await?)?;
+    let certificate = own.put_certificate()?;
     for _ in 0..TRIES {
         let row = rows.get(keys::member(own.node)).await?;
         let row = row.map(|row| read_row(&row)).transpose()?;
@@ -105,8 +127,10 @@ pub async fn register(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError>
         own.judge(first.as_ref(), row.as_ref().map(|(row, _)| row), named)?;
         let last = last_node(rows, own.node).await?;
         let name_version = name.map(|name| name.version);
-        let found = Registered { row, name_version, last };
-        let Some(group) = member::registration(own.node, &own.row, &found) else {
+        let has_certificate = rows.get(certificate.key.clone()).await?;
+        let has_certificate = has_certificate.map(|row| row.value) == certificate.value;
+        let found = Registered { row, name_version, has_certificate, last };
+        let Some(group) = member::registration(own.node, &own.row, &certificate, &found) else {
             return Ok(());
         };
         if let GroupAnswer::Accepted { .. } = rows.commit_group(group).await? {

@@ -195,6 +195,11 @@ impl Identity {
         &self.chain[0]
     }
 
+    /// The node's own certificate, and those between it and the authority.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// What a handshake shows: up to the authority, so that a newcomer who knows
     /// only its fingerprint finds it.
     pub fn shown(&self) -> Vec<CertificateDer<'static>> {

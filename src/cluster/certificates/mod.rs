@@ -10,6 +10,8 @@ pub mod facts;
 pub mod files;
 pub mod identity;
 pub mod name;
+pub mod notary;
+pub mod signing;
 pub mod subject;
 pub mod text;
 pub mod token;
@@ -21,6 +23,8 @@ pub use authority::{Authority, SERVER_NAME, Validity};
 pub use facts::Facts;
 pub use identity::{Identity, Request};
 pub use name::Name;
+pub use notary::Notary;
+pub use signing::Signer;
 pub use subject::Subject;
 pub use token::{Fingerprint, JoinLine, JoinLineError, JoinSecret};
 

@@ -23,6 +23,7 @@ mod event;
 mod handover;
 mod moving;
 mod routes;
+mod signing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use self::asleep::DueScan;
 use self::audit::Audit;
 use self::cluster::Cluster;
 use self::routes::Route;
+use self::signing::Signing;
 use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
@@ -129,6 +131,7 @@ pub struct NodeCore {
     settling: bool,
     pipeline: Pipeline,
     audit: Audit,
+    signing: Signing,
 
     owned: BTreeMap<EntityKey, Owned>,
     /// Installations so far.
@@ -204,6 +207,7 @@ impl NodeCore {
             settling: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
+            signing: Signing::default(),
             owned: BTreeMap::new(),
             generations: 0,
             misfits: BTreeMap::new(),
@@ -301,6 +305,8 @@ impl NodeCore {
             Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
+            Event::MaySign => self.handle_may_sign(),
+            Event::Signed { statement, signature } => self.handle_signed(&statement, signature),
             Event::Settle => self.settling = true,
             Event::DiskFull(full) => {
                 self.full = full;
@@ -461,6 +467,7 @@ impl NodeCore {
         self.read_due(now);
         self.begin_loads();
         self.begin_snapshots();
+        self.sign(now);
         self.note_ready();
         self.effects.push(NodeEffect::WakeAt(self.wake_at(now)));
     }

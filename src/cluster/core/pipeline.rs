@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use super::message::Committed;
-use crate::base::{EntityKey, Millis, NodeId};
+use crate::base::{EntityKey, Millis, NodeId, Tick};
+use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
 /// A commit whose outcome is unknown is sent again after this long, doubled
@@ -30,14 +31,16 @@ pub enum Slot {
     Close { record: Committed, is_kept: bool },
     /// The record with which an entity goes to another node.
     HandOver { record: Committed, to: NodeId },
-    /// A declaration that a node is dead.
-    Death(NodeId),
+    /// A declaration that a node is dead, whose log and tick had come so far.
+    Death { node: NodeId, last: Head, tick: Tick },
     /// A change of the directory.
     Directory,
     /// That this process began.
     Began,
     /// How far the other nodes' audit logs have come.
     Witness,
+    /// A signature over a head of the audit log.
+    Signature(Statement),
     /// Rows that a gateway wants put.
     Rows(u64),
     /// A reservation of id blocks.

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use super::Drift;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Tick};
 use crate::entity::account::{Account, AccountRole, RefreshFamily};
-use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place};
+use crate::entity::audit::{
+    Decision, DirectoryChange, Entry, Head, Place, Signature, Statement,
+};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
-use crate::entity::member::{MemberRow, TokenRow, TokenUse};
 use crate::entity::world::{read_rules, rules_row};
+use crate::entity::member::{CertificateRow, MemberRow, TokenRow, TokenUse};
 use crate::entity::{World, keys};
 
 const PAYLOAD: &[u8] = b"payload";
@@ -31,6 +33,8 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/member", member().to_bytes()),
         ("row/join-token", token().to_bytes()),
         ("row/rules", rules_row(&super::Worlds::new().first.rules)),
+        ("row/audit-signature", signature().to_bytes()),
+        ("row/certificate", certificate().to_bytes()),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
     let entries = audit_entries().into_iter().enumerate();
@@ -88,6 +92,16 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
         let rules = &super::Worlds::new().first.rules;
         let read = read_rules(rules.hash(), bytes);
         read.map(|read| read == *rules).map_err(|e| e.to_string())
+    })?;
+    expect("row/audit-signature".into(), &|bytes| {
+        let Statement { node, by, .. } = signature().statement;
+        let key = keys::audit_signature(node, signature().statement.at(), by);
+        let read = Signature::of_row(&key, bytes);
+        read.map(|read| read == signature()).map_err(|e| e.to_string())
+    })?;
+    expect("row/certificate".into(), &|bytes| {
+        let read = CertificateRow::from_bytes(bytes);
+        read.map(|read| read == certificate()).map_err(|e| e.to_string())
     })?;
     audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
         expect(format!("audit/{n:02}"), &|bytes| {
@@ -157,10 +171,13 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("audit-entry", keys::audit_entry(place)),
         ("prefix-rules", keys::RULES.to_vec()),
         ("rules", keys::rules(0x0102_0304_0506_0708)),
+        ("prefix-audit-signature", keys::AUDIT_SIGNATURE.to_vec()),
+        ("audit-signature", keys::audit_signature(node, (incarnation, 0x090A), NodeId(0x0B))),
+        ("certificate", keys::certificate(node, b"0123456789abcdef0123456789abcdef")),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 15] {
+fn kinds() -> [(&'static str, Kind); 17] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -177,6 +194,8 @@ fn kinds() -> [(&'static str, Kind); 15] {
         ("join-token", Kind::JoinToken),
         ("audit-entry", Kind::AuditEntry),
         ("rules", Kind::Rules),
+        ("audit-signature", Kind::AuditSignature),
+        ("certificate", Kind::Certificate),
     ]
 }
 
@@ -226,6 +245,20 @@ fn member() -> MemberRow {
 fn token() -> TokenRow {
     let key = *b"fedcba9876543210fedcba9876543210";
     TokenRow { issued: Millis(300), used: Some(TokenUse { key, node: NodeId(300) }) }
+}
+
+fn signature() -> Signature {
+    let root = *b"0123456789abcdef0123456789abcdef";
+    let head = Head { incarnation: Incarnation(300), number: 1 << 33, root };
+    let (node, by, tick) = (NodeId(300), NodeId(7), Tick(70_000));
+    let statement =
+        Statement { node, head, by, after: Some(1 << 32), tick, time: Millis(1 << 40) };
+    let certificate = *b"fedcba9876543210fedcba9876543210";
+    Signature { statement, certificate, scheme: 0x0403, bytes: b"signature".to_vec() }
+}
+
+fn certificate() -> CertificateRow {
+    CertificateRow { chain: vec![b"certificate".to_vec(), b"above".to_vec()] }
 }
 
 /// An entry of each decision.

@@ -15,10 +15,10 @@ use crate::actors::membership::{
     self, FORMATS, MembersFile, Membership, OwnMember, RegisterError, StoreDesk,
 };
 use crate::actors::mesh::NodeMesh;
-use crate::actors::node::{LinkSettings, Node};
+use crate::actors::node::{LinkSettings, Node, StartError};
 use crate::actors::rows::{Rows, StoreAway};
 use crate::base::NodeId;
-use crate::cluster::certificates::JoinLine;
+use crate::cluster::certificates::{JoinLine, Signer};
 use crate::cluster::links;
 use crate::cluster::links::join::{JoinDesk, Member};
 use crate::cluster::links::store_calls::MeshStore;
@@ -64,6 +64,7 @@ pub async fn take_seat(
     stores: Stores,
 ) -> Result<Seated, ServeError> {
     put_row(&node.rows, &membership.own()).await?;
+    node.sign_with(Signer::of(&membership.identity)?).map_err(StartError::Threads)?;
     let desk = membership.desk(node.rows.clone());
     let settings = LinkSettings {
         identity: membership.identity.clone(),

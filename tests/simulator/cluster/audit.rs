@@ -2,15 +2,19 @@
 //! and nothing can be taken from the log without its showing. What was decided is
 //! told here from what is written, not from what the core says of it.
 
+use std::collections::BTreeMap;
+
 use starmesh::base::NodeId;
 use starmesh::entity::audit::chain::{Chain, Problem, Rows, Verifier};
-use starmesh::entity::audit::{Decision, Entry};
+use starmesh::entity::audit::{Decision, Entry, Place};
 use starmesh::entity::commit::{Commit, Group, NodeRow};
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::record::decode_record;
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, audit};
+
+use super::signatures;
 
 /// Every group of `commit` has the entries of its decisions, and no other.
 pub fn check_entries(commit: &Commit) -> Result<(), String> {
@@ -93,44 +97,63 @@ fn decided(group: &Group) -> Result<Vec<String>, String> {
     Ok(decided)
 }
 
-fn rows(store: &Memory) -> Rows {
-    let rows = store.scan(keys::ROW, None, usize::MAX).expect("the memory answers");
-    let row = |(key, found): &(Vec<u8>, starmesh::store::Versioned)| {
-        let node = keys::parse_row(key).expect("a row's key");
-        (node, NodeRow::from_bytes(&found.value).expect("a row"))
-    };
-    rows.iter().map(row).collect()
+/// What a store has of the audit log, to be tampered with.
+#[derive(Clone, Default)]
+pub struct Log {
+    pub rows: Rows,
+    pub entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub signatures: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-fn verify_without(store: &Memory, gone: &[u8]) -> Vec<Chain> {
-    let rows = rows(store);
-    let mut verifier = Verifier::new(rows.clone());
-    for (key, found) in store.scan(keys::AUDIT, None, usize::MAX).expect("the memory answers") {
-        if key != gone {
-            verifier.add(keys::parse_audit(&key).expect("an entry's key"), &found.value);
+impl Log {
+    pub fn of(store: &Memory) -> Log {
+        let all = |prefix| {
+            let found = store.scan(prefix, None, usize::MAX).expect("the memory answers");
+            found.into_iter().map(|(key, found)| (key, found.value))
+        };
+        let row = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let node = keys::parse_row(&key).expect("a row's key");
+            (node, NodeRow::from_bytes(&value).expect("a row"))
+        };
+        Log {
+            rows: all(keys::ROW).map(row).collect(),
+            entries: all(keys::AUDIT).collect(),
+            signatures: all(keys::AUDIT_SIGNATURE).collect(),
         }
     }
-    verifier.finish(&rows)
+
+    pub fn verify(&self) -> Vec<Chain> {
+        let mut verifier = Verifier::new(self.rows.clone());
+        for (key, value) in &self.entries {
+            verifier.add(keys::parse_audit(key).expect("an entry's key"), value);
+        }
+        for (key, value) in &self.signatures {
+            verifier.add_signature(key, value, &signatures::check);
+        }
+        verifier.finish(&self.rows)
+    }
+
+    /// What is wrong with the log of a node.
+    pub fn problem(&self, node: NodeId) -> Option<Problem> {
+        self.verify().into_iter().find(|chain| chain.node == node)?.problem
+    }
 }
 
 /// The log is whole, and without any one of its entries it is not.
 pub fn judge(store: &Memory, most: usize) {
-    for chain in audit::verify(store).expect("the memory answers") {
+    for chain in audit::verify(store, &signatures::check, &[]).expect("the memory answers") {
         assert!(chain.problem.is_none(), "32: {chain:?}");
     }
-    let entries = store.scan(keys::AUDIT, None, usize::MAX).expect("the memory answers");
-    let every = entries.len().div_ceil(most).max(1);
+    let log = Log::of(store);
+    let every = log.entries.len().div_ceil(most).max(1);
+    let places: Vec<Place> =
+        log.entries.keys().map(|key| keys::parse_audit(key).expect("an entry's key")).collect();
     // The last of each node are among those that are tried.
-    let is_last = |n: usize| {
-        let node = |n: usize| entries.get(n).and_then(|(key, _)| keys::parse_audit(key));
-        node(n).map(|it| it.node) != node(n + 1).map(|it| it.node)
-    };
-    let tried = entries.iter().enumerate().filter(|(n, _)| n % every == 0 || is_last(*n));
-    for (_, (key, _)) in tried {
-        let place = keys::parse_audit(key).expect("an entry's key");
-        let chains = verify_without(store, key);
-        let of = |node: NodeId| chains.iter().find(|chain| chain.node == node);
-        let problem = of(place.node).and_then(|chain| chain.problem.clone());
+    let is_last = |n: usize| places.get(n + 1).map(|it| it.node) != Some(places[n].node);
+    for (_, place) in places.iter().enumerate().filter(|(n, _)| n % every == 0 || is_last(*n)) {
+        let mut log = log.clone();
+        log.entries.remove(&keys::audit_entry(*place));
+        let problem = log.problem(place.node);
         assert!(
             matches!(problem, Some(Problem::Broken(_) | Problem::Tail)),
             "32: without {place}: {problem:?}"

@@ -18,12 +18,14 @@ use starmesh::entity::replay::replay;
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
-use super::{Cluster, audit};
+use super::{Cluster, audit, signatures};
 
 /// Before the node and the entity in such keys.
 const OWNED: &[u8] = b"owned/";
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
+/// What was logged is signed within this time, when nothing fails.
+const SIGNED_MS: u64 = 2_000;
 /// So many entries of the audit log are taken out at least, one at a time.
 const ENTRIES_TRIED: usize = 30;
 
@@ -45,7 +47,9 @@ impl Cluster {
         }
         self.judge_owners();
         self.judge_units();
+        self.run(SIGNED_MS);
         audit::judge(&self.store, ENTRIES_TRIED);
+        signatures::judge(&self.store, self.now - SIGNED_MS);
     }
 
     /// Who does not know what the others know, or has what is another's.

@@ -11,6 +11,7 @@ mod members;
 mod network;
 mod node;
 mod routes;
+mod signatures;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -114,6 +115,7 @@ impl Cluster {
         self.nodes.insert(NodeId(id), node);
         let group = rules_group(&build.world.rules);
         self.event(id, Event::Rows { id: 0, group });
+        self.event(id, Event::MaySign);
     }
 
     fn kill(&mut self, id: u32) {

@@ -22,7 +22,7 @@ use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
 
 use super::network::Network;
-use super::{audit, judge, logic};
+use super::{audit, judge, logic, signatures};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -57,6 +57,8 @@ pub struct Node {
     pub hold_commits: bool,
     commits_left: usize,
     held: Option<Arc<Commit>>,
+    /// Whoever signs for it answers nothing.
+    pub mute: bool,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
     pub slow_loads_ms: u64,
     /// What whoever woke an entity was told: that it runs here, or where else.
@@ -86,6 +88,7 @@ impl Node {
             hold_commits: false,
             commits_left: *commits_left,
             held: None,
+            mute: false,
             slow_loads_ms: 0,
             woken: Vec::new(),
             released: Vec::new(),
@@ -219,6 +222,12 @@ impl Node {
                     judge::check_sent(store, &self.known, message);
                 }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
+            }
+            NodeEffect::Sign(_) if self.mute => {}
+            NodeEffect::Sign(statement) => {
+                let signature = Some(signatures::sign(statement));
+                let signed = Event::Signed { statement, signature };
+                events.extend(network.answer(now, process, signed));
             }
             NodeEffect::LoadAhead(entity) => {
                 let ahead = recovery::load_ahead(store, entity, &self.worlds);

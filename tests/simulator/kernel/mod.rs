@@ -349,6 +349,7 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::RowsDone { id, version } => self.rows_done.push((id, version.is_some())),
             NodeEffect::StoreAway(_) => {}
+            NodeEffect::Sign(_) => panic!("it may not sign"),
             NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)

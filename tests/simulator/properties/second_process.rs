@@ -131,6 +131,7 @@ impl<'a> Node<'a> {
                 // The claims of the process that took over are open.
                 NodeEffect::Unloadable(..) => {}
                 NodeEffect::Mismatch(..)
+                | NodeEffect::Sign(_)
                 | NodeEffect::ReadCluster { .. }
                 | NodeEffect::ScanOwnedBy(_)
                 | NodeEffect::ToNode(..)

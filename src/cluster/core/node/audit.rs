@@ -38,13 +38,19 @@ impl Audit {
         self.root
     }
 
-    /// A commit is durable.
-    pub fn note_durable(&mut self, commit: &Commit, answer: &CommitAnswer) {
-        self.root = audit::root_after(commit, &answer.refused);
-    }
 }
 
 impl NodeCore {
+    /// A commit is durable.
+    pub(super) fn note_logged(&mut self, commit: &Commit, answer: &CommitAnswer, now: Millis) {
+        let root = audit::root_after(commit, &answer.refused);
+        if root != self.audit.root {
+            self.audit.root = root;
+            let Commit { incarnation, number, .. } = *commit;
+            self.signing.note_entries(Head { incarnation, number, root }, now);
+        }
+    }
+
     /// Puts an entry for each decision into the group that carries it out.
     pub(super) fn write_entries(&self, commit: &mut Commit, slots: &[Slot], now: Millis) {
         let Commit { node, incarnation, number, .. } = *commit;
@@ -70,19 +76,20 @@ impl NodeCore {
                 let (entity, sequence) = of(record);
                 Some(Decision::Closed { entity, sequence, kept: *is_kept })
             }
-            Slot::Death(node) => self.declared(*node),
+            // The group is refused unless the row is as it was read.
+            Slot::Death { node, last, .. } => {
+                Some(Decision::DeclaredDead { node: *node, last: *last })
+            }
             Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
             Slot::Began => Some(Decision::Began { logic: self.world.logic() }),
             Slot::Witness => self.witnessed(),
-            Slot::Ids | Slot::Stale | Slot::Chunks | Slot::Snapshot { .. } => None,
+            Slot::Signature(_)
+            | Slot::Ids
+            | Slot::Stale
+            | Slot::Chunks
+            | Slot::Snapshot { .. } => None,
         };
         slot.claim().into_iter().chain(ended).collect()
-    }
-
-    /// The group is refused unless the row is as it was read.
-    fn declared(&self, node: NodeId) -> Option<Decision> {
-        let row = self.cluster.as_ref()?.members.row(node)?;
-        Some(Decision::DeclaredDead { node, last: head(row) })
     }
 
     fn witnessed(&self) -> Option<Decision> {
@@ -107,7 +114,8 @@ impl NodeCore {
     }
 }
 
-fn head(row: &NodeRow) -> Head {
+/// How far the log had come whose node has this row.
+pub(super) fn head(row: &NodeRow) -> Head {
     let NodeRow { incarnation, number, audit_root: root, .. } = *row;
     Head { incarnation, number, root }
 }

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::ahead::Early;
+use super::audit::head;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::directory::Directory;
@@ -316,7 +317,10 @@ impl NodeCore {
             }
             holds
         });
-        let deaths = deaths.into_iter().map(|(node, group)| (group, Slot::Death(node)));
+        let deaths = deaths.into_iter().filter_map(|(node, group)| {
+            let row = members.row(node)?;
+            Some((group, Slot::Death { node, last: head(row), tick: row.tick }))
+        });
         let change = cluster.change.take().map(|group| (group, Slot::Directory));
         deaths.chain(change).collect()
     }

@@ -28,6 +28,7 @@ impl NodeCore {
                 || self.reservation.is_some()
                 || !self.stale.is_empty()
                 || self.cluster_has_work()
+                || self.has_last_signature()
                 || self.wanted > self.durable
                 || is_row_due
                 || self.tick.since(self.durable) >= ROW_TICKS)
@@ -46,10 +47,12 @@ impl NodeCore {
         };
         let cluster = self.take_cluster_groups();
         let witness = self.take_witness(now);
+        let signature = self.take_signature();
         stale
             .into_iter()
             .chain(cluster)
             .chain(witness)
+            .chain(signature)
             .chain(records)
             .chain(rows)
             .for_each(&mut add);

@@ -17,7 +17,7 @@ impl NodeCore {
         match self.pipeline.settle(result, now) {
             Some(Settled::Durable { commit, slots, answer }) => {
                 self.note_away(false);
-                self.audit.note_durable(&commit, &answer);
+                self.note_logged(&commit, &answer, now);
                 self.cluster.iter_mut().for_each(|cluster| cluster.members.note_returned(now));
                 self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer, now);
@@ -73,7 +73,13 @@ impl NodeCore {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
-                Slot::Death(node) => self.note_declared(node, accepted),
+                Slot::Death { node, last, tick } => {
+                    self.note_declared(node, accepted);
+                    if accepted {
+                        self.signing.note_buried(node, last, tick);
+                    }
+                }
+                Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
                 Slot::Record(record)
                 | Slot::Close { record, .. }

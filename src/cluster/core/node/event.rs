@@ -9,6 +9,7 @@ use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
+use crate::entity::audit::{Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
 use crate::entity::replay::Mismatch;
@@ -62,6 +63,11 @@ pub enum Event {
     /// get a new snapshot, for which those that hibernate are woken, some at a
     /// time.
     Pinned(Vec<EntityKey>),
+    /// There is a key to sign the audit log with, and its certificate is in the
+    /// store.
+    MaySign,
+    /// The answer to [`NodeEffect::Sign`], `None` when it failed.
+    Signed { statement: Statement, signature: Option<Signature> },
     /// The node is to stop: what was admitted is made durable, and nothing
     /// begins any more.
     Settle,
@@ -107,6 +113,8 @@ pub enum NodeEffect {
     Dormant(EntityKey),
     /// What became of a group of rows: the version, or `None` when refused.
     RowsDone { id: u64, version: Option<u64> },
+    /// Sign this and say what came of it; one at a time.
+    Sign(Statement),
     /// Every entity that this node owned runs: players may come.
     Ready,
     /// The store does not answer (true), or does again.
@@ -153,6 +161,9 @@ pub struct NodeCounts {
     pub ahead: u64,
     /// Messages of incarnations that had ended.
     pub unheeded: u64,
+    /// Signatures over audit logs that are durable, and tries that failed.
+    pub signatures: u64,
+    pub sign_failures: u64,
     /// Entities that changed their table.
     pub moves: u64,
     /// Sectors that have a thread of their own.
