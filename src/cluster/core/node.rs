@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   Beginning ──(commit 0 durable)──> Recovering ──(owned entities claimed)──> Running
-//!   any of them ──(row refused)──> Deposed
+//!   any of them ──(row refused; its own last commit durable)──> Over
 //! ```
 //!
 //! Invariants: one commit is under way; the tick moves only when none is, to
@@ -82,7 +82,7 @@ enum Phase {
     Recovering,
     Running,
     /// For ever: nothing leaves any more.
-    Deposed,
+    Over,
 }
 
 /// The core of one node.
@@ -123,6 +123,8 @@ pub struct NodeCore {
     closed: bool,
     /// The node is to stop: nothing begins any more.
     settling: bool,
+    /// The commit with which nothing is left to be committed is the last.
+    leaving: bool,
     pipeline: Pipeline,
     audit: Audit,
 
@@ -195,6 +197,7 @@ impl NodeCore {
             full: false,
             closed: false,
             settling: false,
+            leaving: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
             owned: BTreeMap::new(),
@@ -262,8 +265,8 @@ impl NodeCore {
     /// Takes events that came together, so that one commit holds them all.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Millis) {
         for event in events {
-            if self.phase == Phase::Deposed {
-                return;
+            if self.phase == Phase::Over {
+                break;
             }
             self.handle_one(event, now);
         }
@@ -294,6 +297,7 @@ impl NodeCore {
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::Settle => self.settling = true,
+            Event::Leave => self.leave(),
             Event::DiskFull(full) => {
                 self.full = full;
                 self.note_closed();
@@ -317,11 +321,27 @@ impl NodeCore {
     /// that comes with the store's answers: time stands still, so that sectors
     /// have nothing more to say of themselves, and nothing is loaded or moved.
     pub fn is_settled(&self) -> bool {
-        self.phase == Phase::Deposed
-            || (self.pipeline.is_idle()
-                && self.order.is_empty()
-                && self.rows.is_empty()
-                && self.places.is_settled())
+        self.is_over()
+            || (self.pipeline.is_idle() && self.has_nothing_waiting() && self.places.is_settled())
+    }
+
+    fn has_nothing_waiting(&self) -> bool {
+        self.order.is_empty() && self.rows.is_empty()
+    }
+
+    /// Whether this process commits nothing any more, ever.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Ends the incarnation: in a cluster by a last commit, so that others need not
+    /// wait for this node's row to stand still. Alone, nobody waits for it.
+    fn leave(&mut self) {
+        if self.cluster.is_some() {
+            self.leaving = true;
+        } else {
+            self.phase = Phase::Over;
+        }
     }
 
     /// What is to be done, in order.
@@ -433,8 +453,8 @@ impl NodeCore {
 
     /// Whatever can go on now goes on.
     fn advance(&mut self, now: Millis) {
-        if self.phase == Phase::Deposed {
-            return;
+        if self.phase == Phase::Over {
+            return self.effects.push(NodeEffect::WakeAt(Millis(now.0 + TICK_MS)));
         }
         if let Some(commit) = self.pipeline.resend(now) {
             self.effects.push(NodeEffect::Commit(commit));

@@ -59,6 +59,7 @@ fn write_as_another(store: &Memory, groups: Vec<Group>) {
             tick: Tick(100),
             audit_root: [0; 32],
             groups,
+            is_last: false,
         };
         let answer = store.commit(&commit).unwrap();
         assert_eq!(answer.refused, [0_u32; 0]);

@@ -30,6 +30,7 @@ impl NodeCore {
                 || self.cluster_has_work()
                 || self.wanted > self.durable
                 || is_row_due
+                || self.leaving
                 || self.tick.since(self.durable) >= ROW_TICKS)
     }
 
@@ -56,6 +57,7 @@ impl NodeCore {
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
         self.write_entries(&mut commit, &slots, now);
+        commit.is_last = self.leaving && self.has_nothing_waiting();
         let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
     }
@@ -69,6 +71,7 @@ impl NodeCore {
             tick: self.tick,
             audit_root: self.audit.root(),
             groups: Vec::new(),
+            is_last: false,
         }
     }
 

@@ -21,13 +21,16 @@ impl NodeCore {
                 self.cluster.iter_mut().for_each(|cluster| cluster.members.note_returned(now));
                 self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer, now);
+                if commit.is_last {
+                    self.phase = Phase::Over;
+                }
             }
             Some(Settled::Unknown) => {
                 self.counts.resent += 1;
                 self.note_away(true);
             }
             Some(Settled::Deposed(error)) => {
-                self.phase = Phase::Deposed;
+                self.phase = Phase::Over;
                 self.effects.push(NodeEffect::StepDown(error));
             }
             None => {}

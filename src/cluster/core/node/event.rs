@@ -65,6 +65,8 @@ pub enum Event {
     /// The node is to stop: what was admitted is made durable, and nothing
     /// begins any more.
     Settle,
+    /// The node has settled: its incarnation is to end, and with it this core.
+    Leave,
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }
