@@ -4,6 +4,7 @@
 
 use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
+use crate::cluster::core::deaths::DeathsRead;
 use crate::cluster::core::directory::{self, Directory};
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
@@ -156,11 +157,13 @@ pub fn node_ticks(store: &dyn Store) -> Result<NodeTicks, ReadError> {
     Ok(ticks)
 }
 
-/// All nodes' rows, and the directory if its version is not `known`.
+/// The last declarations of death, then all nodes' rows, and the directory if its
+/// version is not `known`.
 ///
 /// # Errors
 /// When the store does not answer, or the directory changed while it was read.
 pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> {
+    let deaths = deaths(store)?;
     let mut rows = Vec::new();
     for (key, Versioned { version, value }) in store.scan(keys::ROW, None, usize::MAX)? {
         let damaged = |error: RowError| ReadError::Damaged(error.to_string());
@@ -174,12 +177,18 @@ pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> 
     };
     let version = directory::read_version(version.as_deref()).map_err(damaged)?;
     if version == known {
-        return Ok(ClusterRead { rows, directory: None });
+        return Ok(ClusterRead { deaths, rows, directory: None });
     }
     let entries = store.scan(keys::DIRECTORY, None, usize::MAX)?;
     let entries = entries.into_iter().map(|(key, row)| (key, row.value));
     let directory = Directory::from_rows(version, entries).map_err(damaged)?;
-    Ok(ClusterRead { rows, directory: Some(directory) })
+    Ok(ClusterRead { deaths, rows, directory: Some(directory) })
+}
+
+fn deaths(store: &dyn Store) -> Result<DeathsRead, ReadError> {
+    let Some(row) = store.get(keys::DEATHS)? else { return Ok(DeathsRead::default()) };
+    let damaged = || ReadError::Damaged("the declarations of death".into());
+    DeathsRead::parse(row.version, &row.value).ok_or_else(damaged)
 }
 
 /// The entities that `node` has, or had, an open claim on.

@@ -30,8 +30,8 @@ pub enum Slot {
     Close { record: Committed, is_kept: bool },
     /// The record with which an entity goes to another node.
     HandOver { record: Committed, to: NodeId },
-    /// A declaration that a node is dead.
-    Death(NodeId),
+    /// A declaration that these nodes are dead.
+    Deaths(Vec<NodeId>),
     /// A change of the directory.
     Directory,
     /// That this process began.

@@ -61,6 +61,9 @@ impl NodeCore {
     fn decisions(&self, group: &Group, slot: &Slot) -> Vec<Decision> {
         let of = |record: &Committed| (record.entity, record.header.sequence);
         let ended = match slot {
+            Slot::Deaths(nodes) => {
+                return nodes.iter().filter_map(|node| self.declared(*node)).collect();
+            }
             Slot::Record(_) => None,
             Slot::HandOver { record, to } => {
                 let (entity, sequence) = of(record);
@@ -70,7 +73,6 @@ impl NodeCore {
                 let (entity, sequence) = of(record);
                 Some(Decision::Closed { entity, sequence, kept: *is_kept })
             }
-            Slot::Death(node) => self.declared(*node),
             Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
             Slot::Began => Some(Decision::Began { logic: self.world.logic() }),
             Slot::Witness => self.witnessed(),

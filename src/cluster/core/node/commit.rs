@@ -45,7 +45,7 @@ impl NodeCore {
             commit.groups.push(group);
             slots.push(slot);
         };
-        let cluster = self.take_cluster_groups();
+        let cluster = self.take_cluster_groups(now);
         let witness = self.take_witness(now);
         stale
             .into_iter()

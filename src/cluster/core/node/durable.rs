@@ -76,7 +76,7 @@ impl NodeCore {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
-                Slot::Death(node) => self.note_declared(node, accepted),
+                Slot::Deaths(nodes) => self.note_declared(&nodes, accepted),
                 Slot::Directory => self.note_directory_settled(),
                 Slot::Record(record)
                 | Slot::Close { record, .. }
