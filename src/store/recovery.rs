@@ -203,10 +203,10 @@ pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadErro
         let page = store.scan(&prefix, after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(entities) };
         after = Some(last.clone());
-        for (key, _) in &page {
+        for (key, found) in &page {
             let entity = EntityKey::from_bytes(&key[prefix.len()..])
                 .map_err(|error| ReadError::Damaged(error.to_string()))?;
-            entities.push(entity);
+            entities.push((entity, found.version));
         }
     }
 }
@@ -228,6 +228,14 @@ pub fn due(
     parsed.collect()
 }
 
+    Ok(owned_keys(store, node)?.into_iter().map(|(entity, _)| entity).collect())
+}
+
+/// The same, each with the version of the key that says so.
+///
+/// # Errors
+/// As [`owned`].
+pub fn owned_keys(store: &dyn Store, node: NodeId) -> Result<Vec<(EntityKey, u64)>, ReadError> {
 /// A sector that hibernates, and what is known of it: nothing when that cannot
 /// be read.
 pub type Asleep = (EntityKey, Option<Summary>);

@@ -22,6 +22,7 @@ mod event;
 mod handover;
 mod moving;
 mod routes;
+mod stale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::asleep::DueScan;
 use self::audit::Audit;
 use self::cluster::Cluster;
 use self::routes::Route;
+use self::stale::Stale;
 use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
@@ -96,10 +98,7 @@ pub struct NodeCore {
     phase: Phase,
     /// Whether the keys of owned entities have been read.
     scanned: bool,
-    /// Incarnations of this node that ended, as the scan found them.
-    ended: Vec<Incarnation>,
-    /// Keys of no use any more, to be deleted.
-    stale: BTreeSet<Vec<u8>>,
+    stale: Stale,
     /// Whether this node's clock and the store's agree.
     may_claim: bool,
     /// When the commit under way was first sent.
@@ -183,8 +182,7 @@ impl NodeCore {
             limits,
             phase: Phase::Beginning,
             scanned: false,
-            ended: Vec::new(),
-            stale: BTreeSet::new(),
+            stale: Stale::default(),
             may_claim: true,
             sent: Millis(0),
             tick,
@@ -539,7 +537,7 @@ impl NodeCore {
         let recovered = self.phase == Phase::Recovering && self.scanned && self.loading.is_empty();
         if recovered && self.claiming.is_empty() {
             self.phase = Phase::Running;
-            self.forget_ended();
+            self.note_all_claimed();
             self.effects.push(NodeEffect::Ready);
             self.effects.push(NodeEffect::ReadAsleep { after: None });
         }

@@ -58,7 +58,7 @@ pub(super) struct Cluster {
     reading: bool,
     next_read: Millis,
     /// Whose entities are to be looked for, because an incarnation ended.
-    bereft: BTreeSet<NodeId>,
+    pub bereft: BTreeSet<NodeId>,
     /// Somebody may be declared dead with the next commit; and whether a
     /// declaration is not settled.
     accusing: bool,
@@ -222,6 +222,7 @@ impl NodeCore {
             let is_first = !cluster.is_known() && directory.version() > 0;
             cluster.directory = Arc::new(directory);
             cluster.review = true;
+            self.census.note_moved();
             let known = &cluster.forgotten;
             cluster.bereft.extend(vacant.into_iter().filter(|node| !known.contains(node)));
             if is_first {
@@ -232,6 +233,8 @@ impl NodeCore {
             self.may_claim && !cluster.declaring && cluster.members.deaths(now).is_some();
         self.plan_shares();
         self.show_map();
+        self.look_for_claims(now);
+        self.recount_asleep(now);
         self.look_for_bereft();
         self.hand_over_strays(now);
         self.say_handed(now);
@@ -287,6 +290,9 @@ impl NodeCore {
             cluster.forgotten.insert(node);
         }
         let (is_own, mut strays) = (node == self.node, Vec::new());
+        if is_own {
+            self.note_own_keys(&entities);
+        }
         for entity in entities {
             if self.owned.contains_key(&entity) {
                 continue;

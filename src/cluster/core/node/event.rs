@@ -24,9 +24,9 @@ pub enum Event {
     Stepped(Tick),
     /// From one of the node's tables.
     FromTable(FromTable),
-    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, and
-    /// incarnations of it that ended.
-    Owned { entities: Vec<EntityKey>, ended: Vec<Incarnation> },
+    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, each with
+    /// the version of its key, and incarnations of it that ended.
+    Owned { entities: Vec<(EntityKey, u64)>, ended: Vec<Incarnation> },
     /// The answer to [`NodeEffect::Load`].
     Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
     /// The answer to [`NodeEffect::LoadAhead`].
