@@ -18,6 +18,11 @@ use crate::entity::{World, keys};
 
 /// Keys read at a time.
 const PAGE: usize = 1024;
+/// What is loaded ahead of a hand-over is left as it is when it is so many ticks
+/// behind its owner, or after so many rounds: each takes but a part of the one
+/// before, as long as stepping is faster than time.
+const NEAR_TICKS: u64 = 3;
+const ROUNDS_MAX: u32 = 16;
 
 /// Loads and replays `entity` for `asker`, to where its last owner left it. What
 /// was loaded `ahead` is gone on from, if its journal still goes on from there.
@@ -32,23 +37,49 @@ pub fn load(
     ahead: Option<Ahead>,
 ) -> Result<Loaded, LoadError> {
     if let Some(ahead) = ahead
-        && let Some(replayed) = follow(store, entity, world, ahead).map_err(unread)?
+        && let Some(ahead) = follow(store, entity, world, ahead).map_err(unread)?
     {
-        let loaded = own(store, replayed, world, asker)?;
+        let loaded = own(store, ahead.replayed, world, asker)?;
         return Ok(Loaded { was_ahead: true, ..loaded });
     }
     let image = image(store, entity).map_err(unread)?;
     own(store, replay(entity, &image, world)?, world, asker)
 }
 
-/// Loads and replays `entity` while another node runs it.
+/// Loads and replays `entity` while another node runs it, and follows it until
+/// little is left: a load takes time, in which its owner goes on.
 ///
 /// # Errors
-/// When the store does not answer, or the entity cannot be replayed here.
+/// When the store does not answer, or the entity cannot be replayed here, or what
+/// was read was replaced meanwhile.
 pub fn load_ahead(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Ahead, LoadError> {
     let mut image = image(store, entity).map_err(unread)?;
     let replayed = replay(entity, &image, world)?;
-    Ok(Ahead { replayed, head: image.head, last: image.records.pop() })
+    let mut ahead = Ahead { replayed, head: image.head, last: image.records.pop() };
+    for _ in 0..ROUNDS_MAX {
+        let Some(tick) = owners_tick(store, &ahead.replayed).map_err(unread)? else { break };
+        if tick.since(ahead.replayed.entity.tick()) <= NEAR_TICKS {
+            break;
+        }
+        let followed = follow(store, entity, world, ahead).map_err(unread)?;
+        ahead = followed.ok_or_else(|| unread(ReadError::Replaced))?;
+        // Records that come later are of that tick at least, and its hash is still
+        // to be compared.
+        let reached = Tick(tick.0.saturating_sub(1));
+        ahead.replayed.entity.run_to(reached, world, &mut Vec::new());
+    }
+    Ok(ahead)
+}
+
+/// The tick that the entity had when its owner's row was read now, if that still
+/// runs: all records of before are in the journal.
+fn owners_tick(store: &dyn Store, replayed: &Replayed) -> Result<Option<Tick>, ReadError> {
+    let Some(open) = replayed.entity.head().claim else { return Ok(None) };
+    let Some(found) = store.get(&keys::row(open.claim.node))? else { return Ok(None) };
+    let row = NodeRow::from_bytes(&found.value);
+    let row = row.map_err(|error| ReadError::Damaged(error.to_string()))?;
+    let runs = row.incarnation == open.claim.incarnation;
+    Ok(runs.then(|| open.tick_at(row.tick)))
 }
 
 /// Goes on with the records behind what was loaded ahead; `None` where those are
@@ -59,7 +90,7 @@ fn follow(
     entity: EntityKey,
     world: &World,
     ahead: Ahead,
-) -> Result<Option<Replayed>, ReadError> {
+) -> Result<Option<Ahead>, ReadError> {
     let Ahead { mut replayed, head, last } = ahead;
     let sequence = replayed.entity.head().sequence;
     let overlap = u64::from(last.is_some());
@@ -76,14 +107,15 @@ fn follow(
         records.extend(page.records);
         from = page.next;
     }
-    if let Some(last) = last {
-        if records.first() != Some(&last) {
+    if let Some(last) = &last {
+        if records.first() != Some(last) {
             return Ok(None);
         }
         records.remove(0);
     }
     let is_same = replayed.follow(&records, world).is_ok() && replayed.mismatches.is_empty();
-    Ok(is_same.then_some(replayed))
+    let last = records.pop().or(last);
+    Ok(is_same.then_some(Ahead { replayed, head, last }))
 }
 
 fn own(
@@ -196,6 +228,14 @@ fn deaths(store: &dyn Store) -> Result<DeathsRead, ReadError> {
 /// # Errors
 /// When the store does not answer.
 pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadError> {
+    Ok(owned_keys(store, node)?.into_iter().map(|(entity, _)| entity).collect())
+}
+
+/// The same, each with the version of the key that says so.
+///
+/// # Errors
+/// As [`owned`].
+pub fn owned_keys(store: &dyn Store, node: NodeId) -> Result<Vec<(EntityKey, u64)>, ReadError> {
     let prefix = keys::owned_by(node);
     let mut entities = Vec::new();
     let mut after: Option<Vec<u8>> = None;
@@ -228,14 +268,6 @@ pub fn due(
     parsed.collect()
 }
 
-    Ok(owned_keys(store, node)?.into_iter().map(|(entity, _)| entity).collect())
-}
-
-/// The same, each with the version of the key that says so.
-///
-/// # Errors
-/// As [`owned`].
-pub fn owned_keys(store: &dyn Store, node: NodeId) -> Result<Vec<(EntityKey, u64)>, ReadError> {
 /// A sector that hibernates, and what is known of it: nothing when that cannot
 /// be read.
 pub type Asleep = (EntityKey, Option<Summary>);
