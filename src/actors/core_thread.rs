@@ -246,18 +246,22 @@ impl CoreThread {
     }
 
     /// Settled is what no commit waits for and whose releases have left the
-    /// tables, when no commit came between the two; and what is signed.
+    /// tables, when no commit came between the two; and what is signed. Then the
+    /// incarnation ends.
     fn settle(&mut self) {
         let commits = self.core.counts().commits;
         let is_settled = self.core.is_settled() && self.core.is_signed();
         let Some(settling) = &mut self.settling else { return };
         match settling.asked {
-            Some((_, unflushed)) if unflushed > 0 => {}
-            Some((before, _)) if before == commits && is_settled => {
+            _ if self.core.is_over() => {
                 if let Some(settling) = self.settling.take() {
                     // Whoever asked may have lost patience.
                     let _ = settling.done.send(());
                 }
+            }
+            Some((_, unflushed)) if unflushed > 0 => {}
+            Some((before, _)) if before == commits && is_settled => {
+                self.handle(vec![Event::Leave]);
             }
             _ if is_settled => {
                 settling.asked = Some((commits, self.tables.len()));

@@ -18,7 +18,9 @@ use crate::cluster::core::loading::{Ahead, Asker};
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::commit::Commit;
-use crate::store::recovery::{asleep, cluster, due, ended_of, load, load_ahead, next_id, owned};
+use crate::store::recovery::{
+    asleep, cluster, due, ended_of, load, load_ahead, next_id, owned, owned_keys,
+};
 use crate::store::worlds::Worlds;
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
@@ -192,7 +194,7 @@ impl Reader {
         let store = self.store.as_ref();
         Some(match job {
             Read::Owned => {
-                let entities = self.retried(|| owned(store, self.node))?;
+                let entities = self.retried(|| owned_keys(store, self.node))?;
                 Event::Owned { entities, ended: self.retried(|| ended_of(store, self.node))? }
             }
             Read::Load(entity, asker, ahead) => {

@@ -47,6 +47,10 @@ pub struct Commit {
     /// has another. The row gets [`root_after`](super::audit::root_after).
     pub audit_root: Root,
     pub groups: Vec<Group>,
+    /// It ends the incarnation: behind it the row is
+    /// [vacated](NodeRow::vacated), and its tick is under
+    /// [`ended_incarnation`](super::keys::ended_incarnation). Never of commit 0.
+    pub is_last: bool,
 }
 
 impl Commit {
@@ -153,12 +157,26 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    /// The nonce of a row that nobody runs under: its node was declared dead.
+    /// The nonce of a row that nobody runs under: its node was declared dead, or
+    /// left.
     pub const VACANT: u64 = 0;
 
     /// Whether nobody runs under it.
     pub fn is_vacant(&self) -> bool {
         self.nonce == NodeRow::VACANT
+    }
+
+    /// Whether its node ended its incarnation itself: one that was declared dead
+    /// has no number.
+    pub fn was_left(&self) -> bool {
+        self.is_vacant() && self.number > 0
+    }
+
+    /// The row when its incarnation is over: nobody runs under the next one.
+    #[must_use]
+    pub fn vacated(self) -> NodeRow {
+        let incarnation = Incarnation(self.incarnation.0.saturating_add(1));
+        NodeRow { incarnation, nonce: NodeRow::VACANT, ..self }
     }
 
     /// The row in its envelope.

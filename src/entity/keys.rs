@@ -36,6 +36,9 @@ pub const NEXT_ID: &[u8] = b"ids/next";
 pub const MEMBER: &[u8] = b"member/";
 /// All [`join_token`] keys.
 pub const JOIN_TOKEN: &[u8] = b"join/";
+/// The last declarations of death: of each the node, a big-endian u32, and its
+/// time in ms, a big-endian u64.
+pub const DEATHS: &[u8] = b"deaths";
 /// The highest number that a node was ever given, a big-endian u32.
 pub const LAST_NODE: &[u8] = b"ids/last-node";
 

@@ -80,6 +80,7 @@ impl Process {
             tick: self.tick,
             audit_root: self.root,
             groups,
+            is_last: false,
         };
         self.number += 1;
         commit

@@ -180,6 +180,7 @@ impl<'a> Writer<'a> {
             tick: Tick(0),
             audit_root: row.audit_root,
             groups: vec![],
+            is_last: false,
         };
         let mut writer = Writer { to, next, weight: 0 };
         writer.put(keys::COPYING.to_vec(), Some(vec![]))?;

@@ -118,7 +118,9 @@ pub fn decide<'a, P: Present>(
         Fence::Next { tick } => tick,
     };
     let mut trial = Trial::new(present);
-    if let (0, Some((_, row))) = (commit.number, &row) {
+    if let (0, Some((_, row))) = (commit.number, &row)
+        && !row.is_vacant()
+    {
         trial.end_incarnation(commit.node, row);
     }
     let mut refused = Vec::new();
@@ -147,7 +149,7 @@ fn fence(commit: &Commit, row: Option<&NodeRow>) -> Result<Fence, CommitError> {
         return if first { Ok(Fence::Next { tick: Tick(0) }) } else { Err(fenced()) };
     };
     let same = (row.incarnation, row.nonce) == (commit.incarnation, commit.nonce);
-    if same && row.number == commit.number {
+    if same && row.number == commit.number || is_left_by(commit, row) {
         return Ok(Fence::Repeated { refused: row.refused.clone() });
     }
     if row.audit_root != commit.audit_root {
@@ -166,6 +168,16 @@ fn fence(commit: &Commit, row: Option<&NodeRow>) -> Result<Fence, CommitError> {
         return Err(CommitError::Malformed(format!("tick {commit} after tick {row}")));
     }
     Ok(Fence::Next { tick: commit.tick })
+}
+
+/// Whether it is this commit that ended the incarnation. The row has no nonce by
+/// then: what the commit made of the audit root stands for it.
+fn is_left_by(commit: &Commit, row: &NodeRow) -> bool {
+    let ended = row.incarnation.0.checked_sub(1);
+    commit.is_last
+        && row.was_left()
+        && (ended, row.number) == (Some(commit.incarnation.0), commit.number)
+        && row.audit_root == root_after(commit, &row.refused)
 }
 
 /// The groups tried so far, on top of what is present.
@@ -268,7 +280,7 @@ impl<'a, 'p, P: Present> Trial<'a, 'p, P> {
     }
 
     fn accept(mut self, commit: &Commit, tick: Tick, refused: Vec<u32>) -> Accepted<'a> {
-        let row = NodeRow {
+        let mut row = NodeRow {
             incarnation: commit.incarnation,
             nonce: commit.nonce,
             number: commit.number,
@@ -276,6 +288,10 @@ impl<'a, 'p, P: Present> Trial<'a, 'p, P> {
             refused: refused.clone(),
             audit_root: root_after(commit, &refused),
         };
+        if commit.is_last {
+            self.end_incarnation(commit.node, &row);
+            row = row.vacated();
+        }
         self.ops.push(Op::Row { node: commit.node, row: Cow::Owned(row) });
         Accepted { version: self.version, refused, ops: self.ops }
     }

@@ -335,6 +335,7 @@ mod tests {
             tick: Tick(number),
             audit_root: [0; 32],
             groups: vec![],
+            is_last: false,
         }
     }
 

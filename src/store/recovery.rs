@@ -5,6 +5,7 @@
 use super::worlds::Worlds;
 use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
+use crate::cluster::core::deaths::DeathsRead;
 use crate::cluster::core::directory::{self, Directory};
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
@@ -19,6 +20,11 @@ use crate::entity::summary::Summary;
 
 /// Keys read at a time.
 const PAGE: usize = 1024;
+/// What is loaded ahead of a hand-over is left as it is when it is so many ticks
+/// behind its owner, or after so many rounds: each takes but a part of the one
+/// before, as long as stepping is faster than time.
+const NEAR_TICKS: u64 = 3;
+const ROUNDS_MAX: u32 = 16;
 
 /// Loads and replays `entity` for `asker`, to where its last owner left it. What
 /// was loaded `ahead` is gone on from, if its journal still goes on from there.
@@ -33,9 +39,9 @@ pub fn load(
     ahead: Option<Ahead>,
 ) -> Result<Loaded, LoadError> {
     if let Some(ahead) = ahead
-        && let Some((replayed, known)) = follow(store, entity, worlds, ahead).map_err(unread)?
+        && let Some((ahead, known)) = follow(store, entity, worlds, ahead).map_err(unread)?
     {
-        let loaded = own(store, replayed, &known, asker)?;
+        let loaded = own(store, ahead.replayed, &known, asker)?;
         return Ok(Loaded { was_ahead: true, ..loaded });
     }
     let image = image(store, entity).map_err(unread)?;
@@ -43,10 +49,12 @@ pub fn load(
     own(store, replay(entity, &image, &known)?, &known, asker)
 }
 
-/// Loads and replays `entity` while another node runs it.
+/// Loads and replays `entity` while another node runs it, and follows it until
+/// little is left: a load takes time, in which its owner goes on.
 ///
 /// # Errors
-/// When the store does not answer, or the entity cannot be replayed here.
+/// When the store does not answer, or the entity cannot be replayed here, or what
+/// was read was replaced meanwhile.
 pub fn load_ahead(
     store: &dyn Store,
     entity: EntityKey,
@@ -55,7 +63,31 @@ pub fn load_ahead(
     let mut image = image(store, entity).map_err(unread)?;
     let known = worlds.of_image(store, &image).map_err(unread)?;
     let replayed = replay(entity, &image, &known)?;
-    Ok(Ahead { replayed, head: image.head, last: image.records.pop() })
+    let mut ahead = Ahead { replayed, head: image.head, last: image.records.pop() };
+    for _ in 0..ROUNDS_MAX {
+        let Some(tick) = owners_tick(store, &ahead.replayed).map_err(unread)? else { break };
+        if tick.since(ahead.replayed.entity.tick()) <= NEAR_TICKS {
+            break;
+        }
+        let followed = follow(store, entity, worlds, ahead).map_err(unread)?;
+        let (mut next, known) = followed.ok_or_else(|| unread(ReadError::Replaced))?;
+        // Records that come later are of that tick at least, and its hash is still
+        // to be compared.
+        next.replayed.run_to(Tick(tick.0.saturating_sub(1)), &known)?;
+        ahead = next;
+    }
+    Ok(ahead)
+}
+
+/// The tick that the entity had when its owner's row was read now, if that still
+/// runs: all records of before are in the journal.
+fn owners_tick(store: &dyn Store, replayed: &Replayed) -> Result<Option<Tick>, ReadError> {
+    let Some(open) = replayed.entity.head().claim else { return Ok(None) };
+    let Some(found) = store.get(&keys::row(open.claim.node))? else { return Ok(None) };
+    let row = NodeRow::from_bytes(&found.value);
+    let row = row.map_err(|error| ReadError::Damaged(error.to_string()))?;
+    let runs = row.incarnation == open.claim.incarnation;
+    Ok(runs.then(|| open.tick_at(row.tick)))
 }
 
 /// Goes on with the records behind what was loaded ahead; `None` where those are
@@ -66,7 +98,7 @@ fn follow(
     entity: EntityKey,
     worlds: &Worlds,
     ahead: Ahead,
-) -> Result<Option<(Replayed, KnownWorlds)>, ReadError> {
+) -> Result<Option<(Ahead, KnownWorlds)>, ReadError> {
     let Ahead { mut replayed, head, last } = ahead;
     let sequence = replayed.entity.head().sequence;
     let overlap = u64::from(last.is_some());
@@ -83,19 +115,20 @@ fn follow(
         records.extend(page.records);
         from = page.next;
     }
-    if let Some(last) = last {
-        if records.first() != Some(&last) {
+    if let Some(last) = &last {
+        if records.first() != Some(last) {
             return Ok(None);
         }
         records.remove(0);
     }
     let mut logics = vec![replayed.logic];
-    let behind = Image { records, ..Image::default() };
+    let mut behind = Image { records, ..Image::default() };
     logics.extend(behind.logics());
     let known = worlds.of(store, &logics)?;
     let is_same =
         replayed.follow(&behind.records, &known).is_ok() && replayed.mismatches.is_empty();
-    Ok(is_same.then_some((replayed, known)))
+    let last = behind.records.pop().or(last);
+    Ok(is_same.then_some((Ahead { replayed, head, last }, known)))
 }
 
 fn own(
@@ -169,11 +202,13 @@ pub fn node_ticks(store: &dyn Store) -> Result<NodeTicks, ReadError> {
     Ok(ticks)
 }
 
-/// All nodes' rows, and the directory if its version is not `known`.
+/// The last declarations of death, then all nodes' rows, and the directory if its
+/// version is not `known`.
 ///
 /// # Errors
 /// When the store does not answer, or the directory changed while it was read.
 pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> {
+    let deaths = deaths(store)?;
     let mut rows = Vec::new();
     for (key, Versioned { version, value }) in store.scan(keys::ROW, None, usize::MAX)? {
         let damaged = |error: RowError| ReadError::Damaged(error.to_string());
@@ -187,12 +222,18 @@ pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> 
     };
     let version = directory::read_version(version.as_deref()).map_err(damaged)?;
     if version == known {
-        return Ok(ClusterRead { rows, directory: None });
+        return Ok(ClusterRead { deaths, rows, directory: None });
     }
     let entries = store.scan(keys::DIRECTORY, None, usize::MAX)?;
     let entries = entries.into_iter().map(|(key, row)| (key, row.value));
     let directory = Directory::from_rows(version, entries).map_err(damaged)?;
-    Ok(ClusterRead { rows, directory: Some(directory) })
+    Ok(ClusterRead { deaths, rows, directory: Some(directory) })
+}
+
+fn deaths(store: &dyn Store) -> Result<DeathsRead, ReadError> {
+    let Some(row) = store.get(keys::DEATHS)? else { return Ok(DeathsRead::default()) };
+    let damaged = || ReadError::Damaged("the declarations of death".into());
+    DeathsRead::parse(row.version, &row.value).ok_or_else(damaged)
 }
 
 /// The entities that `node` has, or had, an open claim on.
@@ -200,6 +241,14 @@ pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> 
 /// # Errors
 /// When the store does not answer.
 pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadError> {
+    Ok(owned_keys(store, node)?.into_iter().map(|(entity, _)| entity).collect())
+}
+
+/// The same, each with the version of the key that says so.
+///
+/// # Errors
+/// As [`owned`].
+pub fn owned_keys(store: &dyn Store, node: NodeId) -> Result<Vec<(EntityKey, u64)>, ReadError> {
     let prefix = keys::owned_by(node);
     let mut entities = Vec::new();
     let mut after: Option<Vec<u8>> = None;
@@ -207,10 +256,10 @@ pub fn owned(store: &dyn Store, node: NodeId) -> Result<Vec<EntityKey>, ReadErro
         let page = store.scan(&prefix, after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(entities) };
         after = Some(last.clone());
-        for (key, _) in &page {
+        for (key, found) in &page {
             let entity = EntityKey::from_bytes(&key[prefix.len()..])
                 .map_err(|error| ReadError::Damaged(error.to_string()))?;
-            entities.push(entity);
+            entities.push((entity, found.version));
         }
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Group<'a> {
 pub(super) fn parse(commit: &Commit) -> Result<Vec<Group<'_>>, CommitError> {
     at_most("groups in a commit", commit.groups.len(), GROUPS_MAX)?;
     at_most("bytes in a commit", commit.weight(), COMMIT_BYTES_MAX)?;
+    if commit.is_last && commit.number == 0 {
+        return Err(malformed("a commit that begins an incarnation and ends it".into()));
+    }
     commit.groups.iter().map(|group| parse_group(commit.node, group)).collect()
 }
 

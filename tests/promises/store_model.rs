@@ -90,6 +90,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             tick: Tick(tick),
             audit_root: [0; 32],
             groups,
+            is_last: false,
         })
     });
     prop_oneof![20 => commit, 1 => Just(Event::Flush), 1 => Just(Event::Reopen)]

@@ -122,6 +122,7 @@ fn put(memory: &Memory, node: NodeId, world: &World, key: EntityKey, bytes: &[u8
         tick: Tick(0),
         audit_root: [0; 32],
         groups: vec![group],
+        is_last: false,
     };
     let answer = memory.commit(&commit).expect("an empty store");
     assert!(answer.refused.is_empty(), "the past was refused");

@@ -175,7 +175,7 @@ impl Process {
             InNode::Back(connection, back) => self.handle_back(connection, back, outside),
             InNode::CommitNow(commit) => self.commit(&commit, outside),
             InNode::ScanOwned => {
-                let found = recovery::owned(&outside.store, NODE)
+                let found = recovery::owned_keys(&outside.store, NODE)
                     .and_then(|owned| Ok((owned, recovery::ended_of(&outside.store, NODE)?)));
                 match found {
                     Ok((entities, ended)) => {

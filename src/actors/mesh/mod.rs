@@ -224,7 +224,7 @@ impl NodeMesh {
 }
 
 fn dead(node: NodeId, incarnation: Incarnation) -> End {
-    let detail = format!("incarnation {incarnation} of node {node} was declared dead");
+    let detail = format!("incarnation {incarnation} of node {node} has ended");
     End::us(Reason::DeadIncarnation, detail)
 }
 

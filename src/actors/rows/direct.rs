@@ -87,6 +87,7 @@ impl Committer {
             tick: Tick(0),
             audit_root: [0; 32],
             groups,
+            is_last: false,
         };
         loop {
             match self.store.commit(&commit) {

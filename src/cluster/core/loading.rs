@@ -127,8 +127,8 @@ pub struct Loading {
     waiting: BTreeMap<EntityKey, Vec<ToTable>>,
     /// How much that is, all together.
     messages: usize,
-    /// Asked for because a key says that this node owned them.
-    found: BTreeSet<EntityKey>,
+    /// Asked for because a key of that version says that this node owned them.
+    found: BTreeMap<EntityKey, u64>,
     /// Asked for because another node left them, or gave them.
     left: BTreeSet<EntityKey>,
     /// Asked for because somebody wants to see or command them.
@@ -172,20 +172,20 @@ impl Loading {
         }
     }
 
-    /// Asks for `entity`, which this node owned by what a key says.
-    pub fn want_found(&mut self, entity: EntityKey) {
+    /// Asks for `entity`, which this node owned by what a key of that version says.
+    pub fn want_found(&mut self, entity: EntityKey, version: u64) {
         self.want(entity);
-        self.found.insert(entity);
+        self.found.insert(entity, version);
     }
 
-    /// Whether a key says that this node owned `entity`.
-    pub fn is_found(&self, entity: EntityKey) -> bool {
-        self.found.contains(&entity)
+    /// The version of the key that says that this node owned `entity`, if one does.
+    pub fn found(&self, entity: EntityKey) -> Option<u64> {
+        self.found.get(&entity).copied()
     }
 
     /// Whether nothing but a key asks for `entity`.
     pub fn is_only_found(&self, entity: EntityKey) -> bool {
-        self.found.contains(&entity)
+        self.found.contains_key(&entity)
             && !self.left.contains(&entity)
             && !self.seen.contains(&entity)
             && !self.due.contains_key(&entity)

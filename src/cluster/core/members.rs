@@ -13,10 +13,11 @@
 //! Invariants: a row counts as unmoved only for as long as this node read the
 //! rows without a pause and its own commits returned, so that a node that stood
 //! still itself accuses nobody; in ten seconds at most a third of the nodes, or
-//! one, are declared dead, by whomever.
+//! one, are declared dead, by whomever ([`deaths`](super::deaths)).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use super::deaths::{Deaths, DeathsRead};
 use super::map::Standing;
 use crate::base::{Incarnation, Millis, NodeId};
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put};
@@ -28,8 +29,6 @@ const ALL_SILENT: u64 = 5;
 /// Between two readings, or from a returned commit to now, no more may pass: a
 /// node's own row moves every 200 ms.
 const PAUSE_MS: u64 = 500;
-/// At most a third of the nodes are declared dead in this time.
-const CAP_MS: u64 = 10_000;
 
 /// A node's row as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +60,12 @@ pub struct Members {
     read: Option<Millis>,
     /// When a commit of this node's last returned.
     returned: Option<Millis>,
-    /// When rows became vacant.
-    deaths: VecDeque<Millis>,
+    deaths: Deaths,
 }
 
 impl Members {
     pub fn new(me: NodeId, silent_ms: u64) -> Members {
-        let (rows, deaths) = (BTreeMap::new(), VecDeque::new());
+        let (rows, deaths) = (BTreeMap::new(), Deaths::default());
         Members { me, silent_ms, rows, read: None, returned: None, deaths }
     }
 
@@ -82,6 +80,11 @@ impl Members {
                 (member.since, member.moved) = (now, false);
             }
         }
+    }
+
+    /// The last declarations of death, as they were read before the rows.
+    pub fn note_deaths(&mut self, read: &DeathsRead, now: Millis) {
+        self.deaths.note_read(read, now);
     }
 
     /// All rows, as they were read just now. Returns the nodes whose incarnation
@@ -99,14 +102,8 @@ impl Members {
             {
                 ended.push(node);
             }
-            if row.is_vacant() && before.is_some_and(|member| !member.row.is_vacant()) {
-                self.deaths.push_back(now);
-            }
             let moved = before.is_some_and(|member| member.moved || is_new);
             self.rows.insert(node, Member { version, row, since: since.unwrap_or(now), moved });
-        }
-        while self.deaths.front().is_some_and(|at| now.since(*at) >= CAP_MS) {
-            self.deaths.pop_front();
         }
         ended
     }
@@ -149,24 +146,22 @@ impl Members {
         })
     }
 
-    /// The groups that declare dead whoever may be, each with its node.
-    pub fn deaths(&self, now: Millis) -> Vec<(NodeId, Group)> {
+    /// The group that declares dead whoever may be, and who that is: all of them, or
+    /// nobody if one moved meanwhile, or another node declared somebody.
+    pub fn deaths(&self, now: Millis) -> Option<(Vec<NodeId>, Group)> {
         let is_fresh = |at: &Millis| now.since(*at) <= PAUSE_MS;
         if !self.returned.is_some_and(|at| is_fresh(&at))
             || !self.read.is_some_and(|at| is_fresh(&at))
         {
-            return Vec::new();
+            return None;
         }
         let silent = self.rows.iter().filter(|(node, _)| self.is_silent(**node, now));
-        let count = self.living().count() + self.deaths.len();
-        let room = (count / 3).max(1).saturating_sub(self.deaths.len());
-        silent.take(room).map(|(node, member)| (*node, declare(*node, member))).collect()
-    }
-
-    /// Whether `group` declares the node dead as it was read last.
-    pub fn is_declared(&self, node: NodeId, group: &Group) -> bool {
-        let version = self.rows.get(&node).map(|member| Expect::Version(member.version));
-        group.checks.first().map(|check| check.expect) == version
+        let silent: Vec<_> = silent.take(self.deaths.room(self.living(), now)).collect();
+        let nodes: Vec<NodeId> = silent.iter().map(|(node, _)| **node).collect();
+        let (check, put) = self.deaths.declare(&nodes, now);
+        let mut group = Group { checks: vec![check], puts: vec![put], append: None };
+        silent.into_iter().for_each(|(node, member)| declare(*node, member, &mut group));
+        (!nodes.is_empty()).then_some((nodes, group))
     }
 
     fn is_silent(&self, node: NodeId, now: Millis) -> bool {
@@ -190,24 +185,13 @@ impl Members {
 
 /// Raises the row's incarnation if it still is as it was read: from then on the
 /// node commits nothing, and what it had may be claimed at its last tick.
-fn declare(node: NodeId, member: &Member) -> Group {
+fn declare(node: NodeId, member: &Member, group: &mut Group) {
     let row = &member.row;
-    let vacant = NodeRow {
-        incarnation: Incarnation(row.incarnation.0.saturating_add(1)),
-        nonce: NodeRow::VACANT,
-        number: 0,
-        refused: Vec::new(),
-        ..row.clone()
-    };
+    let vacant = NodeRow { number: 0, refused: Vec::new(), ..row.clone() }.vacated();
     let ended = keys::ended_incarnation(node, row.incarnation);
-    Group {
-        checks: vec![Check { key: keys::row(node), expect: Expect::Version(member.version) }],
-        puts: vec![
-            Put { key: keys::row(node), value: Some(vacant.to_bytes()) },
-            Put { key: ended, value: Some(row.tick.0.to_be_bytes().to_vec()) },
-        ],
-        append: None,
-    }
+    group.checks.push(Check { key: keys::row(node), expect: Expect::Version(member.version) });
+    group.puts.push(Put { key: keys::row(node), value: Some(vacant.to_bytes()) });
+    group.puts.push(Put { key: ended, value: Some(row.tick.0.to_be_bytes().to_vec()) });
 }
 
 #[cfg(test)]
@@ -230,6 +214,7 @@ mod tests {
     struct Model {
         members: Members,
         rows: Vec<RowRead>,
+        deaths: DeathsRead,
         now: u64,
         commits: bool,
     }
@@ -238,7 +223,8 @@ mod tests {
         fn new(nodes: u32) -> Model {
             let read = |node| RowRead { node: NodeId(node), version: 0, row: row(1, 0) };
             let rows = (1..=nodes).map(read).collect();
-            Model { members: Members::new(NodeId(1), 1000), rows, now: 1000, commits: true }
+            let (members, deaths) = (Members::new(NodeId(1), 1000), DeathsRead::default());
+            Model { members, rows, deaths, now: 1000, commits: true }
         }
 
         /// Who may be declared dead after so many ms in which only these move.
@@ -258,20 +244,26 @@ mod tests {
             if self.commits {
                 self.members.note_returned(Millis(self.now));
             }
+            self.members.note_deaths(&self.deaths, Millis(self.now));
             self.members.note_rows(self.rows.clone(), Millis(self.now));
         }
 
         fn dead(&self) -> Vec<u32> {
             let deaths = self.members.deaths(Millis(self.now));
-            deaths.into_iter().map(|(node, _)| node.0).collect()
+            deaths.into_iter().flat_map(|(nodes, _)| nodes).map(|node| node.0).collect()
         }
 
         /// As the store does with the groups.
         fn bury(&mut self) {
-            for (node, group) in self.members.deaths(Millis(self.now)) {
-                let put = group.puts[0].value.as_deref().unwrap();
+            let Some((_, group)) = self.members.deaths(Millis(self.now)) else { return };
+            let value = |put: &Put| put.value.clone().unwrap();
+            let version = self.deaths.version.map_or(1, |version| version + 1);
+            self.deaths = DeathsRead::parse(version, &value(&group.puts[0])).unwrap();
+            for put in &group.puts {
+                let Some(node) = keys::parse_row(&put.key) else { continue };
                 let read = self.rows.iter_mut().find(|read| read.node == node).unwrap();
-                (read.version, read.row) = (read.version + 1, NodeRow::from_bytes(put).unwrap());
+                let row = NodeRow::from_bytes(&value(put)).unwrap();
+                (read.version, read.row) = (read.version + 1, row);
             }
         }
     }

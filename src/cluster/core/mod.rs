@@ -8,6 +8,7 @@ pub mod balance;
 pub mod cell;
 pub mod census;
 pub mod clock;
+pub mod deaths;
 pub mod dilation;
 pub mod directory;
 pub mod hot;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   Beginning ──(commit 0 durable)──> Recovering ──(owned entities claimed)──> Running
-//!   any of them ──(row refused)──> Deposed
+//!   any of them ──(row refused; its own last commit durable)──> Over
 //! ```
 //!
 //! Invariants: one commit is under way; the tick moves only when none is, to
@@ -24,6 +24,7 @@ mod handover;
 mod moving;
 mod routes;
 mod signing;
+mod stale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use self::audit::Audit;
 use self::cluster::Cluster;
 use self::routes::Route;
 use self::signing::Signing;
+use self::stale::Stale;
 use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
@@ -88,7 +90,7 @@ enum Phase {
     Recovering,
     Running,
     /// For ever: nothing leaves any more.
-    Deposed,
+    Over,
 }
 
 /// The core of one node.
@@ -102,10 +104,7 @@ pub struct NodeCore {
     phase: Phase,
     /// Whether the keys of owned entities have been read.
     scanned: bool,
-    /// Incarnations of this node that ended, as the scan found them.
-    ended: Vec<Incarnation>,
-    /// Keys of no use any more, to be deleted.
-    stale: BTreeSet<Vec<u8>>,
+    stale: Stale,
     /// Whether this node's clock and the store's agree.
     may_claim: bool,
     /// When the commit under way was first sent.
@@ -129,6 +128,8 @@ pub struct NodeCore {
     closed: bool,
     /// The node is to stop: nothing begins any more.
     settling: bool,
+    /// The commit with which nothing is left to be committed is the last.
+    leaving: bool,
     pipeline: Pipeline,
     audit: Audit,
     signing: Signing,
@@ -191,8 +192,7 @@ impl NodeCore {
             limits,
             phase: Phase::Beginning,
             scanned: false,
-            ended: Vec::new(),
-            stale: BTreeSet::new(),
+            stale: Stale::default(),
             may_claim: true,
             sent: Millis(0),
             tick,
@@ -205,6 +205,7 @@ impl NodeCore {
             full: false,
             closed: false,
             settling: false,
+            leaving: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
             signing: Signing::default(),
@@ -274,8 +275,8 @@ impl NodeCore {
     /// Takes events that came together, so that one commit holds them all.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Millis) {
         for event in events {
-            if self.phase == Phase::Deposed {
-                return;
+            if self.phase == Phase::Over {
+                break;
             }
             self.handle_one(event, now);
         }
@@ -308,6 +309,7 @@ impl NodeCore {
             Event::MaySign => self.handle_may_sign(),
             Event::Signed { statement, signature } => self.handle_signed(&statement, signature),
             Event::Settle => self.settling = true,
+            Event::Leave => self.leave(),
             Event::DiskFull(full) => {
                 self.full = full;
                 self.note_closed();
@@ -331,11 +333,27 @@ impl NodeCore {
     /// that comes with the store's answers: time stands still, so that sectors
     /// have nothing more to say of themselves, and nothing is loaded or moved.
     pub fn is_settled(&self) -> bool {
-        self.phase == Phase::Deposed
-            || (self.pipeline.is_idle()
-                && self.order.is_empty()
-                && self.rows.is_empty()
-                && self.places.is_settled())
+        self.is_over()
+            || (self.pipeline.is_idle() && self.has_nothing_waiting() && self.places.is_settled())
+    }
+
+    fn has_nothing_waiting(&self) -> bool {
+        self.order.is_empty() && self.rows.is_empty()
+    }
+
+    /// Whether this process commits nothing any more, ever.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Ends the incarnation: in a cluster by a last commit, so that others need not
+    /// wait for this node's row to stand still. Alone, nobody waits for it.
+    fn leave(&mut self) {
+        if self.cluster.is_some() {
+            self.leaving = true;
+        } else {
+            self.phase = Phase::Over;
+        }
     }
 
     /// What is to be done, in order.
@@ -448,8 +466,8 @@ impl NodeCore {
 
     /// Whatever can go on now goes on.
     fn advance(&mut self, now: Millis) {
-        if self.phase == Phase::Deposed {
-            return;
+        if self.phase == Phase::Over {
+            return self.effects.push(NodeEffect::WakeAt(Millis(now.0 + TICK_MS)));
         }
         if let Some(commit) = self.pipeline.resend(now) {
             self.effects.push(NodeEffect::Commit(commit));
@@ -535,7 +553,7 @@ impl NodeCore {
         let recovered = self.phase == Phase::Recovering && self.scanned && self.loading.is_empty();
         if recovered && self.claiming.is_empty() {
             self.phase = Phase::Running;
-            self.forget_ended();
+            self.note_all_claimed();
             self.effects.push(NodeEffect::Ready);
             self.effects.push(NodeEffect::ReadAsleep { after: None });
         }

@@ -31,8 +31,8 @@ pub enum Slot {
     Close { record: Committed, is_kept: bool },
     /// The record with which an entity goes to another node.
     HandOver { record: Committed, to: NodeId },
-    /// A declaration that a node is dead, whose log and tick had come so far.
-    Death { node: NodeId, last: Head, tick: Tick },
+    /// A declaration that these nodes are dead.
+    Deaths(Vec<Dead>),
     /// A change of the directory.
     Directory,
     /// That this process began.
@@ -51,6 +51,16 @@ pub enum Slot {
     Chunks,
     /// A snapshot's last chunks and its head.
     Snapshot { entity: EntityKey, sequence: u64, bytes: u64 },
+}
+
+/// A node that is declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dead {
+    pub node: NodeId,
+    /// How far its audit log had come.
+    pub last: Head,
+    /// The last tick of its row.
+    pub tick: Tick,
 }
 
 /// What a commit's answer means.

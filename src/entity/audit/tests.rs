@@ -30,7 +30,16 @@ impl Model {
         let groups: Vec<Group> = (0..).zip(decisions).map(group).collect();
         let refused: Vec<u32> = (0..groups.len() as u32).filter(|n| n % 3 == 2).collect();
         let tick = Tick(number);
-        let commit = Commit { node, incarnation, number, nonce: 7, tick, audit_root: base, groups };
+        let commit = Commit {
+            node,
+            incarnation,
+            number,
+            nonce: 7,
+            tick,
+            audit_root: base,
+            groups,
+            is_last: false,
+        };
         let audit_root = root_after(&commit, &refused);
         let row = NodeRow { incarnation, nonce: 7, number, tick, refused: vec![], audit_root };
         for (index, group) in (0..).zip(commit.groups) {
@@ -212,7 +221,19 @@ fn entries_that_are_only_copied_do_not_count() {
         let group = Group { puts: vec![entry(base).put(place)], ..Group::default() };
         let (number, tick, audit_root) = (1, Tick(0), [9; 32]);
         let groups = vec![group];
-        root_after(&Commit { node, incarnation, number, nonce: 7, tick, audit_root, groups }, &[])
+        root_after(
+            &Commit {
+                node,
+                incarnation,
+                number,
+                nonce: 7,
+                tick,
+                audit_root,
+                groups,
+                is_last: false,
+            },
+            &[],
+        )
     };
     assert_eq!(root([8; 32]), [9; 32]);
     assert_ne!(root([9; 32]), [9; 32]);

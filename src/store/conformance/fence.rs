@@ -9,6 +9,8 @@ pub(super) const CASES: &[Case] = &[
     ("a number already there is answered from the row", repeats_are_answered),
     ("another number or incarnation is refused in whole", others_are_fenced),
     ("a node declared dead commits nothing more", dead_nodes_are_fenced),
+    ("a node's last commit ends its incarnation", last_commits_end_it),
+    ("a last commit is refused like any other, and none begins", last_commits_are_fenced),
     ("a tick before the row's is malformed", ticks_do_not_go_back),
     ("a node does not put its own row, nobody deletes one", rows_are_kept),
 ];
@@ -94,6 +96,54 @@ fn dead_nodes_are_fenced(store: &dyn Store) {
     assert_eq!(answer, Err(CommitError::Fenced { row: Some(dead) }));
     assert!(Process::restarted(1, 2).commit(store, vec![]).is_err());
     Process::restarted(1, 3).must(store, vec![]);
+}
+
+fn last_commits_end_it(store: &dyn Store) {
+    let mut process = Process { tick: Tick(40), ..Process::begun(store, 1) };
+    process.must(store, vec![]);
+    process.tick = Tick(41);
+    let groups = vec![put(b"x", b"1"), when(b"x", Expect::Absent, put(b"y", b"2"))];
+    let last = Commit { is_last: true, ..process.next(groups) };
+    let answer = store.commit(&last).expect("in order");
+    assert_eq!(answer.refused, [1]);
+    let left = row(store, 1);
+    assert!(left.was_left() && left.incarnation == Incarnation(2), "{left:?}");
+    assert_eq!((left.number, left.tick), (last.number, Tick(41)));
+    let ended = keys::ended_incarnation(NodeId(1), Incarnation(1));
+    assert_eq!(value(store, &ended), Some(41_u64.to_be_bytes().to_vec()));
+    let again = store.commit(&last).expect("repeated");
+    assert_eq!((again.version, again.refused), (answer.version, vec![1]));
+    // Neither what would come next, nor others with its number or incarnation.
+    let next = process.next(vec![put(b"x", b"3")]);
+    let same_number = Commit { number: last.number, ..next.clone() };
+    let before = Commit { number: last.number - 1, is_last: true, ..next.clone() };
+    let vacant = Process::restarted(1, 2).next(vec![put(b"x", b"3")]);
+    for wrong in [next, same_number, before, vacant] {
+        let answer = store.commit(&wrong);
+        assert!(matches!(answer, Err(CommitError::Fenced { row: Some(_) })), "{answer:?}");
+    }
+    assert_eq!((value(store, b"x"), row(store, 1)), (Some(b"1".to_vec()), left));
+    Process::restarted(1, 3).must(store, vec![]);
+    let begun = row(store, 1);
+    assert_eq!((begun.incarnation, begun.tick), (Incarnation(3), Tick(41)));
+    assert_eq!(value(store, &ended), Some(41_u64.to_be_bytes().to_vec()));
+    let vacant = keys::ended_incarnation(NodeId(1), Incarnation(2));
+    assert_eq!(value(store, &vacant), None, "nobody claimed anything under it");
+}
+
+fn last_commits_are_fenced(store: &dyn Store) {
+    let mut victim = Process::begun(store, 1);
+    let mut declarer = Process::begun(store, 2);
+    let key = keys::row(NodeId(1));
+    let seen = store.get(&key).expect("the store answers").expect("the victim has begun");
+    let dead = row(store, 1).vacated();
+    let declare = when(&key, Expect::Version(seen.version), put(&key, &dead.to_bytes()));
+    assert!(declarer.must(store, vec![declare]).refused.is_empty());
+    let last = Commit { is_last: true, ..victim.next(vec![put(b"x", b"1")]) };
+    assert_eq!(store.commit(&last), Err(CommitError::Fenced { row: Some(dead) }));
+    assert_eq!(value(store, b"x"), None);
+    let begins = Commit { is_last: true, ..Process::restarted(1, 3).next(vec![]) };
+    assert!(matches!(store.commit(&begins), Err(CommitError::Malformed(_))));
 }
 
 fn ticks_do_not_go_back(store: &dyn Store) {

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use starmesh::base::{EntityKey, NodeId, UnitId};
 use starmesh::entity::Entity;
 use starmesh::entity::channel::{ChannelMessage, Verdict};
-use starmesh::entity::commit::{Commit, CommitAnswer, CommitError};
 use starmesh::entity::context::OpenClaim;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
@@ -225,25 +224,4 @@ fn successor(store: &Memory, known: &KnownWorlds, key: EntityKey) -> Option<Enti
         replayed.run_to(open.tick_at(tick), known).ok()?;
     }
     Some(replayed.entity)
-}
-
-/// What a durable commit claims goes on at a tick that nobody has seen beyond.
-/// What was loaded too early is refused, and of what an owner hears too late
-/// that it had claimed, others may have shown more.
-pub fn check_claims(
-    commit: &Commit,
-    done: &Result<CommitAnswer, CommitError>,
-    seen: &BTreeMap<EntityKey, u64>,
-) {
-    let Ok(answer) = done else { return };
-    let groups = (0_u32..).zip(&commit.groups);
-    let accepted = groups.filter(|(index, _)| !answer.refused.contains(index));
-    for append in accepted.filter_map(|(_, group)| group.append.as_ref()) {
-        let (_, record) = decode_record(&append.bytes).expect("a record");
-        if record.inputs.iter().any(|input| matches!(input, Input::Claim(_))) {
-            let (key, tick) = (append.entity, record.header.tick.0);
-            let most = seen.get(&key).copied().unwrap_or_default();
-            assert!(tick >= most, "5: {key} is claimed at {tick} but was seen at {most}");
-        }
-    }
 }

@@ -5,6 +5,8 @@ use starmesh::cluster::core::directory::Kind;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Loading;
 use starmesh::cluster::core::message::{NodeMessage, ToTable};
+use starmesh::cluster::core::node::Event;
+use starmesh::entity::input::Input;
 
 use super::Cluster;
 
@@ -135,6 +137,119 @@ fn all_nodes_killed_and_started_again_have_lost_nothing() {
     cluster.judge();
     let before = cluster.place(unit);
     cluster.run_until("it goes on", |cluster| cluster.place(unit) != before);
+}
+
+/// Two who see different nodes fall silent first may not each declare as many as
+/// the cap allows: from one reading to the next it is another who is accused.
+#[test]
+fn observers_that_saw_different_nodes_fall_silent_keep_the_cap_together() {
+    for delay in (0..400).step_by(40) {
+        let mut cluster = Cluster::of(6);
+        cluster.found(1);
+        // Each hears from the store when chance has it.
+        cluster.network.weather.slow_ms = 150;
+        cluster.kill(5);
+        cluster.kill(6);
+        cluster.run(delay);
+        cluster.kill(3);
+        cluster.kill(4);
+        cluster.run_until("two are dead", |cluster| cluster.deaths() >= 2);
+        cluster.run(5_000);
+        assert_eq!(cluster.deaths(), 2, "of six, for ten seconds");
+        cluster.run_until("all are", |cluster| cluster.deaths() == 4);
+        (3..=6).for_each(|id| cluster.start(id));
+        cluster.judge();
+    }
+}
+
+#[test]
+fn what_a_node_ran_that_leaves_in_order_runs_elsewhere_at_once_and_nobody_died() {
+    let mut cluster = Cluster::of(3);
+    for player in 1..=3 {
+        cluster.found(player);
+    }
+    let victim = cluster.home(cluster.world.ledger_of(PlayerId(1)));
+    let had: Vec<EntityKey> = cluster.node(victim).table.keys().collect();
+    assert!(!had.is_empty());
+    let left = cluster.leave(victim);
+    assert!(left <= 100, "{left} ms");
+    let took = cluster.run_until("all of it runs elsewhere", |cluster| {
+        had.iter().all(|entity| cluster.owner(*entity).is_some())
+    });
+    assert!(took <= 700, "{took} ms");
+    assert_eq!(cluster.deaths(), 0);
+    cluster.start(victim);
+    cluster.judge();
+    assert_eq!((cluster.deaths(), cluster.nodes.len()), (0, 3));
+}
+
+/// One after the other, with nothing given away before.
+#[test]
+fn a_rolling_restart_without_a_drain_loses_nothing_and_nobody_died() {
+    let mut cluster = Cluster::of(3);
+    let (_, home) = cluster.found(1);
+    let (unit, east) = (cluster.units(home)[0], home.neighbour(1, 0).expect("a neighbour"));
+    cluster.patrol(1, 1, unit, east);
+    for round in 0..6 {
+        let id = 1 + round % 3;
+        cluster.leave(id);
+        cluster.run(300);
+        cluster.start(id);
+        cluster.run_until("all have their share", |cluster| cluster.is_settled());
+    }
+    assert_eq!(cluster.deaths(), 0);
+    cluster.judge();
+    let before = cluster.position(unit);
+    cluster.run_until("it goes on", |cluster| cluster.position(unit) != before);
+}
+
+#[test]
+fn all_nodes_that_left_in_order_go_on_where_they_were() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let unit = cluster.units(home)[0];
+    cluster.patrol(1, 1, unit, home.neighbour(1, 0).expect("a neighbour"));
+    cluster.run(5_000);
+    (1..=2).for_each(|id| _ = cluster.leave(id));
+    cluster.run(60_000);
+    (1..=2).for_each(|id| cluster.start(id));
+    cluster.judge();
+    assert_eq!(cluster.deaths(), 0);
+    let before = cluster.position(unit);
+    cluster.run_until("it goes on", |cluster| cluster.position(unit) != before);
+}
+
+/// What is said to it while its last commit is on its way is another's to do.
+#[test]
+fn nothing_is_committed_behind_a_last_commit() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let sector = EntityKey::Sector(home);
+    let victim = cluster.home(sector);
+    cluster.event(victim, Event::Settle);
+    let settled = |cluster: &Cluster| cluster.nodes[&NodeId(victim)].core.is_settled();
+    cluster.run_until("it has settled", settled);
+    cluster.node(victim).hold_commits = true;
+    cluster.event(victim, Event::Leave);
+    cluster.event(victim, Event::Propose(sector, Input::Time));
+    assert!(!cluster.node(victim).core.is_over(), "it is not known to be durable");
+    let event = cluster.node(victim).let_commits_go();
+    let commits = cluster.node(victim).core.counts().commits;
+    cluster.event(victim, event);
+    assert!(cluster.node(victim).core.is_over());
+    cluster.event(victim, Event::Propose(sector, Input::Time));
+    cluster.run(1_000);
+    assert_eq!(cluster.node(victim).core.counts().commits, commits + 1);
+    assert!(
+        cluster.owner(sector).is_some_and(|node| node.0 != victim) || {
+            let others = cluster.nodes.values().filter(|node| node.id.0 != victim);
+            others.into_iter().any(|node| node.table.entity(sector).is_some())
+        }
+    );
+    cluster.kill(victim);
+    cluster.start(victim);
+    cluster.judge();
+    assert_eq!(cluster.deaths(), 0);
 }
 
 /// What a node says to another is judged by what a successor would make of the

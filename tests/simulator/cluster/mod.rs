@@ -13,6 +13,7 @@ mod node;
 mod routes;
 mod signatures;
 mod storm;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use starmesh::store::recovery;
 
 use network::Network;
 use node::{Build, Node};
+use witness::Witness;
 
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
@@ -59,8 +61,7 @@ struct Cluster {
     /// By id; those that were killed are not in it.
     nodes: BTreeMap<NodeId, Node>,
     network: Network,
-    /// The highest tick of each entity that was seen outside.
-    seen: BTreeMap<EntityKey, u64>,
+    witness: Witness,
     founded: usize,
     /// Reads asked for so far.
     asked: u64,
@@ -96,7 +97,7 @@ impl Cluster {
             now: 1_000_000,
             nodes: BTreeMap::new(),
             network: Network::new(seed),
-            seen: BTreeMap::new(),
+            witness: Witness::default(),
             founded: 0,
             asked: 0,
         }
@@ -122,6 +123,26 @@ impl Cluster {
         self.nodes.remove(&NodeId(id));
     }
 
+    /// Has a node stop in order: what was admitted becomes durable, then its
+    /// incarnation ends, then its process. How long that took.
+    fn leave(&mut self, id: u32) -> u64 {
+        let began = self.now;
+        self.event(id, Event::Settle);
+        let is = |id: u32, state: fn(&Node) -> bool| {
+            move |cluster: &Cluster| cluster.nodes.get(&NodeId(id)).is_none_or(state)
+        };
+        self.run_until("it has settled", is(id, |node| node.core.is_settled()));
+        self.event(id, Event::Leave);
+        self.run_until("it has left", is(id, |node| node.core.is_over()));
+        self.kill(id);
+        self.now - began
+    }
+
+    /// Nodes that were declared dead, by those that run now.
+    fn deaths(&self) -> u64 {
+        self.nodes.values().map(|node| node.core.counts().deaths).sum()
+    }
+
     fn node(&mut self, id: u32) -> &mut Node {
         self.nodes.get_mut(&NodeId(id)).expect("it runs")
     }
@@ -129,7 +150,7 @@ impl Cluster {
     fn event(&mut self, id: u32, event: Event) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&NodeId(id)) else { return };
-        node.handle(event, now, &mut self.network, &mut self.seen);
+        node.handle(event, now, &mut self.network, &mut self.witness);
         self.bury();
     }
 

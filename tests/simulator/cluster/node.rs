@@ -1,7 +1,7 @@
 //! Owns one process of a node in a cluster: its core and one table, over the
 //! store that all share. What it says to others goes to the network.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId};
@@ -22,6 +22,7 @@ use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
 
 use super::network::Network;
+use super::witness::Witness;
 use super::{audit, judge, logic, signatures};
 
 /// Whatever an event leads to at once ends.
@@ -144,13 +145,7 @@ impl Node {
     }
 
     /// Until nobody here has anything for anybody.
-    pub fn handle(
-        &mut self,
-        event: Event,
-        now: u64,
-        network: &mut Network,
-        seen: &mut BTreeMap<EntityKey, u64>,
-    ) {
+    pub fn handle(&mut self, event: Event, now: u64, network: &mut Network, witness: &mut Witness) {
         if self.stopped || self.deposed {
             return;
         }
@@ -162,14 +157,14 @@ impl Node {
             assert!(turn < TURNS_MAX, "{events:?} came of itself again and again");
             self.core.handle_all(events.drain(..), Millis(now + self.ahead_ms));
             for effect in self.core.drain_effects() {
-                self.run_effect(effect, now, &mut events, network, seen);
+                self.run_effect(effect, now, &mut events, network, witness);
             }
-            self.note_released(seen);
+            self.note_released(witness);
             events.extend(self.table.drain_core().into_iter().map(Event::FromTable));
         }
     }
 
-    fn note_released(&mut self, seen: &mut BTreeMap<EntityKey, u64>) {
+    fn note_released(&mut self, witness: &mut Witness) {
         for release in self.table.drain_released() {
             let shown = match &release {
                 Release::Scene { entity, scene } => Some((*entity, scene.tick.0)),
@@ -177,8 +172,7 @@ impl Node {
                 _ => None,
             };
             if let Some((entity, tick)) = shown {
-                let most = seen.entry(entity).or_default();
-                *most = tick.max(*most);
+                witness.note_seen(entity, tick);
             }
             self.released.push(release);
         }
@@ -190,7 +184,7 @@ impl Node {
         now: u64,
         events: &mut VecDeque<Event>,
         network: &mut Network,
-        seen: &BTreeMap<EntityKey, u64>,
+        witness: &mut Witness,
     ) {
         let store = &*self.store;
         let process = (self.id, self.core.incarnation());
@@ -201,7 +195,7 @@ impl Node {
             NodeEffect::Commit(commit) => {
                 self.commits_left -= 1;
                 let done = store.commit(&commit);
-                judge::check_claims(&commit, &done, seen);
+                witness.note_commit(store, &commit, &done, now);
                 logic::check_records(store, self.worlds.own(), &commit, &done);
                 audit::check_entries(&commit).unwrap_or_else(|why| panic!("{why}"));
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
@@ -257,7 +251,7 @@ impl Node {
         let (store, answers) = (&*self.store, "the memory answers");
         match effect {
             NodeEffect::ScanOwned => {
-                let entities = recovery::owned(store, self.id).expect(answers);
+                let entities = recovery::owned_keys(store, self.id).expect(answers);
                 let ended = recovery::ended_of(store, self.id).expect(answers);
                 events.push_back(Event::Owned { entities, ended });
             }

@@ -270,7 +270,8 @@ fn rewritten(log: &Log, node: NodeId) -> Log {
         let groups = vec![Group { puts, ..Group::default() }];
         let row = &log.rows[&node];
         let (nonce, tick, audit_root) = (row.nonce, row.tick, root);
-        let commit = Commit { node, incarnation, number, nonce, tick, audit_root, groups };
+        let commit =
+            Commit { node, incarnation, number, nonce, tick, is_last: false, audit_root, groups };
         root = root_after(&commit, &[]);
     }
     forged.rows.get_mut(&node).expect("its row").audit_root = root;

@@ -50,15 +50,20 @@ fn a_node_that_dies_after_any_commit_leaves_what_the_next_one_needs() {
 
 /// What another node writes into `store`.
 fn write_as_another(store: &Memory, groups: Vec<Group>) {
+    write_as(store, NodeId(2), groups);
+}
+
+fn write_as(store: &Memory, node: NodeId, groups: Vec<Group>) {
     for (number, groups) in [(0, Vec::new()), (1, groups)] {
         let commit = Commit {
-            node: NodeId(2),
+            node,
             incarnation: Incarnation(1),
             number,
             nonce: 1,
             tick: Tick(100),
             audit_root: [0; 32],
             groups,
+            is_last: false,
         };
         let answer = store.commit(&commit).unwrap();
         assert_eq!(answer.refused, [0_u32; 0]);
@@ -98,6 +103,33 @@ fn an_owned_key_without_an_open_claim_is_deleted() {
     // Who has work here is claimed, and its key comes back.
     node.found(2);
     assert!(recovery::owned(&*store, NODE).unwrap().contains(&EntityKey::Ledger(2)));
+}
+
+/// It is given to this node between the load that finds nothing and the commit.
+#[test]
+fn an_owned_key_that_was_put_anew_since_it_was_read_stays() {
+    let store = Arc::new(Memory::new());
+    drop(Node::ready(&store, Limits::default()));
+    let key = keys::owned(NODE, EntityKey::Ledger(2));
+    let put =
+        Group { puts: vec![Put { key: key.clone(), value: Some(Vec::new()) }], ..Group::default() };
+    write_as(&store, NodeId(2), vec![put.clone()]);
+    let mut node = Node::new(&store, Limits::default());
+    let (found, again) = (key.clone(), store.clone());
+    let mut tries = 0;
+    node.spoil = Some(Box::new(move |commit| {
+        let puts = commit.groups.iter().flat_map(|group| &group.puts);
+        if puts.into_iter().any(|put| put.key == found && put.value.is_none()) {
+            tries += 1;
+            assert_eq!(tries, 1, "it is not tried again and again");
+            write_as(&again, NodeId(3), vec![put.clone()]);
+        }
+    }));
+    node.event(Event::Clock);
+    node.run_until("it is ready", |node| node.ready);
+    node.run(1000);
+    assert!(store.get(&key).unwrap().is_some());
+    assert!(store.get(&keys::row(NodeId(3))).unwrap().is_some(), "it was tried");
 }
 
 #[test]

@@ -320,7 +320,8 @@ impl Node {
                 events.extend(self.tell_table(message));
             }
             NodeEffect::ScanOwned => {
-                let entities = recovery::owned(&*self.store, NODE).expect("the memory answers");
+                let entities =
+                    recovery::owned_keys(&*self.store, NODE).expect("the memory answers");
                 let ended = recovery::ended_of(&*self.store, NODE).expect("the memory answers");
                 events.push_back(Event::Owned { entities, ended });
             }

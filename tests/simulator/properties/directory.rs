@@ -37,6 +37,7 @@ fn commit(store: &Memory, node: u32, number: u64, groups: Vec<Group>) -> bool {
         tick: Tick(number),
         audit_root: [0; 32],
         groups,
+        is_last: false,
     };
     store.commit(&commit).expect("the store answers").refused.is_empty()
 }

@@ -106,7 +106,8 @@ impl<'a> Node<'a> {
                     self.table.handle(message);
                 }
                 NodeEffect::ScanOwned => {
-                    let entities = recovery::owned(self.store, NODE).expect("the store answers");
+                    let entities =
+                        recovery::owned_keys(self.store, NODE).expect("the store answers");
                     let ended = recovery::ended_of(self.store, NODE).expect("the store answers");
                     self.events.push_back(Event::Owned { entities, ended });
                 }

@@ -24,6 +24,8 @@ const KEPT_MS: u64 = 5000;
 pub(super) struct Early {
     from: NodeId,
     offered: Millis,
+    /// When its loading began.
+    begun: Millis,
     /// `None` while it is loaded.
     state: Option<Box<Ahead>>,
 }
@@ -48,8 +50,14 @@ impl NodeCore {
             if early.state.is_none() {
                 return;
             }
+            if now.since(early.begun) >= KEPT_MS {
+                // Its owner did not hear, and has gone on for long.
+                (early.state, early.begun) = (None, now);
+                self.effects.push(NodeEffect::LoadAhead(entity));
+                return;
+            }
         } else if !is_here && cluster.ahead.len() < self.limits.loads_ahead {
-            cluster.ahead.insert(entity, Early { from, offered: now, state: None });
+            cluster.ahead.insert(entity, Early { from, offered: now, begun: now, state: None });
             self.effects.push(NodeEffect::LoadAhead(entity));
             return;
         }

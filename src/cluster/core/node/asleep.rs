@@ -114,7 +114,7 @@ impl NodeCore {
         let before = entity.head().claim.map(|open| open.claim.node).or(entity.head().handed);
         deleted.extend(before.filter(|node| *node != self.node).map(|it| keys::owned(it, key)));
         // Not by themselves, for they may come again.
-        deleted.iter().for_each(|key| _ = self.stale.remove(key));
+        deleted.iter().for_each(|key| self.stale.keep(key));
         if !deleted.is_empty() {
             self.with_claim.insert(key, deleted);
         }
@@ -194,9 +194,17 @@ impl NodeCore {
         }
     }
 
+    /// Has them counted anew when the directory gave some to others.
+    pub(super) fn recount_asleep(&mut self, now: Millis) {
+        if self.phase == Phase::Running && !self.settling && self.census.begin(now) {
+            self.effects.push(NodeEffect::ReadAsleep { after: None });
+        }
+    }
+
     /// A page of the keys of those that hibernate.
     pub(super) fn handle_asleep(&mut self, page: &[EntityKey], after: Option<Vec<u8>>) {
-        self.census.add(page);
+        let ours: Vec<EntityKey> = page.iter().copied().filter(|key| self.is_ours(*key)).collect();
+        self.census.add(ours.into_iter());
         match after {
             Some(after) => self.effects.push(NodeEffect::ReadAsleep { after: Some(after) }),
             None => self.census.end(),

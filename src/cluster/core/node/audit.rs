@@ -9,7 +9,7 @@
 use super::NodeCore;
 use crate::base::{Millis, NodeId};
 use crate::cluster::core::message::Committed;
-use crate::cluster::core::pipeline::Slot;
+use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{self, Decision, Entry, HEADS_MAX, Head, Place, Root};
 use crate::entity::commit::{Commit, CommitAnswer, Group, NodeRow};
 
@@ -37,7 +37,6 @@ impl Audit {
     pub fn root(&self) -> Root {
         self.root
     }
-
 }
 
 impl NodeCore {
@@ -67,6 +66,11 @@ impl NodeCore {
     fn decisions(&self, group: &Group, slot: &Slot) -> Vec<Decision> {
         let of = |record: &Committed| (record.entity, record.header.sequence);
         let ended = match slot {
+            // The group is refused unless the rows are as they were read.
+            Slot::Deaths(dead) => {
+                let declared = |it: &Dead| Decision::DeclaredDead { node: it.node, last: it.last };
+                return dead.iter().map(declared).collect();
+            }
             Slot::Record(_) => None,
             Slot::HandOver { record, to } => {
                 let (entity, sequence) = of(record);
@@ -76,18 +80,12 @@ impl NodeCore {
                 let (entity, sequence) = of(record);
                 Some(Decision::Closed { entity, sequence, kept: *is_kept })
             }
-            // The group is refused unless the row is as it was read.
-            Slot::Death { node, last, .. } => {
-                Some(Decision::DeclaredDead { node: *node, last: *last })
-            }
             Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
             Slot::Began => Some(Decision::Began { logic: self.world.logic() }),
             Slot::Witness => self.witnessed(),
-            Slot::Signature(_)
-            | Slot::Ids
-            | Slot::Stale
-            | Slot::Chunks
-            | Slot::Snapshot { .. } => None,
+            Slot::Signature(_) | Slot::Ids | Slot::Stale | Slot::Chunks | Slot::Snapshot { .. } => {
+                None
+            }
         };
         slot.claim().into_iter().chain(ended).collect()
     }

@@ -24,11 +24,12 @@ use super::ahead::Early;
 use super::audit::head;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
+use crate::cluster::core::deaths::DeathsRead;
 use crate::cluster::core::directory::Directory;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::members::{Members, RowRead};
 use crate::cluster::core::message::NodeMessage;
-use crate::cluster::core::pipeline::Slot;
+use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::cluster::core::shares;
 use crate::entity::commit::Group;
 use crate::entity::input::Input;
@@ -39,6 +40,8 @@ const READ_MS: u64 = 200;
 /// What is in the store of the other nodes.
 #[derive(Clone, Debug)]
 pub struct ClusterRead {
+    /// Read before the rows.
+    pub deaths: DeathsRead,
     /// Of every node that ever was.
     pub rows: Vec<RowRead>,
     /// `None` when its version is still the one asked about.
@@ -56,10 +59,11 @@ pub(super) struct Cluster {
     reading: bool,
     next_read: Millis,
     /// Whose entities are to be looked for, because an incarnation ended.
-    bereft: BTreeSet<NodeId>,
-    /// Declarations of death that wait for a commit, and all that are not settled.
-    deaths: Vec<(NodeId, Group)>,
-    declaring: BTreeSet<NodeId>,
+    pub bereft: BTreeSet<NodeId>,
+    /// Somebody may be declared dead with the next commit; and whether a
+    /// declaration is not settled.
+    accusing: bool,
+    declaring: bool,
     /// A change of the directory that waits for a commit; and whether one is
     /// not settled.
     change: Option<Group>,
@@ -124,8 +128,8 @@ impl Cluster {
             reading: false,
             next_read: Millis(0),
             bereft: BTreeSet::new(),
-            deaths: Vec::new(),
-            declaring: BTreeSet::new(),
+            accusing: false,
+            declaring: false,
             change: None,
             changing: false,
             outgoing: VecDeque::new(),
@@ -148,7 +152,7 @@ impl Cluster {
     }
 
     fn has_groups(&self) -> bool {
-        !self.deaths.is_empty() || self.change.is_some()
+        self.accusing || self.change.is_some()
     }
 
     fn planner(&self) -> Option<NodeId> {
@@ -201,10 +205,11 @@ impl NodeCore {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
         cluster.ahead.retain(|_, early| early.is_wanted(now));
-        let Some(ClusterRead { rows, directory }) = read else { return };
+        let Some(ClusterRead { deaths, rows, directory }) = read else { return };
         let living: Vec<NodeId> = cluster.members.living().collect();
         let vacant: Vec<NodeId> =
             rows.iter().filter(|read| read.row.is_vacant()).map(|read| read.node).collect();
+        cluster.members.note_deaths(&deaths, now);
         let ended = cluster.members.note_rows(rows, now);
         if !ended.is_empty() {
             // They may have given this node something that they could not say any
@@ -218,15 +223,19 @@ impl NodeCore {
             let is_first = !cluster.is_known() && directory.version() > 0;
             cluster.directory = Arc::new(directory);
             cluster.review = true;
+            self.census.note_moved();
             let known = &cluster.forgotten;
             cluster.bereft.extend(vacant.into_iter().filter(|node| !known.contains(node)));
             if is_first {
                 self.effects.push(NodeEffect::ScanOwned);
             }
         }
-        self.declare_deaths(now);
+        cluster.accusing =
+            self.may_claim && !cluster.declaring && cluster.members.deaths(now).is_some();
         self.plan_shares();
         self.show_map();
+        self.look_for_claims(now);
+        self.recount_asleep(now);
         self.look_for_bereft();
         self.hand_over_strays(now);
         self.say_handed(now);
@@ -241,15 +250,6 @@ impl NodeCore {
         {
             cluster.shown = Map { directory: cluster.directory.clone(), nodes };
             self.effects.push(NodeEffect::Map(cluster.shown.clone()));
-        }
-    }
-
-    fn declare_deaths(&mut self, now: Millis) {
-        let Some(cluster) = &mut self.cluster else { return };
-        for (node, group) in cluster.members.deaths(now) {
-            if cluster.declaring.insert(node) {
-                cluster.deaths.push((node, group));
-            }
         }
     }
 
@@ -291,6 +291,9 @@ impl NodeCore {
             cluster.forgotten.insert(node);
         }
         let (is_own, mut strays) = (node == self.node, Vec::new());
+        if is_own {
+            self.note_own_keys(&entities);
+        }
         for entity in entities {
             if self.owned.contains_key(&entity) {
                 continue;
@@ -305,30 +308,34 @@ impl NodeCore {
     }
 
     /// Groups for the next commit.
-    pub(super) fn take_cluster_groups(&mut self) -> Vec<(Group, Slot)> {
+    pub(super) fn take_cluster_groups(&mut self, now: Millis) -> Vec<(Group, Slot)> {
         let Some(cluster) = &mut self.cluster else { return Vec::new() };
-        let (members, declaring) = (&cluster.members, &mut cluster.declaring);
-        let mut deaths = std::mem::take(&mut cluster.deaths);
-        // A row that moved meanwhile would have it refused.
-        deaths.retain(|(node, group)| {
-            let holds = members.is_declared(*node, group);
-            if !holds {
-                declaring.remove(node);
-            }
-            holds
-        });
-        let deaths = deaths.into_iter().filter_map(|(node, group)| {
-            let row = members.row(node)?;
-            Some((group, Slot::Death { node, last: head(row), tick: row.tick }))
-        });
+        let is_accusing = std::mem::take(&mut cluster.accusing);
+        let deaths = cluster.members.deaths(now).filter(|_| is_accusing);
+        cluster.declaring |= deaths.is_some();
+        let members = &cluster.members;
+        let dead = |node: &NodeId| {
+            let row = members.row(*node)?;
+            Some(Dead { node: *node, last: head(row), tick: row.tick })
+        };
+        let deaths = deaths
+            .into_iter()
+            .map(|(nodes, group)| (group, Slot::Deaths(nodes.iter().filter_map(dead).collect())));
         let change = cluster.change.take().map(|group| (group, Slot::Directory));
         deaths.chain(change).collect()
     }
 
-    /// A declaration is settled: the next reading says what came of it.
-    pub(super) fn note_declared(&mut self, node: NodeId, accepted: bool) {
-        self.counts.deaths += u64::from(accepted);
-        self.cluster.iter_mut().for_each(|cluster| _ = cluster.declaring.remove(&node));
+    /// A declaration is settled; when it was refused, what it was made from is read
+    /// anew first.
+    pub(super) fn note_declared(&mut self, dead: Vec<Dead>, accepted: bool) {
+        if accepted {
+            self.counts.deaths += dead.len() as u64;
+            dead.into_iter().for_each(|it| self.signing.note_buried(it));
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.declaring = false;
+            cluster.next_read = Millis(0);
+        }
     }
 
     /// A change is settled; when it lost against another, that one is read first.

@@ -31,6 +31,7 @@ impl NodeCore {
                 || self.has_last_signature()
                 || self.wanted > self.durable
                 || is_row_due
+                || self.leaving
                 || self.tick.since(self.durable) >= ROW_TICKS)
     }
 
@@ -45,7 +46,7 @@ impl NodeCore {
             commit.groups.push(group);
             slots.push(slot);
         };
-        let cluster = self.take_cluster_groups();
+        let cluster = self.take_cluster_groups(now);
         let witness = self.take_witness(now);
         let signature = self.take_signature();
         stale
@@ -59,6 +60,7 @@ impl NodeCore {
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
         self.snapshots.take(&self.limits).into_iter().for_each(&mut add);
         self.write_entries(&mut commit, &slots, now);
+        commit.is_last = self.leaving && self.has_nothing_waiting();
         let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
     }
@@ -72,6 +74,7 @@ impl NodeCore {
             tick: self.tick,
             audit_root: self.audit.root(),
             groups: Vec::new(),
+            is_last: false,
         }
     }
 

@@ -21,13 +21,16 @@ impl NodeCore {
                 self.cluster.iter_mut().for_each(|cluster| cluster.members.note_returned(now));
                 self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer, now);
+                if commit.is_last {
+                    self.phase = Phase::Over;
+                }
             }
             Some(Settled::Unknown) => {
                 self.counts.resent += 1;
                 self.note_away(true);
             }
             Some(Settled::Deposed(error)) => {
-                self.phase = Phase::Deposed;
+                self.phase = Phase::Over;
                 self.effects.push(NodeEffect::StepDown(error));
             }
             None => {}
@@ -73,12 +76,7 @@ impl NodeCore {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
-                Slot::Death { node, last, tick } => {
-                    self.note_declared(node, accepted);
-                    if accepted {
-                        self.signing.note_buried(node, last, tick);
-                    }
-                }
+                Slot::Deaths(dead) => self.note_declared(dead, accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
                 Slot::Record(record)

@@ -1,5 +1,5 @@
-//! Owns which entities run on this node: loads and installs them, disowns
-//! them, and deletes the keys that say too much of it. Never reads a store.
+//! Owns which entities run on this node: loads and installs them, and disowns
+//! them. Never reads a store.
 //! Invariant: nothing is loaded before commit 0 is durable, nor while the
 //! clocks differ, nor while a commit may hold a record of it.
 
@@ -9,8 +9,6 @@ use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
 use crate::cluster::core::message::{Installed, NodeBody, NodeMessage, ToTable};
-use crate::cluster::core::pipeline::Slot;
-use crate::entity::commit::{Group, Put};
 use crate::entity::keys;
 
 /// An entity is loaded at most so often because a record did not fit it; then
@@ -23,17 +21,21 @@ const CLOCKS_DIFFER_MS_MAX: u64 = 2000;
 impl NodeCore {
     /// What the store says that this node owned, and which of its incarnations
     /// ended.
-    pub(super) fn handle_owned(&mut self, entities: Vec<EntityKey>, ended: Vec<Incarnation>) {
+    pub(super) fn handle_owned(
+        &mut self,
+        entities: Vec<(EntityKey, u64)>,
+        ended: Vec<Incarnation>,
+    ) {
         self.scanned = true;
         // Some may run already: a message came for them before the scan's answer.
-        let missing = entities.into_iter().filter(|key| !self.owned.contains_key(key));
-        let (ours, others): (Vec<_>, Vec<_>) = missing.partition(|key| self.is_ours(*key));
-        ours.into_iter().for_each(|entity| self.loading.want_found(entity));
+        let missing = entities.into_iter().filter(|(key, _)| !self.owned.contains_key(key));
+        let (ours, others): (Vec<_>, Vec<_>) = missing.partition(|(key, _)| self.is_ours(*key));
+        ours.into_iter().for_each(|(entity, version)| self.loading.want_found(entity, version));
         if let Some(cluster) = &mut self.cluster {
             // Given to others while nobody ran here: they are told.
-            cluster.handed.extend(others.into_iter().map(|entity| (entity, Handed::UNTOLD)));
+            cluster.handed.extend(others.into_iter().map(|(entity, _)| (entity, Handed::UNTOLD)));
         }
-        self.ended = ended;
+        self.stale.ended = ended;
     }
 
     /// Whether it runs here, and in this installation.
@@ -117,7 +119,7 @@ impl NodeCore {
         }
         let Some(loaded) = self.adopt_behind_snapshot(loaded) else { return };
         let head = loaded.entity.head();
-        self.stale.remove(&keys::owned(self.node, entity));
+        self.stale.keep(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
         self.generations += 1;
         self.counts.ahead += u64::from(loaded.was_ahead);
@@ -213,10 +215,10 @@ impl NodeCore {
 
     /// An entity without a record, of which nobody has anything to say.
     fn leave_dormant(&mut self, entity: EntityKey) {
-        self.stale.extend(self.loading.due(entity).map(|due| keys::due(due, entity)));
-        if self.loading.is_found(entity) {
-            self.stale.insert(keys::owned(self.node, entity));
+        if let Some(due) = self.loading.due(entity) {
+            self.stale.delete(keys::due(due, entity), None);
         }
+        self.delete_found(entity);
         if self.loading.is_to_be_seen(entity) {
             self.effects.push(NodeEffect::Dormant(entity));
         }
@@ -242,35 +244,17 @@ impl NodeCore {
     /// An entity whose key says that it is this node's, but is not, and nobody
     /// wants it here.
     fn give_up_found(&mut self, entity: EntityKey) {
+        self.delete_found(entity);
         self.loading.finish(entity);
         self.note_claim_settled(entity);
-        self.stale.insert(keys::owned(self.node, entity));
     }
 
-    /// Everything this node owned runs again, under this incarnation's claims:
-    /// the ticks of those before are of use to nobody, unless something could
-    /// not be loaded. In a cluster others may have to claim what was this node's.
-    pub(super) fn forget_ended(&mut self) {
-        if self.cluster.is_some() {
-            return;
+    /// The key with which it was found goes, unless the entity was given to this
+    /// node since it was read.
+    fn delete_found(&mut self, entity: EntityKey) {
+        if let Some(version) = self.loading.found(entity) {
+            self.stale.delete(keys::owned(self.node, entity), Some(version));
         }
-        let ended = std::mem::take(&mut self.ended);
-        if self.loading.is_complete() {
-            let key = |incarnation| keys::ended_incarnation(self.node, incarnation);
-            self.stale.extend(ended.into_iter().map(key));
-        }
-    }
-
-    /// Deletes keys that are of no use any more.
-    pub(super) fn take_stale(&mut self) -> Option<(Group, Slot)> {
-        let mut puts = Vec::new();
-        while puts.len() < self.limits.rows_per_commit
-            && let Some(key) = self.stale.pop_first()
-        {
-            puts.push(Put { key, value: None });
-        }
-        let group = Group { puts, ..Group::default() };
-        (!group.puts.is_empty()).then_some((group, Slot::Stale))
     }
 
     /// Compares the clocks: a commit that was sent at `sent`, and whose answer

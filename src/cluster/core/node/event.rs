@@ -25,9 +25,9 @@ pub enum Event {
     Stepped(Tick),
     /// From one of the node's tables.
     FromTable(FromTable),
-    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, and
-    /// incarnations of it that ended.
-    Owned { entities: Vec<EntityKey>, ended: Vec<Incarnation> },
+    /// The answer to [`NodeEffect::ScanOwned`]: entities this node owned, each with
+    /// the version of its key, and incarnations of it that ended.
+    Owned { entities: Vec<(EntityKey, u64)>, ended: Vec<Incarnation> },
     /// The answer to [`NodeEffect::Load`].
     Loaded(EntityKey, Result<Box<Loaded>, LoadError>),
     /// The answer to [`NodeEffect::LoadAhead`].
@@ -71,6 +71,8 @@ pub enum Event {
     /// The node is to stop: what was admitted is made durable, and nothing
     /// begins any more.
     Settle,
+    /// The node has settled: its incarnation is to end, and with it this core.
+    Leave,
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use super::{NodeCore, NodeEffect};
 use crate::base::{Millis, NodeId, Tick};
-use crate::cluster::core::pipeline::Slot;
+use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{HEADS_MAX, Head, Signature, Statement};
 use crate::entity::commit::Group;
 
@@ -35,7 +35,7 @@ pub(super) struct Signing {
     unsigned: Option<(Head, Millis)>,
     /// Last heads of nodes that this one declared dead. When there are too many
     /// the oldest is left out: the entry that declares it dead names it, too.
-    buried: VecDeque<(NodeId, Head, Tick)>,
+    buried: VecDeque<Dead>,
     asked: Option<Statement>,
     /// Waits for a commit.
     made: Option<Signature>,
@@ -56,11 +56,11 @@ impl Signing {
     }
 
     /// A node was declared dead, whose log had come so far.
-    pub fn note_buried(&mut self, node: NodeId, last: Head, tick: Tick) {
+    pub fn note_buried(&mut self, dead: Dead) {
         if self.buried.len() >= HEADS_MAX {
             self.buried.pop_front();
         }
-        self.buried.push_back((node, last, tick));
+        self.buried.push_back(dead);
     }
 
     /// A signature is durable.
@@ -70,10 +70,10 @@ impl Signing {
         }
         self.signed = Some(statement.head.number);
         // What came meanwhile has been unsigned since then at the longest.
-        self.unsigned =
-            self.unsigned.filter(|(head, _)| *head != statement.head).map(|(head, since)| {
-                (head, since.max(statement.time))
-            });
+        self.unsigned = self
+            .unsigned
+            .filter(|(head, _)| *head != statement.head)
+            .map(|(head, since)| (head, since.max(statement.time)));
     }
 
     /// Since when entries of this node have been unsigned.
@@ -96,8 +96,8 @@ impl Signing {
         if !self.may || self.asked.is_some() || self.made.is_some() {
             return None;
         }
-        let statement = if let Some((node, head, tick)) = self.buried.pop_front() {
-            Statement { node, head, by: me, after: None, tick, time: now }
+        let statement = if let Some(Dead { node, last, tick }) = self.buried.pop_front() {
+            Statement { node, head: last, by: me, after: None, tick, time: now }
         } else {
             let (head, _) = self.unsigned.filter(|_| now >= self.again || is_last)?;
             self.again = Millis(now.0 + EVERY_MS);

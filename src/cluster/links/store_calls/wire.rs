@@ -186,6 +186,7 @@ mod tests {
             tick: Tick(u64::MAX),
             audit_root: [255; 32],
             groups,
+            is_last: false,
         }
     }
 
