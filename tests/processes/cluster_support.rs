@@ -2,6 +2,7 @@
 //! with a line of it, each in a folder of its own. Never looks at what they keep
 //! (`audit` does). Invariant: a node is started with a join line only once.
 
+use crate::operator::OPERATOR;
 use crate::support::{Home, Process, metric, wait_for};
 use crate::swarm::Swarm;
 
@@ -76,6 +77,7 @@ impl Cluster {
         // nodes' shares.
         let home = Home::new().with("GALAXY__SECTORS_PER_SIDE", "512");
         let home = home.with("NODE__NAME", name).with("CLUSTER__LISTEN", "127.0.0.1:0");
+        let home = home.with("PLAYERS__ADMINS", &format!("['{OPERATOR}']"));
         home.with("CLUSTER__SILENT_MS", self.silent_ms)
     }
 
@@ -119,6 +121,13 @@ impl Cluster {
     /// SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.take(index).kill();
+    }
+
+    /// SIGTERM; it is to end in order.
+    pub fn terminate(&mut self, index: usize) {
+        let (status, took) = self.take(index).terminate();
+        println!("node {} stopped after {took:?}", index + 1);
+        assert!(status.success(), "{status}:\n{}", self.node(index).log());
     }
 
     /// Starts one again that ended, without a line; returns when it has a link.

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use starmesh::base::{PlayerId, SessionId};
-use starmesh::protocol::Place;
 use starmesh::protocol::server::Ack;
+use starmesh::protocol::{Answer, Place};
 
 use crate::support::{Home, Process, starmesh, wait_for};
 
@@ -55,6 +56,31 @@ pub struct Answered {
     pub ack: Ack,
 }
 
+/// A session that was opened, or gone on with, on a new connection.
+#[derive(Debug, Deserialize)]
+pub struct Connected {
+    pub client: u64,
+    pub session: SessionId,
+    pub resumed: bool,
+}
+
+/// An open connection that was lost.
+#[derive(Debug, Deserialize)]
+pub struct Disconnected {
+    pub client: u64,
+    pub reason: String,
+}
+
+/// A command of which the client does not know what became of it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GaveUp {
+    pub client: u64,
+    pub place: Option<Place>,
+    pub sequence: u32,
+    pub why: String,
+}
+
 impl Swarm {
     pub fn start(home: &Home, clients: u64, seed: u64) -> Swarm {
         Swarm::of(&[home], clients, seed, 3)
@@ -77,14 +103,31 @@ impl Swarm {
         Swarm { process: Process::spawn(command, &log), clients, journal, report, log }
     }
 
-    /// What was answered so far. A line being written is left out.
+    /// What was answered so far.
     pub fn answered(&self) -> Vec<Answered> {
+        self.entries("answered")
+    }
+
+    pub fn connected(&self) -> Vec<Connected> {
+        self.entries("connected")
+    }
+
+    pub fn disconnected(&self) -> Vec<Disconnected> {
+        self.entries("disconnected")
+    }
+
+    pub fn gave_up(&self) -> Vec<GaveUp> {
+        self.entries("gaveUp")
+    }
+
+    /// What was written down of a kind. A line being written is left out.
+    fn entries<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
         let text = fs::read_to_string(&self.journal).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let entries = whole.lines().map(serde_json::from_str::<Value>);
         let entries = entries.map(|entry| entry.expect("a line is an object"));
-        let answered = entries.filter(|entry| entry["kind"] == "answered");
-        answered.map(|entry| serde_json::from_value(entry).expect("an answer")).collect()
+        let of_kind = entries.filter(|entry| entry["kind"] == kind);
+        of_kind.map(|entry| serde_json::from_value(entry).expect(kind)).collect()
     }
 
     /// Waits for `more` acknowledgements behind the first `known` answers.
@@ -115,6 +158,20 @@ impl Swarm {
             let successes: BTreeSet<u64> = successes.map(|entry| entry.client).collect();
             expected.is_subset(&successes).then_some(())
         });
+    }
+
+    /// Every command so far was done, or refused for what it said: nobody was
+    /// put off until he gave up.
+    pub fn expect_settled(&self) {
+        let is_final = |entry: &Answered| match &entry.ack.error {
+            None => entry.ack.success,
+            Some(Answer::Refused { .. } | Answer::NotHere {} | Answer::Moved { .. }) => true,
+            Some(_) => false,
+        };
+        let odd: Vec<Answered> = self.answered().into_iter().filter(|it| !is_final(it)).collect();
+        assert!(odd.is_empty(), "answered neither done nor refused: {odd:?}");
+        let gave_up = self.gave_up();
+        assert!(gave_up.is_empty(), "{} were given up: {gave_up:?}", gave_up.len());
     }
 
     /// Lets the clients finish; expects that they found nothing wrong.

@@ -1,0 +1,100 @@
+//! A cluster whose nodes are restarted one after the other under load, as
+//! docs/operating.md says: nobody is disconnected but from the node that is
+//! restarted, and nothing is lost. STARMESH_CRASH_SEED repeats the orders.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::audit::audit;
+use crate::cluster_support::Cluster;
+use crate::crash::number;
+use crate::operator::Operator;
+use crate::support::wait_for;
+use crate::swarm::Swarm;
+
+const NODES: usize = 3;
+const CLIENTS: u64 = 18;
+
+/// A cluster under load while its nodes are restarted.
+struct Rolling {
+    cluster: Cluster,
+    swarm: Swarm,
+    operator: Operator,
+    began: Instant,
+}
+
+impl Rolling {
+    fn begin(cluster: Cluster) -> Rolling {
+        let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
+        println!("rolling: STARMESH_CRASH_SEED={seed}");
+        let began = Instant::now();
+        let mut swarm = cluster.swarm(CLIENTS, seed);
+        let operator = Operator::register(cluster.node(0));
+        swarm.wait_for_everybody(0);
+        swarm.wait_for_successes(0, 100);
+        println!("rolling: {}", cluster.shown());
+        Rolling { cluster, swarm, operator, began }
+    }
+
+    /// Drain, stop, start, undrain; the operator asks another node.
+    fn restart(&mut self, index: usize) {
+        let (number, other) = (index as u32 + 1, (index + 1) % NODES);
+        let name = number.to_string();
+        let (known, lost) = (self.swarm.answered().len(), self.swarm.disconnected().len());
+        let before = self.swarm.connected().len();
+        print!("{}", self.operator.call(self.cluster.node(other), &["drain", &name]));
+        assert_eq!(self.operator.running(self.cluster.node(other), number), 0, "it was drained");
+        assert_eq!(self.swarm.disconnected().len(), lost, "draining costs nobody the connection");
+        // With its gateway everybody plays on, on sectors of others.
+        self.swarm.wait_for_everybody(known);
+        self.cluster.terminate(index);
+        self.cluster.restart(index);
+        wait_for("a node that takes players", || self.cluster.is_ready(index).then_some(()));
+        print!("{}", self.operator.call(self.cluster.node(other), &["undrain", &name]));
+        wait_for("its share", || {
+            (self.operator.running(self.cluster.node(other), number) > 0).then_some(())
+        });
+        let known = self.swarm.answered().len();
+        self.swarm.wait_for_everybody(known);
+        self.expect_only_its_players_left(index, lost, before);
+        println!("rolling: node {number}, {}, {:?}", self.cluster.shown(), self.began.elapsed());
+    }
+
+    /// Behind the first `lost` lost connections and the first `known` sessions:
+    /// all players of that gateway, and nobody else, had to come back, each with
+    /// the session it had.
+    fn expect_only_its_players_left(&self, index: usize, lost: usize, known: usize) {
+        let lost = self.swarm.disconnected().split_off(lost);
+        let clients: BTreeSet<u64> = lost.iter().map(|it| it.client).collect();
+        let its: BTreeSet<u64> =
+            (0..CLIENTS).filter(|client| *client as usize % NODES == index).collect();
+        assert_eq!(clients, its, "whose connections were lost: {lost:?}");
+        assert_eq!(lost.len(), its.len(), "each once: {lost:?}");
+        let back = self.swarm.connected().split_off(known);
+        assert!(back.iter().all(|it| it.resumed), "sessions were lost: {back:?}");
+        assert_eq!(back.len(), its.len(), "each came back once: {back:?}");
+    }
+
+    /// All stop, and nothing is lost.
+    fn finish(self) {
+        self.swarm.expect_settled();
+        let (told, report) = self.swarm.stop();
+        println!("rolling: swarm {report}");
+        let homes = self.cluster.stop();
+        let found = audit(homes[0].data(), &told);
+        println!("rolling: {} answers, {found:?}, {:?}", told.len(), self.began.elapsed());
+        assert_eq!((found.players, found.nodes), (CLIENTS, NODES as u64));
+        assert!(found.handed_over > 0, "nothing was drained: {found:?}");
+        assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
+    }
+}
+
+#[test]
+fn each_node_is_restarted_in_turn_and_players_of_the_others_play_on() {
+    let mut rolling = Rolling::begin(Cluster::start(NODES));
+    // Time stands still while the one with the store is away: it is the last.
+    for index in [1, 2, 0] {
+        rolling.restart(index);
+    }
+    rolling.finish();
+}
