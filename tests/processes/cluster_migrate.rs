@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::audit::{Counts, audit};
+use crate::audit::Counts;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::operator::Operator;
@@ -35,8 +35,7 @@ fn finish(cluster: Cluster, swarm: Swarm, what: &str) -> Counts {
     let nodes = cluster.count() as u64;
     let (told, report) = swarm.stop();
     println!("{what}: swarm {report}");
-    let homes = cluster.stop();
-    let found = audit(homes[0].data(), &told);
+    let found = cluster.audited(&told);
     println!("{what}: {} answers, {found:?}", told.len());
     assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");

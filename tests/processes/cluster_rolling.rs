@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::audit::audit;
+use serde_json::Value;
+
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::operator::Operator;
@@ -15,16 +16,21 @@ use crate::swarm::Swarm;
 const NODES: usize = 3;
 const CLIENTS: u64 = 18;
 
+const TICK: &str = "starmesh_node_tick_count";
+const STORE_AWAY: &str = "starmesh_store_away_state";
+
 /// A cluster under load while its nodes are restarted.
 struct Rolling {
     cluster: Cluster,
+    /// The node that has the store, if one has.
+    host: Option<usize>,
     swarm: Swarm,
     operator: Operator,
     began: Instant,
 }
 
 impl Rolling {
-    fn begin(cluster: Cluster) -> Rolling {
+    fn begin(cluster: Cluster, host: Option<usize>) -> Rolling {
         let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
         println!("rolling: STARMESH_CRASH_SEED={seed}");
         let began = Instant::now();
@@ -33,7 +39,7 @@ impl Rolling {
         swarm.wait_for_everybody(0);
         swarm.wait_for_successes(0, 100);
         println!("rolling: {}", cluster.shown());
-        Rolling { cluster, swarm, operator, began }
+        Rolling { cluster, host, swarm, operator, began }
     }
 
     /// Drain, stop, start, undrain; the operator asks another node.
@@ -48,6 +54,7 @@ impl Rolling {
         // With its gateway everybody plays on, on sectors of others.
         self.swarm.wait_for_everybody(known);
         self.cluster.terminate(index);
+        self.expect_the_others_go_on(index, other);
         self.cluster.restart(index);
         wait_for("a node that takes players", || self.cluster.is_ready(index).then_some(()));
         print!("{}", self.operator.call(self.cluster.node(other), &["undrain", &name]));
@@ -58,6 +65,20 @@ impl Rolling {
         self.swarm.wait_for_everybody(known);
         self.expect_only_its_players_left(index, lost, before);
         println!("rolling: node {number}, {}, {:?}", self.cluster.shown(), self.began.elapsed());
+    }
+
+    /// While node `index` is down: without the store time stands still, and with it
+    /// everybody else plays.
+    fn expect_the_others_go_on(&mut self, index: usize, other: usize) {
+        if self.host == Some(index) {
+            return wait_for("a node that says that its store is away", || {
+                (self.cluster.metric(other, STORE_AWAY) > 0.0).then_some(())
+            });
+        }
+        let (known, tick) = (self.swarm.answered().len(), self.cluster.metric(other, TICK));
+        self.swarm.wait_for_those(known, |client| client as usize % NODES != index);
+        assert!(self.cluster.metric(other, TICK) > tick, "time stood still");
+        assert_eq!(self.cluster.metric(other, STORE_AWAY), 0.0, "the store was away");
     }
 
     /// Behind the first `lost` lost connections and the first `known` sessions:
@@ -75,26 +96,38 @@ impl Rolling {
         assert_eq!(back.len(), its.len(), "each came back once: {back:?}");
     }
 
-    /// All stop, and nothing is lost.
-    fn finish(self) {
+    /// All stop, and nothing is lost; what the swarm reports.
+    fn finish(self) -> Value {
         self.swarm.expect_settled();
         let (told, report) = self.swarm.stop();
         println!("rolling: swarm {report}");
-        let homes = self.cluster.stop();
-        let found = audit(homes[0].data(), &told);
+        let found = self.cluster.audited(&told);
         println!("rolling: {} answers, {found:?}, {:?}", told.len(), self.began.elapsed());
         assert_eq!((found.players, found.nodes), (CLIENTS, NODES as u64));
         assert!(found.handed_over > 0, "nothing was drained: {found:?}");
         assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
+        report
     }
 }
 
 #[test]
 fn each_node_is_restarted_in_turn_and_players_of_the_others_play_on() {
-    let mut rolling = Rolling::begin(Cluster::start(NODES));
+    let mut rolling = Rolling::begin(Cluster::start(NODES), Some(0));
     // Time stands still while the one with the store is away: it is the last.
     for index in [1, 2, 0] {
         rolling.restart(index);
     }
     rolling.finish();
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn on_a_database_nothing_stands_still_while_each_node_is_restarted() {
+    let server = crate::postgres_server::shared();
+    let cluster = Cluster::empty().on(&server.database()).of(NODES);
+    let mut rolling = Rolling::begin(cluster, None);
+    (0..NODES).for_each(|index| rolling.restart(index));
+    let report = rolling.finish();
+    let away = &report["errors"]["notice StoreAway"];
+    assert!(away.is_null(), "players were told {away} times that time stands still");
 }
