@@ -56,31 +56,6 @@ pub struct Answered {
     pub ack: Ack,
 }
 
-/// A session that was opened, or gone on with, on a new connection.
-#[derive(Debug, Deserialize)]
-pub struct Connected {
-    pub client: u64,
-    pub session: SessionId,
-    pub resumed: bool,
-}
-
-/// An open connection that was lost.
-#[derive(Debug, Deserialize)]
-pub struct Disconnected {
-    pub client: u64,
-    pub reason: String,
-}
-
-/// A command of which the client does not know what became of it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GaveUp {
-    pub client: u64,
-    pub place: Option<Place>,
-    pub sequence: u32,
-    pub why: String,
-}
-
 impl Swarm {
     pub fn start(home: &Home, clients: u64, seed: u64) -> Swarm {
         Swarm::of(&[home], clients, seed, 3)
@@ -108,16 +83,14 @@ impl Swarm {
         self.entries("answered")
     }
 
-    pub fn connected(&self) -> Vec<Connected> {
+    /// Sessions that were opened, or gone on with: `client`, `session`, `resumed`.
+    pub fn connected(&self) -> Vec<Value> {
         self.entries("connected")
     }
 
-    pub fn disconnected(&self) -> Vec<Disconnected> {
+    /// Open connections that were lost: `client`, `reason`.
+    pub fn disconnected(&self) -> Vec<Value> {
         self.entries("disconnected")
-    }
-
-    pub fn gave_up(&self) -> Vec<GaveUp> {
-        self.entries("gaveUp")
     }
 
     /// What was written down of a kind. A line being written is left out.
@@ -160,8 +133,8 @@ impl Swarm {
         });
     }
 
-    /// Every command so far was done, or refused for what it said: nobody was
-    /// put off until he gave up.
+    /// Every command so far was done, or refused for a reason that it said; or it
+    /// was put off so often that its player was told so. None went unanswered.
     pub fn expect_settled(&self) {
         let is_final = |entry: &Answered| match &entry.ack.error {
             None => entry.ack.success,
@@ -170,8 +143,16 @@ impl Swarm {
         };
         let odd: Vec<Answered> = self.answered().into_iter().filter(|it| !is_final(it)).collect();
         assert!(odd.is_empty(), "answered neither done nor refused: {odd:?}");
-        let gave_up = self.gave_up();
-        assert!(gave_up.is_empty(), "{} were given up: {gave_up:?}", gave_up.len());
+        let gave_up: Vec<Value> = self.entries("gaveUp");
+        println!("{} commands were given up: {gave_up:?}", gave_up.len());
+        let put_off = ["busy", "attachAgain", "storeAway"];
+        let lost = gave_up.iter().filter(|it| !put_off.iter().any(|why| it["why"] == *why));
+        assert_eq!(lost.count(), 0, "of those some were never answered");
+    }
+
+    /// The client of an entry.
+    pub fn client(entry: &Value) -> u64 {
+        entry["client"].as_u64().expect("an entry is of a client")
     }
 
     /// Lets the clients finish; expects that they found nothing wrong.
