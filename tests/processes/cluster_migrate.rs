@@ -66,7 +66,7 @@ fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
                 // Where everybody had left, nothing was there to be moved.
                 let moved = handed_over(&cluster) - before;
                 assert!(round > 0 || to == 2 || moved > 0.0, "nothing was handed over");
-                swarm.wait_for_successes(known, 2 * CLIENTS);
+                swarm.wait_for_successes(known, CLIENTS);
             }
         }
     }
