@@ -53,7 +53,7 @@ struct Pair {
 impl Pair {
     fn new() -> Pair {
         let galaxy = Galaxy::new(2026, Galaxy::SIDE).expect("the default is in range");
-        let world = World { galaxy, ledger_shards: 1, rules: sample::rules().expect("in range") };
+        let world = World::new(galaxy, 1, sample::rules().expect("in range"));
         let entities = [WEST, EAST]
             .map(|id| Entity::genesis(EntityKey::Sector(id), &world).expect("it exists"));
         let mut pair = Pair { world, entities, tick: 0 };

@@ -33,6 +33,8 @@ use crate::telemetry::metrics;
 
 /// The number of the group that stores a new galaxy; rows count from 1.
 pub const GALAXY_GROUP: u64 = 0;
+/// The group that stores a node's rules. It may be refused: another node was first.
+pub const RULES_GROUP: u64 = u64::MAX;
 /// Events taken together.
 const BATCH: usize = 4096;
 
@@ -398,6 +400,7 @@ impl CoreThread {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
         metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
+        metrics::ADOPTED.increment(counts.adopted - before.adopted);
         metrics::DEATHS.increment(counts.deaths - before.deaths);
         metrics::UNHEEDED.increment(counts.unheeded - before.unheeded);
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);

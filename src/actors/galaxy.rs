@@ -1,14 +1,17 @@
 //! Owns how a galaxy is made once and found again: its row in the store holds
-//! the seed, the extent, how full it is, the number of ledgers and the rules. Never changes
-//! it. Called at a node's start. Invariant: what the row says wins over the
-//! configuration, because journals were written under it.
+//! the seed, the extent, how full it is, the number of ledgers and the rules of
+//! that day. Never changes it. Called at a node's start. Invariants: what the row
+//! says of the galaxy wins over the configuration, because journals were written
+//! under it; the rules are the node's own, and fit what was made by those before.
 
 use crate::base::Incarnation;
 use crate::config::Config;
-use crate::entity::commit::{Check, Expect, Group, NodeRow, Put, RowError};
-use crate::entity::world::WorldError;
+use crate::entity::commit::{Check, Expect, Group, NodeRow, Put, RowError, VALUE_BYTES_MAX};
+use crate::entity::world::{WorldError, rules_group};
 use crate::entity::{World, keys};
+use crate::sim::rules::change::Unfit;
 use crate::sim::{Galaxy, Invalid, Rules};
+use crate::store::worlds::all_rules;
 use crate::store::{ReadError, Store};
 
 /// Why there is no world to run. Nothing was changed.
@@ -22,31 +25,72 @@ pub enum GalaxyError {
     Row(#[from] RowError),
     #[error("galaxy: {0}")]
     Shape(#[from] Invalid),
+    #[error("rules {now:016x} cannot follow this galaxy's rules {before:016x}: {why}")]
+    Rules { before: u64, now: u64, why: Unfit },
+    #[error("the rules take {bytes} bytes in the store, expected at most {most}")]
+    LongRules { bytes: usize, most: usize },
 }
 
-/// The galaxy's world: the stored one, or that of `config` with the group that
-/// stores it.
+/// The galaxy with the node's own rules: the stored one, or that of `config` with
+/// the group that stores it.
 ///
 /// # Errors
-/// When the store does not answer, or its row is of another build.
+/// When the store does not answer, its row is of another build, or the rules do
+/// not fit what is there.
 pub fn find_or_make(
     store: &dyn Store,
     config: &Config,
     rules: Rules,
 ) -> Result<(World, Option<Group>), GalaxyError> {
     if let Some(row) = store.get(keys::WORLD)? {
-        return Ok((World::from_bytes(&row.value)?, None));
+        let made = World::from_bytes(&row.value)?;
+        check_rules(store, &made.rules, &rules)?;
+        return Ok((made.with_rules(rules), None));
     }
     let settings = &config.galaxy;
     let side = settings.sectors_per_side.u32();
     let galaxy = Galaxy::generated(settings.seed, side, settings.parameters())?;
-    let world = World { rules, galaxy, ledger_shards: settings.ledger_shards.u64() };
+    let world = World::new(galaxy, settings.ledger_shards.u64(), rules);
     let group = Group {
         checks: vec![Check { key: keys::WORLD.to_vec(), expect: Expect::Absent }],
         puts: vec![Put { key: keys::WORLD.to_vec(), value: Some(world.to_bytes()) }],
         append: None,
     };
     Ok((world, Some(group)))
+}
+
+/// Types of units stay what they were. One that came with rules after the first
+/// may be missing: that is a node that is restarted before it has those.
+fn check_rules(store: &dyn Store, first: &Rules, now: &Rules) -> Result<(), GalaxyError> {
+    for before in all_rules(store)? {
+        let (before_hash, now_hash) = (before.hash(), now.hash());
+        match now.may_follow(&before) {
+            Ok(()) => {}
+            Err(why @ Unfit::Missing { .. }) if before_hash != first.hash() => {
+                tracing::warn!(%why, "rules {before_hash:016x}, which this galaxy had, know more");
+            }
+            Err(why) => {
+                return Err(GalaxyError::Rules { before: before_hash, now: now_hash, why });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The group that stores the node's rules, if the store has not got them.
+///
+/// # Errors
+/// When the store does not answer, or they are too long for it.
+pub fn new_rules(store: &dyn Store, rules: &Rules) -> Result<Option<Group>, GalaxyError> {
+    if store.get(&keys::rules(rules.hash()))?.is_some() {
+        return Ok(None);
+    }
+    let group = rules_group(rules);
+    let bytes = group.puts.iter().filter_map(|put| put.value.as_ref()).map(Vec::len).sum();
+    if bytes > VALUE_BYTES_MAX {
+        return Err(GalaxyError::LongRules { bytes, most: VALUE_BYTES_MAX });
+    }
+    Ok(Some(group))
 }
 
 /// The row of `node`, if it ran before.
@@ -63,41 +107,87 @@ pub fn last_row(
     Ok(Some(row))
 }
 
-/// The galaxy is run by other rules than those of the rule files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the rule files are not the rules of this galaxy, which go on to hold: \
-     files {on_disk:016x}, galaxy {stored:016x}"
-)]
-pub struct RulesDiffer {
-    pub on_disk: u64,
-    pub stored: u64,
-}
-
-/// Compares the rules of `world` with the hash of those on disk.
-pub fn compare_rules(world: &World, on_disk: u64) -> Option<RulesDiffer> {
-    let stored = world.rules.hash();
-    (stored != on_disk).then_some(RulesDiffer { on_disk, stored })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::NodeId;
+    use crate::entity::world::read_rules;
+    use crate::sim::UnitTypeId;
     use crate::sim::rules::sample;
     use crate::store::memory::Memory;
 
-    #[test]
-    fn other_rules_than_the_galaxys_are_named_with_both_hashes() {
-        let rules = sample::rules().unwrap();
+    /// A store with a galaxy of `rules`.
+    fn store(rules: &Rules) -> Memory {
+        let (store, config) = (Memory::new(), Config::with("").unwrap());
+        let (world, made) = find_or_make(&store, &config, rules.clone()).unwrap();
+        assert_eq!(&world.rules, rules);
+        put(&store, [made, new_rules(&store, rules).unwrap()].into_iter().flatten().collect());
+        store
+    }
+
+    fn put(store: &Memory, groups: Vec<Group>) {
+        let before = store.get(&keys::row(NodeId(1))).unwrap();
+        let before = before.map(|row| NodeRow::from_bytes(&row.value).unwrap());
+        let commit = crate::entity::commit::Commit {
+            node: NodeId(1),
+            incarnation: Incarnation(before.as_ref().map_or(1, |row| row.incarnation.0 + 1)),
+            number: 0,
+            nonce: 7,
+            tick: crate::base::Tick(0),
+            audit_root: before.map_or([0; 32], |row| row.audit_root),
+            groups,
+        };
+        assert_eq!(store.commit(&commit).unwrap().refused, []);
+    }
+
+    fn find(store: &Memory, rules: &Rules) -> Result<World, GalaxyError> {
         let config = Config::with("").unwrap();
-        let (world, _) = find_or_make(&Memory::new(), &config, rules.clone()).unwrap();
-        assert_eq!(compare_rules(&world, rules.hash()), None);
-        let (stored, on_disk) = (rules.hash(), rules.hash() ^ 1);
-        let differ = compare_rules(&world, on_disk).unwrap();
-        assert_eq!(differ, RulesDiffer { on_disk, stored });
-        let told = differ.to_string();
-        assert!(
-            told.contains(&format!("{stored:016x}")) && told.contains(&format!("{on_disk:016x}"))
-        );
+        Ok(find_or_make(store, &config, rules.clone())?.0)
+    }
+
+    fn with_type(rules: &Rules, id: u16, name: &str) -> Rules {
+        let mut types = rules.types().to_vec();
+        types.push(crate::sim::rules::UnitType {
+            id: UnitTypeId(id),
+            name: name.into(),
+            ..types[0].clone()
+        });
+        Rules::new(types, rules.multipliers().to_vec(), rules.start().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_node_runs_a_galaxy_by_its_own_rules_and_stores_them_once() {
+        let (first, later) = (sample::rules().unwrap(), sample::later_rules().unwrap());
+        let store = store(&first);
+        assert_eq!(find(&store, &later).unwrap().rules, later);
+        assert!(new_rules(&store, &first).unwrap().is_none());
+        put(&store, vec![new_rules(&store, &later).unwrap().unwrap()]);
+        assert!(new_rules(&store, &later).unwrap().is_none());
+        let row = store.get(&keys::rules(later.hash())).unwrap().unwrap();
+        assert_eq!(read_rules(later.hash(), &row.value), Ok(later));
+    }
+
+    #[test]
+    fn rules_that_make_another_of_a_type_are_refused_with_both_hashes() {
+        let first = with_type(&sample::rules().unwrap(), 9, "Cruiser");
+        let store = store(&first);
+        for other in [sample::rules().unwrap(), with_type(&sample::rules().unwrap(), 9, "Tug")] {
+            let said = find(&store, &other).unwrap_err().to_string();
+            for hash in [first.hash(), other.hash()] {
+                assert!(said.contains(&format!("{hash:016x}")), "{said}");
+            }
+            assert!(said.contains("Cruiser"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_type_that_others_have_by_now_may_start_again() {
+        let first = sample::rules().unwrap();
+        let store = store(&first);
+        let more = with_type(&first, 9, "Cruiser");
+        put(&store, vec![new_rules(&store, &more).unwrap().unwrap()]);
+        assert_eq!(find(&store, &first).unwrap().rules, first);
+        let other = with_type(&first, 9, "Tug");
+        assert!(matches!(find(&store, &other), Err(GalaxyError::Rules { .. })));
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::asking::Asking;
 use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
-use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, ToCore};
+use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, RULES_GROUP, ToCore};
 use super::ending::Ending;
 use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, GalaxyError};
@@ -112,6 +112,7 @@ impl Node {
         seat: Seat,
     ) -> Result<Node, StartError> {
         let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
+        let new_rules = galaxy::new_rules(store.as_ref(), &world.rules)?;
         let (number, mesh) = (seat.node(), seat.mesh());
         let row = galaxy::last_row(store.as_ref(), number)?;
         let (limits, threads) = (limits_of(config), threads_of(config));
@@ -147,6 +148,10 @@ impl Node {
         )?;
         if let Some(group) = made {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
+        }
+        if let Some(group) = new_rules {
+            // In the first commit behind which anything is claimed.
+            core.send(ToCore::Event(Event::Rows { id: RULES_GROUP, group }));
         }
         let own = if seat.is_shared() { own.in_cluster() } else { own };
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
@@ -314,11 +319,8 @@ fn find_galaxy(
     config: &Config,
     rules: Rules,
 ) -> Result<(Arc<World>, Option<Group>), GalaxyError> {
-    let on_disk = rules.hash();
     let (world, made) = galaxy::find_or_make(store, config, rules)?;
-    if let Some(differ) = galaxy::compare_rules(&world, on_disk) {
-        tracing::warn!("{differ}");
-    }
+    tracing::info!("runs by {}", world.logic());
     Ok((Arc::new(world), made))
 }
 

@@ -17,9 +17,9 @@ use crate::cluster::core::limits::Limits;
 use crate::cluster::core::loading::{Ahead, Asker};
 use crate::cluster::core::node::Event;
 use crate::config::Config;
-use crate::entity::World;
 use crate::entity::commit::Commit;
 use crate::store::recovery::{asleep, cluster, due, ended_of, load, load_ahead, next_id, owned};
+use crate::store::worlds::Worlds;
 use crate::store::{ReadError, Store};
 use crate::telemetry::metrics;
 
@@ -79,11 +79,12 @@ impl StoreThreads {
         let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 4);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
+        let worlds = Arc::new(Worlds::new(branches.world.clone()));
         for _ in 0..settings.engine.loads_at_once.usize() {
             let reader = Reader {
                 store: store.clone(),
                 node,
-                world: branches.world.clone(),
+                worlds: worlds.clone(),
                 branches: branches.clone(),
                 core: core.clone(),
                 stopping: stopping.clone(),
@@ -166,7 +167,7 @@ fn commit_all(store: &dyn Store, queue: &Receiver<Arc<Commit>>, core: &CoreHandl
 struct Reader {
     store: Arc<dyn Store>,
     node: NodeId,
-    world: Arc<World>,
+    worlds: Arc<Worlds>,
     branches: Arc<Branches>,
     core: CoreHandle,
     stopping: Arc<AtomicBool>,
@@ -196,10 +197,10 @@ impl Reader {
             }
             Read::Load(entity, asker, ahead) => {
                 let ahead = ahead.map(|ahead| *ahead);
-                Event::Loaded(entity, load(store, entity, &self.world, asker, ahead).map(Box::new))
+                Event::Loaded(entity, load(store, entity, &self.worlds, asker, ahead).map(Box::new))
             }
             Read::LoadAhead(entity) => {
-                Event::LoadedAhead(entity, load_ahead(store, entity, &self.world).map(Box::new))
+                Event::LoadedAhead(entity, load_ahead(store, entity, &self.worlds).map(Box::new))
             }
             Read::Due { after, limit } => {
                 // None are due while the store does not answer: they are asked

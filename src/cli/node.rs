@@ -7,7 +7,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::settings;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
-use crate::sim::rules;
 use crate::telemetry::{Recorder, logging};
 
 /// Run a node until Ctrl-C or SIGTERM.
@@ -72,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Runs the node until it is told to stop, or may not go on.
 async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
-    let rules = rules::file::built_in()?;
+    let rules = settings::rules(config)?;
     let mut server = Server::start(config, rules, recorder).await?;
     let name = config.node.name.as_str();
     tracing::info!(name, url = server.url(), data = %config.node.data.display(), "ready");

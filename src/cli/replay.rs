@@ -5,6 +5,7 @@
 mod text;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -12,9 +13,12 @@ use super::{UsageError, print};
 use crate::base::{EntityKey, SectorId, Tick};
 use crate::entity::golden::{self as journals, Golden};
 use crate::entity::history::History;
+use crate::entity::logics::KnownWorlds;
+use crate::entity::replay::Image;
 use crate::entity::{World, keys};
 use crate::sim::{LOGIC_VERSION, galaxy, golden};
 use crate::store::sled::{self, SegmentReader};
+use crate::store::worlds::all_rules;
 use crate::store::{Store, recovery};
 
 /// Entities that are named when the one asked for has no journal.
@@ -97,7 +101,8 @@ fn replay(key: EntityKey, options: &Options) -> anyhow::Result<()> {
     }
     let to = options.to.map(Tick);
     let node_ticks = recovery::node_ticks(&reader)?;
-    let history = History::tell(key, image, &world(&reader)?, to, &node_ticks);
+    let known = known_worlds(&reader, &image)?;
+    let history = History::tell(key, image, &known, to, &node_ticks);
     let mut text = if options.json {
         serde_json::to_string(&history).context("writing JSON")?
     } else {
@@ -111,9 +116,18 @@ fn replay(key: EntityKey, options: &Options) -> anyhow::Result<()> {
     verdict(&history)
 }
 
-fn world(reader: &SegmentReader) -> anyhow::Result<World> {
+/// The galaxy by the rules that the entity has now, and by all others it ever had.
+fn known_worlds(reader: &SegmentReader, image: &Image) -> anyhow::Result<KnownWorlds> {
     let row = reader.get(keys::WORLD)?.context("the store holds no galaxy yet")?;
-    Ok(World::from_bytes(&row.value)?)
+    let made = World::from_bytes(&row.value)?;
+    let mut worlds: Vec<Arc<World>> = Vec::new();
+    for rules in all_rules(reader)? {
+        worlds.push(Arc::new(made.with_rules(rules)));
+    }
+    let last = image.logics().pop();
+    let own = worlds.iter().find(|world| Some(world.logic()) == last).cloned();
+    let known = KnownWorlds::new(own.unwrap_or_else(|| Arc::new(made)));
+    Ok(worlds.into_iter().fold(known, KnownWorlds::with))
 }
 
 fn verdict(history: &History) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ pub use layers::{ConfigError, Origin, Override, load};
 pub use network::Network;
 pub use sections::{
     ClusterSettings, Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader,
-    Sessions, StoreSettings, Telemetry,
+    RulesSettings, Sessions, StoreSettings, Telemetry,
 };
 pub use values::{Advertise, Bounded, NodeName, PlayerName, StoreUrl};
 

@@ -23,6 +23,7 @@ pub struct Config {
     pub store: StoreSettings,
     pub cluster: ClusterSettings,
     pub galaxy: Galaxy,
+    pub rules: RulesSettings,
     pub players: Players,
     pub limits: Limits,
     pub sessions: Sessions,
@@ -164,6 +165,13 @@ impl Galaxy {
             resources_max: self.resources_max.u16(),
         }
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesSettings {
+    #[serde(deserialize_with = "optional_path")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_long_becomes_a_refusal() {
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
-        let world = World { galaxy, ledger_shards: 1, rules: sample::rules().unwrap() };
+        let world = World::new(galaxy, 1, sample::rules().unwrap());
         let (mut head, mut effects) = (Head::default(), Vec::new());
         let (key, to) = (EntityKey::Ledger(0), EntityKey::Ledger(1));
         let mut ctx = Context { key, world: &world, head: &mut head, effects: &mut effects };

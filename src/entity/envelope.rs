@@ -2,6 +2,8 @@
 //! what it is, in which version, how long, and for stored things the logic it
 //! needs. Postcard does not describe itself; this does.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,16 +26,25 @@ pub enum Kind {
     Member = 14,
     JoinToken = 15,
     AuditEntry = 16,
+    Rules = 17,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only
 /// logic it has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Logic {
     /// The simulation's version, raised by every change that changes a bit.
     pub version: u32,
     /// The first 8 bytes of the hash over the rules in canonical form.
     pub rules: u64,
+}
+
+impl fmt::Display for Logic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "logic {} with rules {:016x}", self.version, self.rules)
+    }
 }
 
 /// The format written today; the one before it can be read.

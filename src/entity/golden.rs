@@ -14,9 +14,11 @@ mod play;
 mod sector;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::envelope::FORMAT;
 use super::input::Input;
+use super::logics::KnownWorlds;
 use super::record::{Record, decode_record};
 use super::replay::{Image, replay};
 use super::world::World;
@@ -77,9 +79,9 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
     if version != self::version() {
         return Err(Drift::Version { stored: version, now: self::version() });
     }
-    let world = world();
+    let worlds = Worlds::new();
     names::read(&found)?;
-    let plays = plays(&world);
+    let plays = plays(&worlds);
     for play in &plays {
         covers(play)?;
     }
@@ -94,9 +96,9 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
     }
     let [sector, ledger, board] = plays;
     Ok(Golden {
-        sector: replayed(&sector, &found, &world)?,
-        ledger: replayed(&ledger, &found, &world)?,
-        board: replayed(&board, &found, &world)?,
+        sector: replayed(&sector, &found, &worlds.known())?,
+        ledger: replayed(&ledger, &found, &worlds.known())?,
+        board: replayed(&board, &found, &worlds.known())?,
     })
 }
 
@@ -106,8 +108,8 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
 /// When a line would change although no version did.
 pub fn rewrite(stored: &str) -> Result<String, Drift> {
     let (version, found) = parse(stored);
-    let world = world();
-    let now = lines(&plays(&world));
+    let worlds = Worlds::new();
+    let now = lines(&plays(&worlds));
     let mut text = format!("{HEADING}{}\n", self::version());
     for (line, now) in now {
         if let Some(stored) = found.get(line.as_str()).filter(|stored| **stored != now)
@@ -132,19 +134,33 @@ pub extern "C" fn golden_journals() -> u64 {
     })
 }
 
-fn world() -> World {
-    // Tests show that both are in range.
-    let rules = sample::rules().expect("the sample is in range");
-    let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("in range");
-    World { galaxy, ledger_shards: 1, rules }
+/// The worlds of the plays: each begins in the first and adopts the other.
+struct Worlds {
+    first: Arc<World>,
+    adopted: Arc<World>,
 }
 
-fn plays(world: &World) -> [Play<'_>; 3] {
-    [sector::play(world), ledger::play(world), board::play(world)]
+impl Worlds {
+    fn new() -> Worlds {
+        // Tests show that all are in range.
+        let rules = sample::rules().expect("the sample is in range");
+        let later = sample::later_rules().expect("the sample is in range");
+        let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("in range");
+        let first = World::new(galaxy, 1, rules);
+        Worlds { adopted: Arc::new(first.with_rules(later)), first: Arc::new(first) }
+    }
+
+    fn known(&self) -> KnownWorlds {
+        KnownWorlds::new(self.first.clone()).with(self.adopted.clone())
+    }
+}
+
+fn plays(worlds: &Worlds) -> [Play<'_>; 3] {
+    [sector::play(worlds), ledger::play(worlds), board::play(worlds)]
 }
 
 fn version() -> String {
-    let rules = world().rules.hash();
+    let rules = Worlds::new().first.rules.hash();
     format!("format {FORMAT}, logic {LOGIC_VERSION}, rules {rules:016x}")
 }
 
@@ -162,7 +178,7 @@ fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
 }
 
 /// Every input there is, and its name; a new one is added to both lists.
-const INPUTS: [&str; 13] = [
+const INPUTS: [&str; 14] = [
     "claim",
     "close",
     "ids",
@@ -176,6 +192,7 @@ const INPUTS: [&str; 13] = [
     "dilate",
     "hand over",
     "gateway",
+    "adopt",
 ];
 
 fn input_name(input: &Input) -> &'static str {
@@ -193,6 +210,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Dilate(_) => "dilate",
         Input::HandOver { .. } => "hand over",
         Input::Gateway(_) => "gateway",
+        Input::Adopt { .. } => "adopt",
     }
 }
 
@@ -212,7 +230,7 @@ fn covers(play: &Play<'_>) -> Result<(), Drift> {
 fn replayed(
     play: &Play<'_>,
     found: &BTreeMap<&str, &str>,
-    world: &World,
+    known: &KnownWorlds,
 ) -> Result<StateHash, Drift> {
     let mut records = Vec::new();
     for record in &play.records {
@@ -222,7 +240,7 @@ fn replayed(
         records.push((record.header.sequence, bytes));
     }
     let image = Image { records: records.clone(), ..Image::default() };
-    let hash = replay_to_end(play.key, &image, world, &format!("{}/record/1", play.name))?;
+    let hash = replay_to_end(play.key, &image, known, &format!("{}/record/1", play.name))?;
     for sequence in &play.snapshots {
         let line = format!("{}/snapshot/{sequence}", play.name);
         let snapshot = bytes(found, &line)?;
@@ -231,7 +249,7 @@ fn replayed(
         let chunks = snapshot.chunks(1000).map(<[u8]>::to_vec).collect();
         let behind = records.iter().filter(|(record, _)| record > sequence).cloned().collect();
         let again =
-            replay_to_end(play.key, &Image { head, chunks, records: behind }, world, &line)?;
+            replay_to_end(play.key, &Image { head, chunks, records: behind }, known, &line)?;
         if again != hash {
             let why = format!("from it the end is {again}, from the beginning {hash}");
             return Err(Drift::Unreadable { line, why });
@@ -252,12 +270,12 @@ fn expect_record(line: &str, bytes: &[u8], expected: &Record) -> Result<(), Drif
 fn replay_to_end(
     key: EntityKey,
     image: &Image,
-    world: &World,
+    known: &KnownWorlds,
     line: &str,
 ) -> Result<StateHash, Drift> {
-    let why = match replay(key, image, world) {
+    let why = match replay(key, image, known) {
         Ok(replayed) if replayed.mismatches.is_empty() => {
-            return Ok(replayed.entity.state_hash(world));
+            return Ok(StateHash::of(&replayed.entity.snapshot_of(replayed.logic)));
         }
         Ok(replayed) => format!("from it on, {:?}", replayed.mismatches),
         Err(error) => error.to_string(),

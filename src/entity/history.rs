@@ -14,10 +14,13 @@ use super::effect::{Effect, PlayerEffect};
 use super::input::Input;
 use super::kinds::Kind;
 use super::kinds::board;
+use super::logics::Logics;
 use super::record::{Record, decode_record};
 use super::replay::{Image, Replayed, begin, replay_with};
 use super::{Entity, World};
-use crate::base::{EntityKey, GalaxyPosition, Incarnation, NodeId, Position, Tick, UnitId};
+use crate::base::{
+    EntityKey, GalaxyPosition, Incarnation, NodeId, Position, StateHash, Tick, UnitId,
+};
 use crate::sim::{SectorState, Unit};
 pub use event::{Event, Order, Outcome, Place, Verdict, metres};
 
@@ -101,23 +104,27 @@ pub struct PlayerLine {
 
 impl History {
     /// Replays `image` up to `to`, or else to where the entity's owner had it
-    /// at its last durable tick, which is in `node_ticks`.
+    /// at its last durable tick, which is in `node_ticks`. Types of units are called
+    /// as the own rules of `logics` do.
     pub fn tell(
         key: EntityKey,
         mut image: Image,
-        world: &World,
+        logics: &impl Logics,
         to: Option<Tick>,
         node_ticks: &NodeTicks,
     ) -> History {
+        let world = logics.own();
         let cut = to.is_some_and(|to| cut_behind(&mut image, to));
         let mut teller = Teller { world, units: BTreeMap::new(), records: Vec::new() };
-        let replayed = begin(key, &image, world).and_then(|(began, _)| {
+        let replayed = begin(key, &image, logics).and_then(|began| {
             // A snapshot's units were here before the first record.
-            teller.note_units(&began);
-            let replayed = replay_with(key, &image, world, |entity, record, effects| {
+            teller.note_units(&began.entity);
+            let mut replayed = replay_with(key, &image, logics, |entity, record, effects| {
                 teller.tell(entity, record, effects);
             })?;
-            Ok((began.tick(), replayed))
+            let to = end_tick(&replayed.entity, to, cut, node_ticks);
+            replayed.run_to(to, logics)?;
+            Ok((began.entity.tick(), replayed))
         });
         let mut history = History {
             entity: key.to_string(),
@@ -131,8 +138,7 @@ impl History {
         match replayed {
             Ok((began, replayed)) => {
                 history.judge_hashes(began, &replayed);
-                let to = end_tick(&replayed.entity, to, cut, node_ticks);
-                history.end = Some(End::at(replayed.entity, to, world));
+                history.end = Some(End::of(&replayed, logics));
             }
             Err(error) => history.problem = Some(error.to_string()),
         }
@@ -243,9 +249,9 @@ fn is_of(answer: &CommandAnswer, entity: &Entity) -> bool {
 }
 
 impl End {
-    fn at(mut entity: Entity, tick: Tick, world: &World) -> End {
-        // Nobody carries out what these steps want done.
-        entity.run_to(tick, world, &mut Vec::new());
+    fn of(replayed: &Replayed, logics: &impl Logics) -> End {
+        let (entity, world) = (&replayed.entity, logics.own());
+        let hash = StateHash::of(&entity.snapshot_of(replayed.logic));
         let contents = match entity.kind() {
             Kind::Sector(sector) => {
                 let line = |unit: &Unit| unit_line(unit, world);
@@ -268,7 +274,7 @@ impl End {
                 Contents::Players(ledger.players().map(|player| line(player.0)).collect())
             }
         };
-        End { tick: entity.tick().0, hash: entity.state_hash(world).to_string(), contents }
+        End { tick: entity.tick().0, hash: hash.to_string(), contents }
     }
 }
 
@@ -313,7 +319,7 @@ fn presence(places: Vec<super::effect::SectorPresence>, world: &World) -> Vec<(S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Millis, PlayerId, SectorId, SessionId, StateHash};
+    use crate::base::{Millis, PlayerId, SectorId, SessionId};
     use crate::entity::channel::{ChannelId, ChannelMessage};
     use crate::entity::commands::PlayerCommand;
     use crate::entity::input::Claim;
@@ -327,7 +333,7 @@ mod tests {
 
     fn world() -> World {
         let galaxy = Galaxy::new(1, Galaxy::SIDE).unwrap();
-        World { galaxy, ledger_shards: 64, rules: sample::rules().unwrap() }
+        World::new(galaxy, 64, sample::rules().unwrap())
     }
 
     fn image(records: &[(u64, Vec<Input>)]) -> Image {

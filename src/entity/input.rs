@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{Acknowledgement, ChannelMessage};
 use super::commands::PlayerCommand;
+use super::envelope::Logic;
 use super::pace::Rate;
 use crate::base::{Incarnation, NodeId, PlayerId, SessionId, StateHash, Tick};
 
@@ -41,6 +42,10 @@ pub enum Input {
     HandOver { to: NodeId },
     /// A gateway says more of connections than that they come and go.
     Gateway(FromGateway),
+    /// From this record on the entity has the logic that the record names; until
+    /// then it had `from`. Comes first, before the claim of who has that logic, in
+    /// a record directly behind a snapshot. Written by `cluster::core` only.
+    Adopt { from: Logic },
 }
 
 impl Input {

@@ -6,10 +6,13 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
 /// Accounts, their names and e-mails: `changes` follows them.
 pub const ACCOUNT: &[u8] = b"account/";
-/// What only a galaxy's first start writes: extent, seed, shards, rules.
+/// What only a galaxy's first start writes: extent, seed, shards, and the rules
+/// of that start.
 pub const GALAXY: &[u8] = b"galaxy/";
 /// The [`World`](super::World).
 pub const WORLD: &[u8] = b"galaxy/world";
+/// All [`rules`] keys.
+pub const RULES: &[u8] = b"rules/";
 /// All node rows.
 pub const ROW: &[u8] = b"row/";
 /// All snapshot chunks.
@@ -83,6 +86,12 @@ pub fn refresh_of(player: PlayerId) -> Vec<u8> {
 /// A log-in and the refresh tokens that grew from it.
 pub fn refresh(player: PlayerId, family: [u8; 16]) -> Vec<u8> {
     join(&[&refresh_of(player), &family])
+}
+
+/// The rules with this hash, as [`world::rules_row`](super::world::rules_row)
+/// writes them: once, before the first record that names them, and never again.
+pub fn rules(hash: u64) -> Vec<u8> {
+    join(&[RULES, &hash.to_be_bytes()])
 }
 
 /// The node's [`NodeRow`](super::commit::NodeRow).
@@ -241,6 +250,11 @@ pub fn parse_due(key: &[u8]) -> Option<(Millis, EntityKey)> {
     Some((Millis(u64::from_be_bytes(*at)), EntityKey::from_bytes(entity).ok()?))
 }
 
+/// The hash of the rules that this key of [`rules`] names.
+pub fn parse_rules(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.strip_prefix(RULES)?.try_into().ok()?))
+}
+
 /// The entity whose [`summary`] this key names.
 pub fn parse_summary(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(SUMMARY)?).ok()
@@ -288,6 +302,7 @@ mod tests {
             assert_eq!(parse_summary(&summary(entity)), Some(entity));
             assert_eq!(parse_directory_entry(&directory_entry(entity)), Some(entity));
         }
+        assert_eq!(parse_rules(&rules(1 << 63)), Some(1 << 63));
         assert_eq!(parse_row(&row(NodeId(9))), Some(NodeId(9)));
         assert_eq!(parse_member(&member(NodeId(9))), Some(NodeId(9)));
         assert_eq!(parse_directory_kind(&directory_kind(5)), Some(5));
@@ -301,6 +316,7 @@ mod tests {
 
     #[test]
     fn parses_no_other_key() {
+        assert_eq!(parse_rules(b"rules/123"), None);
         assert_eq!(parse_row(b"row/123"), None);
         assert_eq!(parse_member(&member_name("four")), None);
         assert_eq!(parse_ended_incarnation(b"node/1234"), None);

@@ -10,7 +10,7 @@ use super::channel::Verdict;
 use super::commands::{Admission, CommandAnswer, PlayerCommand};
 use super::context::{Context, Head, OpenClaim};
 use super::effect::{Effect, PlayerEffect};
-use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind};
+use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind, Logic};
 use super::input::{Claim, Dilation, Input};
 use super::kinds::Kind;
 use super::message::Body;
@@ -126,7 +126,7 @@ impl Entity {
         // A claim says first what the time before it counts for; who lets go
         // leaves everything as it is.
         let lets_go = |input: &Input| matches!(input, Input::Close | Input::HandOver { .. });
-        let first = record.inputs.first();
+        let first = record.inputs.iter().find(|input| !matches!(input, Input::Adopt { .. }));
         if !first.is_some_and(|input| matches!(input, Input::Claim(_)) || lets_go(input)) {
             self.expire(world, effects);
         }
@@ -179,8 +179,13 @@ impl Entity {
 
     /// The canonical bytes of the whole state, enveloped.
     pub fn snapshot(&self, world: &World) -> Vec<u8> {
+        self.snapshot_of(world.logic())
+    }
+
+    /// The same of an entity that has this logic.
+    pub fn snapshot_of(&self, logic: Logic) -> Vec<u8> {
         let mut out = Vec::new();
-        let at = envelope::start(EnvelopeKind::Snapshot, world.logic(), &mut out);
+        let at = envelope::start(EnvelopeKind::Snapshot, logic, &mut out);
         super::append(&(self.key, &self.head), &mut out);
         self.kind.write(&mut out);
         envelope::finish(at, &mut out);
@@ -226,6 +231,9 @@ impl Entity {
                 if self.head.outbox.handle_acknowledgement(*ack, self.head.time) {
                     self.with_kind(world, effects, |_, ctx| ctx.flush_backlog());
                 }
+            }
+            Input::Adopt { .. } => {
+                self.with_kind(world, effects, |kind, ctx| kind.adopted(ctx));
             }
             Input::Ids { start } => self.with_kind(world, effects, |kind, ctx| {
                 ctx.add_ids(*start);

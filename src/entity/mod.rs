@@ -14,6 +14,7 @@ pub mod history;
 pub mod input;
 pub mod keys;
 pub mod kinds;
+pub mod logics;
 pub mod machine;
 pub mod member;
 pub mod message;

@@ -2,14 +2,17 @@
 //! with every journalled hash compared. Never reads a store; called with what
 //! was loaded, by claims, tests and `starmesh replay`.
 //!
-//! Invariant: the same image and world give the same bits, everywhere.
+//! Invariants: the same image gives the same bits, everywhere; what is run is run
+//! by the logic that the snapshot or the record names, which changes only with the
+//! record that adopts another.
 
 use std::collections::BTreeMap;
 
 use super::Entity;
 use super::effect::Effect;
-use super::envelope::Logic;
+use super::envelope::{self, Kind, Logic};
 use super::input::Input;
+use super::logics::Logics;
 use super::machine::{ApplyError, SnapshotError};
 use super::record::{Record, RecordError, SnapshotHead, decode_record};
 use super::world::World;
@@ -28,6 +31,8 @@ pub struct Image {
 #[derive(Clone, Debug)]
 pub struct Replayed {
     pub entity: Entity,
+    /// What it was run by last.
+    pub logic: Logic,
     /// Size of the snapshot it began from.
     pub snapshot_bytes: u64,
     /// Size of the records behind it.
@@ -59,8 +64,11 @@ pub enum ReplayError {
     Record(#[from] RecordError),
     #[error("record: {0}")]
     Apply(#[from] ApplyError),
-    #[error("logic {needed:?} is needed, this node has {have:?}")]
+    /// Nothing of it was run.
+    #[error("it needs {needed}, and here there is {have}")]
     Logic { needed: Logic, have: Logic },
+    #[error("record {sequence} is of {found}, which the entity has not adopted: it has {had}")]
+    NotAdopted { sequence: u64, had: Logic, found: Logic },
 }
 
 impl Image {
@@ -68,15 +76,31 @@ impl Image {
     pub fn is_empty(&self) -> bool {
         self.head.is_none() && self.records.is_empty()
     }
+
+    /// The logics that the snapshot and the records name, in order: of several
+    /// that come one after the other the same, one. What cannot be read names none.
+    pub fn logics(&self) -> Vec<Logic> {
+        let head = self.head.as_deref().and_then(|head| SnapshotHead::decode(head).ok());
+        let of_record = |bytes: &[u8]| envelope::open(Kind::Record, bytes).map(|it| it.0).ok();
+        let records = self.records.iter().filter_map(|(_, bytes)| of_record(bytes));
+        let mut logics: Vec<Logic> =
+            head.map(|(logic, _)| logic).into_iter().chain(records).collect();
+        logics.dedup();
+        logics
+    }
 }
 
 /// Brings `key` back from `image`: its state after the last record.
 ///
 /// # Errors
-/// When something in the image is not what was written, or needs logic that
-/// `world` is not.
-pub fn replay(key: EntityKey, image: &Image, world: &World) -> Result<Replayed, ReplayError> {
-    replay_with(key, image, world, |_, _, _| {})
+/// When something in the image is not what was written, or something is to be
+/// run by a logic that is not among `logics`.
+pub fn replay(
+    key: EntityKey,
+    image: &Image,
+    logics: &impl Logics,
+) -> Result<Replayed, ReplayError> {
+    replay_with(key, image, logics, |_, _, _| {})
 }
 
 /// As [`replay`]; `watch` is called after each record with the entity, the
@@ -87,13 +111,11 @@ pub fn replay(key: EntityKey, image: &Image, world: &World) -> Result<Replayed, 
 pub fn replay_with(
     key: EntityKey,
     image: &Image,
-    world: &World,
+    logics: &impl Logics,
     mut watch: impl FnMut(&Entity, &Record, &[Effect]),
 ) -> Result<Replayed, ReplayError> {
-    let (entity, snapshot_bytes) = begin(key, image, world)?;
-    let mut replayed =
-        Replayed { entity, snapshot_bytes, journal_bytes: 0, hashes: 0, mismatches: Vec::new() };
-    replayed.follow_with(&image.records, world, &mut watch)?;
+    let mut replayed = begin(key, image, logics)?;
+    replayed.follow_with(&image.records, logics, &mut watch)?;
     Ok(replayed)
 }
 
@@ -102,23 +124,57 @@ impl Replayed {
     ///
     /// # Errors
     /// As [`replay`]; what is left here then is of no use.
-    pub fn follow(&mut self, records: &[(u64, Vec<u8>)], world: &World) -> Result<(), ReplayError> {
-        self.follow_with(records, world, &mut |_, _, _| {})
+    pub fn follow(
+        &mut self,
+        records: &[(u64, Vec<u8>)],
+        logics: &impl Logics,
+    ) -> Result<(), ReplayError> {
+        self.follow_with(records, logics, &mut |_, _, _| {})
+    }
+
+    /// Goes on to `tick` without a record. What stands still needs no logic.
+    ///
+    /// # Errors
+    /// When it does not stand still and its logic is not among `logics`.
+    pub fn run_to(&mut self, tick: Tick, logics: &impl Logics) -> Result<(), ReplayError> {
+        // What these steps want done is found again by whoever runs it next.
+        self.step_to(tick, logics, &mut Vec::new())
+    }
+
+    fn step_to(
+        &mut self,
+        tick: Tick,
+        logics: &impl Logics,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplayError> {
+        let is_still = self.entity.is_idle() || self.entity.tick() >= tick;
+        let world = if is_still { logics.own() } else { self.world(logics)? };
+        self.entity.run_to(tick, world, effects);
+        Ok(())
+    }
+
+    /// The world it is run in.
+    ///
+    /// # Errors
+    /// When that is not among `logics`.
+    pub fn world<'l>(&self, logics: &'l impl Logics) -> Result<&'l World, ReplayError> {
+        let (needed, have) = (self.logic, logics.own().logic());
+        logics.of(needed).ok_or(ReplayError::Logic { needed, have })
     }
 
     fn follow_with(
         &mut self,
         records: &[(u64, Vec<u8>)],
-        world: &World,
+        logics: &impl Logics,
         watch: &mut impl FnMut(&Entity, &Record, &[Effect]),
     ) -> Result<(), ReplayError> {
         self.journal_bytes += records.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
-        let records = decode(records, world)?;
+        let records = decode(records)?;
         // The state may hold records of its last tick already, which the hash of
         // that tick does not: only later ones can be compared.
         let mut hashes = hashes_in(&records).split_off(&self.entity.tick().after(1));
         let mut effects = Vec::new();
-        for record in &records {
+        for (logic, record) in &records {
             // A hash is of the state after the step to its tick and before that
             // tick's records.
             while let Some((tick, _)) = hashes.first_key_value() {
@@ -126,12 +182,37 @@ impl Replayed {
                     break;
                 }
                 if let Some((tick, journalled)) = hashes.pop_first() {
-                    self.compare(tick, journalled, world, &mut effects);
+                    self.compare(tick, journalled, logics, &mut effects)?;
                 }
             }
-            self.entity.apply(record, world, &mut effects)?;
+            self.enter(*logic, record, logics, &mut effects)?;
+            self.entity.apply(record, self.world(logics)?, &mut effects)?;
             watch(&self.entity, record, &effects);
             effects.clear();
+        }
+        Ok(())
+    }
+
+    /// Takes the logic of `record`, if the entity has it or adopts it there; what
+    /// was before is run to its end by the one it had.
+    fn enter(
+        &mut self,
+        logic: Logic,
+        record: &Record,
+        logics: &impl Logics,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ReplayError> {
+        let had = match record.inputs.first() {
+            Some(Input::Adopt { from }) => *from,
+            _ => logic,
+        };
+        if had != self.logic {
+            let (sequence, had) = (record.header.sequence, self.logic);
+            return Err(ReplayError::NotAdopted { sequence, had, found: logic });
+        }
+        if logic != self.logic {
+            self.step_to(record.header.tick, logics, effects)?;
+            self.logic = logic;
         }
         Ok(())
     }
@@ -140,58 +221,59 @@ impl Replayed {
         &mut self,
         tick: Tick,
         journalled: StateHash,
-        world: &World,
+        logics: &impl Logics,
         effects: &mut Vec<Effect>,
-    ) {
-        self.entity.run_to(tick, world, effects);
-        let replayed = self.entity.state_hash(world);
+    ) -> Result<(), ReplayError> {
+        self.step_to(tick, logics, effects)?;
+        let replayed = StateHash::of(&self.entity.snapshot_of(self.logic));
         self.hashes += 1;
         if replayed != journalled {
             self.mismatches.push(Mismatch { tick, journalled, replayed });
         }
+        Ok(())
     }
 }
 
-/// The state that the image's snapshot, or else the seed, gives, and the
-/// snapshot's size.
+/// What the image's snapshot, or else the seed, gives, before the first record.
 ///
 /// # Errors
-/// As [`replay`].
-pub fn begin(key: EntityKey, image: &Image, world: &World) -> Result<(Entity, u64), ReplayError> {
+/// As [`replay`]. A snapshot is read whatever its logic is: it is there to be
+/// adopted from.
+pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Replayed, ReplayError> {
+    let of = |entity, logic, snapshot_bytes| Replayed {
+        entity,
+        logic,
+        snapshot_bytes,
+        journal_bytes: 0,
+        hashes: 0,
+        mismatches: Vec::new(),
+    };
     let Some(head) = &image.head else {
+        // What the seed gives is the same by all rules.
+        let world = logics.own();
         let entity = Entity::genesis(key, world).ok_or(ReplayError::NoSuchEntity(key))?;
-        return Ok((entity, 0));
+        let logic = image.logics().first().copied().unwrap_or(world.logic());
+        return Ok(of(entity, logic, 0));
     };
     let (logic, head) = SnapshotHead::decode(head)?;
-    expect_logic(logic, world)?;
     let bytes = image.chunks.concat();
     let found = StateHash::of(&bytes);
     if found != head.hash {
         return Err(ReplayError::SnapshotHash { expected: head.hash, found });
     }
-    Ok((Entity::restore(key, &bytes)?, bytes.len() as u64))
+    Ok(of(Entity::restore(key, &bytes)?, logic, bytes.len() as u64))
 }
 
-fn decode(records: &[(u64, Vec<u8>)], world: &World) -> Result<Vec<Record>, ReplayError> {
-    let one = |(_, bytes): &(u64, Vec<u8>)| {
-        let (logic, record) = decode_record(bytes)?;
-        expect_logic(logic, world)?;
-        Ok(record)
-    };
-    records.iter().map(one).collect()
+fn decode(records: &[(u64, Vec<u8>)]) -> Result<Vec<(Logic, Record)>, ReplayError> {
+    records.iter().map(|(_, bytes)| Ok(decode_record(bytes)?)).collect()
 }
 
-fn hashes_in(records: &[Record]) -> BTreeMap<Tick, StateHash> {
-    let inputs = records.iter().flat_map(|record| &record.inputs);
+fn hashes_in(records: &[(Logic, Record)]) -> BTreeMap<Tick, StateHash> {
+    let inputs = records.iter().flat_map(|(_, record)| &record.inputs);
     inputs
         .filter_map(|input| match input {
             Input::Hash { tick, hash } => Some((*tick, *hash)),
             _ => None,
         })
         .collect()
-}
-
-fn expect_logic(needed: Logic, world: &World) -> Result<(), ReplayError> {
-    let have = world.logic();
-    if needed == have { Ok(()) } else { Err(ReplayError::Logic { needed, have }) }
 }

@@ -1,11 +1,15 @@
 //! Owns what every entity of a galaxy may look up and none may change: the
-//! rules, the shape of the galaxy, the number of ledgers. Kept in the store
-//! from the galaxy's making on, under [`keys::WORLD`](super::keys::WORLD).
+//! rules, the shape of the galaxy, the number of ledgers. Shape and number are
+//! kept in the store from the galaxy's making on, under
+//! [`keys::WORLD`](super::keys::WORLD), with the rules of that day; the rules
+//! that any node has had since are each under [`keys::rules`](super::keys::rules).
 //! Never changes while a node runs.
 
 use serde::{Deserialize, Serialize};
 
+use super::commit::{Check, Expect, Group, Put};
 use super::envelope::{self, EnvelopeError, Kind, Logic};
+use super::keys;
 use crate::base::{EntityKey, PlayerId};
 use crate::sim::{Galaxy, LOGIC_VERSION, Rules};
 
@@ -16,6 +20,13 @@ pub struct World {
     /// Ledger shards; players are spread over them by id.
     pub ledger_shards: u64,
     pub rules: Rules,
+    /// Of the simulation that runs it: every build has one, and stores none.
+    #[serde(skip, default = "built")]
+    version: u32,
+}
+
+fn built() -> u32 {
+    LOGIC_VERSION
 }
 
 /// Why bytes are not a world.
@@ -27,10 +38,60 @@ pub enum WorldError {
     Payload(String),
 }
 
+/// Why bytes are not the rules that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    #[error("not a row of rules: {0}")]
+    Envelope(#[from] EnvelopeError),
+    #[error("not a row of rules: {0}")]
+    Payload(String),
+    #[error("rules with the hash {got:016x} under the name of {expected:016x}")]
+    Hash { expected: u64, got: u64 },
+}
+
+/// Rules as they are stored, enveloped.
+pub fn rules_row(rules: &Rules) -> Vec<u8> {
+    envelope::seal(Kind::Rules, Logic::default(), &rules.to_bytes())
+}
+
+/// Stores `rules` under their name, unless they are there.
+pub fn rules_group(rules: &Rules) -> Group {
+    let key = keys::rules(rules.hash());
+    let checks = vec![Check { key: key.clone(), expect: Expect::Absent }];
+    Group { checks, puts: vec![Put { key, value: Some(rules_row(rules)) }], append: None }
+}
+
+/// The inverse of [`rules_row`], of the rules with this hash.
+///
+/// # Errors
+/// When `row` holds no rules in a format this build reads, or others.
+pub fn read_rules(hash: u64, row: &[u8]) -> Result<Rules, RulesError> {
+    let (_, payload) = envelope::open(Kind::Rules, row)?;
+    let rules =
+        Rules::from_bytes(payload).map_err(|error| RulesError::Payload(error.to_string()))?;
+    let got = rules.hash();
+    if got == hash { Ok(rules) } else { Err(RulesError::Hash { expected: hash, got }) }
+}
+
 impl World {
+    /// A galaxy that this build runs by these rules.
+    pub fn new(galaxy: Galaxy, ledger_shards: u64, rules: Rules) -> World {
+        World { galaxy, ledger_shards, rules, version: LOGIC_VERSION }
+    }
+
+    /// The same galaxy by other rules.
+    pub fn with_rules(&self, rules: Rules) -> World {
+        World { rules, ..self.clone() }
+    }
+
+    /// The same as another version of the simulation would name it.
+    pub fn of_version(self, version: u32) -> World {
+        World { version, ..self }
+    }
+
     /// What a record made in this world needs to be replayed.
     pub fn logic(&self) -> Logic {
-        Logic { version: LOGIC_VERSION, rules: self.rules.hash() }
+        Logic { version: self.version, rules: self.rules.hash() }
     }
 
     /// The ledger that keeps `player`.
@@ -66,7 +127,7 @@ mod tests {
     #[test]
     fn bytes_bring_the_world_back_or_are_refused() {
         let galaxy = Galaxy::new(7, Galaxy::SIDE).unwrap();
-        let world = World { galaxy, ledger_shards: 64, rules: sample::rules().unwrap() };
+        let world = World::new(galaxy, 64, sample::rules().unwrap());
         let bytes = world.to_bytes();
         assert_eq!(World::from_bytes(&bytes), Ok(world));
         for end in 0..bytes.len() {
@@ -75,9 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn rules_come_back_by_their_hash_and_no_others() {
+        let rules = sample::rules().unwrap();
+        let (row, hash) = (rules_row(&rules), rules.hash());
+        assert_eq!(read_rules(hash, &row), Ok(rules));
+        let other = RulesError::Hash { expected: hash ^ 1, got: hash };
+        assert_eq!(read_rules(hash ^ 1, &row), Err(other));
+        for end in 0..row.len() {
+            assert!(read_rules(hash, &row[..end]).is_err());
+        }
+    }
+
+    #[test]
     fn a_row_of_an_older_form_is_refused_by_its_kind() {
         let galaxy = Galaxy::new(7, Galaxy::SIDE).unwrap();
-        let world = World { galaxy, ledger_shards: 64, rules: sample::rules().unwrap() };
+        let world = World::new(galaxy, 64, sample::rules().unwrap());
         let mut bytes = world.to_bytes();
         for got in [5, 9] {
             bytes[0] = got;

@@ -3,6 +3,7 @@
 //! changes once made. Called by everything that applies a rule. Invariant:
 //! `Rules` that exist are in range; their hash names them in every record.
 
+pub mod change;
 #[cfg(feature = "server")]
 pub mod file;
 pub mod sample;

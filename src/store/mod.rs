@@ -17,6 +17,7 @@ pub mod recovery;
 mod shape;
 #[cfg(feature = "server")]
 pub mod sled;
+pub mod worlds;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! owned, the next free ids. Never writes. Called by the store's reading
 //! threads, by `starmesh replay` and by the simulator.
 
+use super::worlds::Worlds;
 use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::directory::{self, Directory};
@@ -11,9 +12,10 @@ use crate::cluster::core::node::ClusterRead;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
+use crate::entity::keys;
+use crate::entity::logics::KnownWorlds;
 use crate::entity::replay::{Image, Replayed, replay};
 use crate::entity::summary::Summary;
-use crate::entity::{World, keys};
 
 /// Keys read at a time.
 const PAGE: usize = 1024;
@@ -26,27 +28,33 @@ const PAGE: usize = 1024;
 pub fn load(
     store: &dyn Store,
     entity: EntityKey,
-    world: &World,
+    worlds: &Worlds,
     asker: Asker,
     ahead: Option<Ahead>,
 ) -> Result<Loaded, LoadError> {
     if let Some(ahead) = ahead
-        && let Some(replayed) = follow(store, entity, world, ahead).map_err(unread)?
+        && let Some((replayed, known)) = follow(store, entity, worlds, ahead).map_err(unread)?
     {
-        let loaded = own(store, replayed, world, asker)?;
+        let loaded = own(store, replayed, &known, asker)?;
         return Ok(Loaded { was_ahead: true, ..loaded });
     }
     let image = image(store, entity).map_err(unread)?;
-    own(store, replay(entity, &image, world)?, world, asker)
+    let known = worlds.of_image(store, &image).map_err(unread)?;
+    own(store, replay(entity, &image, &known)?, &known, asker)
 }
 
 /// Loads and replays `entity` while another node runs it.
 ///
 /// # Errors
 /// When the store does not answer, or the entity cannot be replayed here.
-pub fn load_ahead(store: &dyn Store, entity: EntityKey, world: &World) -> Result<Ahead, LoadError> {
+pub fn load_ahead(
+    store: &dyn Store,
+    entity: EntityKey,
+    worlds: &Worlds,
+) -> Result<Ahead, LoadError> {
     let mut image = image(store, entity).map_err(unread)?;
-    let replayed = replay(entity, &image, world)?;
+    let known = worlds.of_image(store, &image).map_err(unread)?;
+    let replayed = replay(entity, &image, &known)?;
     Ok(Ahead { replayed, head: image.head, last: image.records.pop() })
 }
 
@@ -56,9 +64,9 @@ pub fn load_ahead(store: &dyn Store, entity: EntityKey, world: &World) -> Result
 fn follow(
     store: &dyn Store,
     entity: EntityKey,
-    world: &World,
+    worlds: &Worlds,
     ahead: Ahead,
-) -> Result<Option<Replayed>, ReadError> {
+) -> Result<Option<(Replayed, KnownWorlds)>, ReadError> {
     let Ahead { mut replayed, head, last } = ahead;
     let sequence = replayed.entity.head().sequence;
     let overlap = u64::from(last.is_some());
@@ -81,14 +89,19 @@ fn follow(
         }
         records.remove(0);
     }
-    let is_same = replayed.follow(&records, world).is_ok() && replayed.mismatches.is_empty();
-    Ok(is_same.then_some(replayed))
+    let mut logics = vec![replayed.logic];
+    let behind = Image { records, ..Image::default() };
+    logics.extend(behind.logics());
+    let known = worlds.of(store, &logics)?;
+    let is_same =
+        replayed.follow(&behind.records, &known).is_ok() && replayed.mismatches.is_empty();
+    Ok(is_same.then_some((replayed, known)))
 }
 
 fn own(
     store: &dyn Store,
     replayed: Replayed,
-    world: &World,
+    known: &KnownWorlds,
     asker: Asker,
 ) -> Result<Loaded, LoadError> {
     let ended = match replayed.entity.head().claim {
@@ -100,7 +113,7 @@ fn own(
         Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(unread)?,
         None => None,
     };
-    recover(replayed, ended, world)
+    recover(replayed, ended, known)
 }
 
 /// All that `store` has of `entity`.

@@ -211,6 +211,8 @@ metrics_list! {
         "Nodes of the cluster that live, as far as this one knows; itself, too.";
     LINKS_UP: GaugeMetric = "starmesh_mesh_links_up_count" []
         "Nodes to which this one has a link.";
+    ADOPTED: CounterMetric = "starmesh_entities_adopted_total" []
+        "Entities claimed that had other rules, or another logic version, until then.";
     HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []
         "Entities that this node gave to others.";
     DEATHS: CounterMetric = "starmesh_mesh_deaths_declared_total" []

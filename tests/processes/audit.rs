@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
@@ -23,6 +24,7 @@ use starmesh::entity::{Entity, World};
 use starmesh::sim::{Unit, UnitTypeId, rules};
 use starmesh::store::recovery::{cluster, image, node_ticks, owned};
 use starmesh::store::sled::{Options, SegmentReader, Sled};
+use starmesh::store::worlds::Worlds;
 
 use crate::swarm::Answered;
 
@@ -56,7 +58,8 @@ pub struct Counts {
 
 /// A whole galaxy, replayed.
 struct Audit {
-    world: World,
+    world: Arc<World>,
+    worlds: Worlds,
     counts: Counts,
     /// Where each command was applied, and with what answer.
     applied: BTreeMap<CommandKey, CommandAnswer>,
@@ -79,6 +82,7 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
     let config = Config::with("").expect("the defaults are valid");
     let (world, made) = find_or_make(&store, &config, built_in).expect("a galaxy");
     assert!(made.is_none(), "the galaxy was lost");
+    let world = Arc::new(world);
     let reader = SegmentReader::open(&folder).expect("segments");
     let entities: Vec<EntityKey> = reader.entities().collect();
     let members = cluster(&store, 0).expect("the store answers");
@@ -88,6 +92,7 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
         assert_eq!(unwritten.next(), None, "owned by {node} but never written");
     }
     let mut audit = Audit {
+        worlds: Worlds::new(world.clone()),
         world,
         counts: Counts::default(),
         applied: BTreeMap::new(),
@@ -126,14 +131,14 @@ impl Audit {
         let numbers = image.records.iter().map(|(sequence, _)| *sequence);
         assert!(numbers.eq(first..first.saturating_add(image.records.len() as u64)), "{entity}");
         let mut seen = Seen { applied: &mut self.applied, last: BTreeMap::new() };
-        let world = &self.world;
+        let known = self.worlds.of_image(store, &image).expect("the store answers");
         let mut handed_over = 0;
         let watch = |_: &_, record: &Record, effects: &[Effect]| {
             let hands_over = |input: &Input| matches!(input, Input::HandOver { .. });
             handed_over += u64::from(record.inputs.iter().any(hands_over));
             seen.note(entity, record, effects);
         };
-        let mut replayed = replay_with(entity, &image, world, watch)
+        let mut replayed = replay_with(entity, &image, &known, watch)
             .unwrap_or_else(|error| panic!("{entity} cannot be replayed: {error}"));
         // To where its owner left it: its last steps are in no record.
         if let Some(open) = replayed.entity.head().claim {
@@ -141,7 +146,7 @@ impl Audit {
             let ended = self.ticks.get(&owner).copied();
             let ended =
                 ended.unwrap_or_else(|| panic!("{entity}: nobody knows when {owner:?} ended"));
-            replayed.entity.run_to(open.tick_at(ended), world, &mut Vec::new());
+            replayed.run_to(open.tick_at(ended), &known).expect("its rules are stored");
         }
         assert!(replayed.mismatches.is_empty(), "{entity}: {:?}", replayed.mismatches);
         self.counts.entities += 1;

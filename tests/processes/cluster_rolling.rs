@@ -3,18 +3,23 @@
 //! restarted, and nothing is lost. STARMESH_CRASH_SEED repeats the orders.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Instant;
+
+use serde_json::Value;
+use starmesh::sim::rules::file::BUILT_IN;
 
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::operator::Operator;
-use crate::support::wait_for;
+use crate::support::{Home, wait_for};
 use crate::swarm::Swarm;
 
 const NODES: usize = 3;
 const CLIENTS: u64 = 18;
 
 const TICK: &str = "starmesh_node_tick_count";
+const ADOPTED: &str = "starmesh_entities_adopted_total";
 const STORE_AWAY: &str = "starmesh_store_away_state";
 
 /// A cluster under load while its nodes are restarted.
@@ -115,6 +120,45 @@ fn each_node_is_restarted_in_turn_and_players_of_the_others_play_on() {
     for index in [1, 2, 0] {
         rolling.restart(index);
     }
+    rolling.finish();
+}
+
+/// The rules by which a node runs, by its own word.
+fn rules_hash(at: &Home) -> String {
+    let rules = ureq::get(format!("{}/api/rules", at.url())).call();
+    let rules = rules.expect("the rules").body_mut().read_to_string().expect("a text");
+    let rules: Value = serde_json::from_str(&rules).expect("an object");
+    rules["hash"].as_str().expect("a hash").to_owned()
+}
+
+/// The built-in rules, with a first type of unit that is faster.
+fn faster_rules() -> String {
+    let text: String = BUILT_IN.iter().map(|source| source.text).collect();
+    let (before, behind) = text.split_once("\nspeed = ").expect("a type of unit with a speed");
+    let (speed, behind) = behind.split_once('\n').expect("a line's end");
+    let speed: u32 = speed.parse().expect("metres per second");
+    format!("{before}\nspeed = {}\n{behind}", speed + 7)
+}
+
+#[test]
+fn each_node_comes_back_with_other_rules_and_all_goes_on_by_those() {
+    let mut rolling = Rolling::begin(Cluster::start(NODES), Some(0));
+    let before = rules_hash(rolling.cluster.node(0));
+    let file = rolling.cluster.node(0).path().join("rules.toml");
+    fs::write(&file, faster_rules()).expect("the folder is writable");
+    let file = file.to_str().expect("a path in UTF-8").to_owned();
+    let mut adopted = 0.0;
+    for index in [1, 2, 0] {
+        rolling.cluster.set(index, "RULES__FILE", &file);
+        rolling.restart(index);
+        adopted += rolling.cluster.metric(index, ADOPTED);
+    }
+    let now: BTreeSet<String> =
+        (0..NODES).map(|index| rules_hash(rolling.cluster.node(index))).collect();
+    assert_eq!(now.len(), 1, "one of the nodes has other rules: {now:?}");
+    assert!(!now.contains(&before), "nothing changed");
+    assert!(adopted > 0.0, "no entity took on other rules");
+    println!("rolling: {adopted} entities adopted rules {now:?}");
     rolling.finish();
 }
 

@@ -126,6 +126,11 @@ impl Cluster {
         &self.members[index].home
     }
 
+    /// One more setting of a node, from its next start on.
+    pub fn set(&mut self, index: usize, key: &str, value: &str) {
+        self.members[index].home.set(key, value);
+    }
+
     pub fn process(&mut self, index: usize) -> &mut Process {
         self.members[index].process.as_mut().expect("it runs")
     }

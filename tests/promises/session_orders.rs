@@ -44,7 +44,7 @@ impl Game {
     fn new() -> Game {
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("the smallest");
         let rules = sample::rules().expect("in range");
-        let world = World { galaxy, ledger_shards: 1, rules };
+        let world = World::new(galaxy, 1, rules);
         let script = Script::watching(&[HERE.x]);
         let sector = Entity::genesis(EntityKey::Sector(HERE), &world).expect("it is there");
         let mut game =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use starmesh::base::Millis;
 use starmesh::entity::World;
 use starmesh::store::faults::Faulty;
+use starmesh::store::worlds::Worlds;
 
 use crate::gateway::{Request, ToClient};
 use crate::queue::{Happening, InNode, Queue, Way};
@@ -26,6 +27,7 @@ pub struct Outside {
     pub scenario: Scenario,
     pub store: Faulty,
     pub world: Arc<World>,
+    pub worlds: Worlds,
     pub witness: Witness,
     /// How far the wall clock is off.
     pub wall_off: i64,
@@ -49,6 +51,7 @@ impl Outside {
             random,
             scenario,
             store,
+            worlds: Worlds::new(world.clone()),
             world,
             witness,
             wall_off: 0,

@@ -201,7 +201,7 @@ impl Process {
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadAsleep(after)),
             },
             InNode::Load(entity, asker) => {
-                let loaded = recovery::load(&outside.store, entity, &outside.world, asker, None);
+                let loaded = recovery::load(&outside.store, entity, &outside.worlds, asker, None);
                 if let Ok(loaded) = &loaded {
                     outside.witness.note(&Fact::Loaded(loaded));
                 }

@@ -113,7 +113,7 @@ impl Scenario {
         // Both are fixed and valid.
         let rules = sample::rules().expect("sample rules");
         let galaxy = Galaxy::new(seed, Galaxy::SIDE_MIN).expect("a small galaxy");
-        Arc::new(World { rules, galaxy, ledger_shards: self.ledger_shards })
+        Arc::new(World::new(galaxy, self.ledger_shards, rules))
     }
 }
 

@@ -403,7 +403,7 @@ mod tests {
 
     fn cell() -> Cell {
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).unwrap();
-        let world = World { rules: sample::rules().unwrap(), galaxy, ledger_shards: 1 };
+        let world = World::new(galaxy, 1, sample::rules().unwrap());
         let sector = EntityKey::Sector(galaxy.start_place(0));
         let entity = Entity::genesis(sector, &world).unwrap();
         let installed = Installed { entity, generation: 1, snapshot_bytes: 0, journal_bytes: 0 };

@@ -9,6 +9,8 @@ use super::limits::Limits;
 use super::message::ToTable;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::Entity;
+use crate::entity::envelope::Logic;
+use crate::entity::logics::Logics;
 use crate::entity::replay::{Mismatch, ReplayError, Replayed};
 
 /// An entity brought back to the last durable tick of its last owner.
@@ -20,6 +22,18 @@ pub struct Loaded {
     pub mismatches: Vec<Mismatch>,
     /// Whether it went on from what was loaded [ahead](Ahead).
     pub was_ahead: bool,
+    /// It has another logic than there is here.
+    pub adoption: Option<Adoption>,
+}
+
+/// What a claim by another logic needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The logic the entity has.
+    pub from: Logic,
+    /// Its state, to be its snapshot before it is claimed; `None` when the record
+    /// of the claim is directly behind its snapshot already.
+    pub snapshot: Option<Vec<u8>>,
 }
 
 /// An entity as its journal had it while its owner still ran it: whoever is to
@@ -65,11 +79,12 @@ pub enum LoadError {
 /// last durable tick of the incarnation that has the open claim, if that ended.
 ///
 /// # Errors
-/// When the claim is open and its incarnation has not ended.
+/// When the claim is open and its incarnation has not ended, or what is to be run
+/// until then is not among `logics`.
 pub fn recover(
     mut replayed: Replayed,
     ended: Option<Tick>,
-    world: &crate::entity::World,
+    logics: &impl Logics,
 ) -> Result<Loaded, LoadError> {
     if let Some(open) = replayed.entity.head().claim {
         let owner = open.claim;
@@ -77,16 +92,24 @@ pub fn recover(
             let (node, incarnation) = (owner.node, owner.incarnation);
             return Err(LoadError::Owned { node, incarnation });
         };
-        // What these steps want done is found again by whoever runs it next.
-        replayed.entity.run_to(open.tick_at(ended), world, &mut Vec::new());
+        replayed.run_to(open.tick_at(ended), logics)?;
     }
     Ok(Loaded {
+        adoption: adoption(&replayed, logics),
         entity: replayed.entity,
         snapshot_bytes: replayed.snapshot_bytes,
         journal_bytes: replayed.journal_bytes,
         mismatches: replayed.mismatches,
         was_ahead: false,
     })
+}
+
+fn adoption(replayed: &Replayed, logics: &impl Logics) -> Option<Adoption> {
+    let from = replayed.logic;
+    let is_ours = from == logics.own().logic();
+    let is_behind = replayed.journal_bytes > 0;
+    let snapshot = || is_behind.then(|| replayed.entity.snapshot_of(from));
+    (!is_ours).then(|| Adoption { from, snapshot: snapshot() })
 }
 
 /// Entities on their way to run here.

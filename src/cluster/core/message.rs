@@ -9,6 +9,7 @@ use super::table::Moved;
 use crate::base::{EntityKey, Millis, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
+use crate::entity::envelope::Logic;
 use crate::entity::input::{Claim, Dilation, Input};
 use crate::entity::pace::Rate;
 use crate::entity::record::RecordHeader;
@@ -85,7 +86,10 @@ pub struct Committed {
     /// Of the installation whose inputs these are.
     pub generation: u64,
     pub header: RecordHeader,
-    /// The claim that comes first in the record, if it holds one.
+    /// The logic that the entity had, if it adopts another: that comes first in
+    /// the record.
+    pub adopts: Option<Logic>,
+    /// The claim that comes next in the record, if it holds one.
     pub claim: Option<Claim>,
     /// The dilation that comes next in it, if it holds one.
     pub dilation: Option<Dilation>,

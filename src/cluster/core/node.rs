@@ -11,6 +11,7 @@
 //! T + 1 only, and stays while a table is a bounded number of ticks behind; a commit whose outcome is unknown is followed by the same
 //! bytes or by nothing.
 
+mod adopting;
 mod ahead;
 mod asleep;
 mod audit;
@@ -34,17 +35,18 @@ use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
 use super::limits::Limits;
-use super::loading::Loading;
+use super::loading::{Loaded, Loading};
 use super::message::{FromTable, NodeBody, Rest, ToTable};
 use super::pipeline::{Pipeline, Slot};
 use super::places::{Places, Tables};
-use super::snapshots::Snapshots;
+use super::snapshots::{Made, Snapshots};
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::World;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::commit::{Group, NodeRow};
 use crate::entity::context::OpenClaim;
+use crate::entity::envelope::Logic;
 use crate::entity::input::Input;
 use crate::entity::pace::{Pace, Rate};
 pub use cluster::ClusterRead;
@@ -68,6 +70,8 @@ struct Owned {
     loaded: Tick,
     /// The claim that was closed, if it comes from hibernation.
     slept: Option<OpenClaim>,
+    /// The logic that it has until its claim here, if that is another.
+    adopts: Option<Logic>,
 }
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
@@ -148,6 +152,9 @@ pub struct NodeCore {
     order: VecDeque<EntityKey>,
     rows: VecDeque<(u64, Group)>,
     loading: Loading,
+    /// Loaded, and of another logic: claimed when their snapshot is durable. As
+    /// many as may be loaded at a time.
+    adopting: BTreeMap<EntityKey, Box<Loaded>>,
     places: Places,
     hot: HotThreads,
     snapshots: Snapshots,
@@ -210,6 +217,7 @@ impl NodeCore {
             order: VecDeque::new(),
             rows: VecDeque::new(),
             loading: Loading::default(),
+            adopting: BTreeMap::new(),
             places: Places::new(tables),
             hot: HotThreads::new(tables, Thresholds::default()),
             snapshots: Snapshots::default(),
@@ -357,7 +365,8 @@ impl NodeCore {
             FromTable::SnapshotDue(entity) => self.want_snapshot(entity),
             FromTable::Snapshot { entity, generation, sequence, bytes } => {
                 if self.runs(entity, generation) {
-                    self.snapshots.push(entity, sequence, bytes, &self.limits);
+                    let logic = self.world.logic();
+                    self.snapshots.push(Made { entity, logic, sequence, bytes }, &self.limits);
                 }
             }
         }

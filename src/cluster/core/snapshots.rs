@@ -25,9 +25,21 @@ pub struct Snapshots {
     jobs: VecDeque<Job>,
 }
 
+/// The state of an entity after a record.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub entity: EntityKey,
+    /// The one it has.
+    pub logic: Logic,
+    /// Of the last record in it.
+    pub sequence: u64,
+    pub bytes: Vec<u8>,
+}
+
 #[derive(Debug)]
 struct Job {
     entity: EntityKey,
+    logic: Logic,
     sequence: u64,
     bytes: Vec<u8>,
     /// Of each chunk but the last.
@@ -47,7 +59,7 @@ impl Job {
         Put { key, value: Some(self.bytes[at..end].to_vec()) }
     }
 
-    fn head(&self, logic: Logic) -> Group {
+    fn head(&self) -> Group {
         let head = SnapshotHead {
             sequence: self.sequence,
             chunks: self.chunks(),
@@ -58,7 +70,7 @@ impl Job {
         let expect = Expect::NumberBelow(self.sequence);
         Group {
             checks: vec![Check { key: key.clone(), expect }],
-            puts: vec![Put { key, value: Some(head.encode(logic)) }],
+            puts: vec![Put { key, value: Some(head.encode(self.logic)) }],
             append: None,
         }
     }
@@ -88,13 +100,21 @@ impl Snapshots {
         Some(entity)
     }
 
-    /// Takes the state of `entity` after `sequence` to be written; only one
-    /// that [`begin_next`](Self::begin_next) gave has a place.
-    pub fn push(&mut self, entity: EntityKey, sequence: u64, bytes: Vec<u8>, limits: &Limits) {
+    /// Takes the state of an entity to be written; only one that
+    /// [`begin_next`](Self::begin_next) gave has a place.
+    pub fn push(&mut self, made: Made, limits: &Limits) {
+        let entity = made.entity;
         if self.begun.contains(&entity) && self.jobs.iter().all(|job| job.entity != entity) {
-            let chunk_bytes = limits.chunk_bytes;
-            self.jobs.push_back(Job { entity, sequence, bytes, chunk_bytes, written: 0 });
+            self.push_loaded(made, limits);
         }
+    }
+
+    /// Takes the state of an entity that does not run here yet. Whoever loads is
+    /// bounded, and so are these.
+    pub fn push_loaded(&mut self, made: Made, limits: &Limits) {
+        let Made { entity, logic, sequence, bytes } = made;
+        let chunk_bytes = limits.chunk_bytes;
+        self.jobs.push_back(Job { entity, logic, sequence, bytes, chunk_bytes, written: 0 });
     }
 
     /// What was begun for `entity` is over, whatever came of it.
@@ -112,7 +132,7 @@ impl Snapshots {
     }
 
     /// What goes into the next commit.
-    pub fn take(&mut self, logic: Logic, limits: &Limits) -> Vec<(Group, Slot)> {
+    pub fn take(&mut self, limits: &Limits) -> Vec<(Group, Slot)> {
         let mut taken = Vec::new();
         let mut room = u32::try_from(limits.chunks_per_commit).unwrap_or(u32::MAX);
         while room > 0 {
@@ -125,7 +145,7 @@ impl Snapshots {
                 taken.push((Group { puts, ..Group::default() }, Slot::Chunks));
                 break;
             }
-            let mut group = job.head(logic);
+            let mut group = job.head();
             group.puts.splice(0..0, puts);
             let (entity, sequence, bytes) = (job.entity, job.sequence, job.bytes.len() as u64);
             taken.push((group, Slot::Snapshot { entity, sequence, bytes }));

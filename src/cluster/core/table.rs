@@ -317,7 +317,9 @@ impl Table {
             // What is here was loaded with this record in its journal.
             return;
         }
-        let mut inputs: Vec<Input> = committed.claim.map(Input::Claim).into_iter().collect();
+        let adopt = committed.adopts.map(|from| Input::Adopt { from });
+        let mut inputs: Vec<Input> = adopt.into_iter().collect();
+        inputs.extend(committed.claim.map(Input::Claim));
         inputs.extend(committed.dilation.map(Input::Dilate));
         let Some(durable) = cell.pop(committed.inputs) else { return self.drop_misfit(key) };
         self.pending -= durable.len();

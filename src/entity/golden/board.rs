@@ -1,9 +1,9 @@
 //! Owns the golden journal of a board: every input, players that come on it,
 //! pass each other and leave it. Records are only added at the end.
 
+use super::Worlds;
 use super::play::Play;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SessionId, Tick, UnitId};
-use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Claim, Connect, Input, Left};
 use crate::entity::message::{Body, Notice, Request, Standing};
@@ -12,8 +12,8 @@ use crate::sim::{Command, Instruction, UnitIds};
 
 const MINUTE: u64 = 60_000;
 
-pub fn play(world: &World) -> Play<'_> {
-    let mut play = Play::new("board", EntityKey::Board(0), world);
+pub fn play(worlds: &Worlds) -> Play<'_> {
+    let mut play = Play::new("board", EntityKey::Board(0), worlds);
     let [here, there] = [0, 1].map(EntityKey::Ledger);
     let claim = Claim { node: NodeId(1), incarnation: Incarnation(3), node_tick: Tick(70_000) };
     play.record(0, 1_000, vec![Input::Claim(claim)]);
@@ -54,6 +54,7 @@ pub fn play(world: &World) -> Play<'_> {
     play.record(6_205, 13 * MINUTE, vec![Play::dilate(1, 10)]);
     play.record(6_205, 13 * MINUTE + 100, vec![Input::HandOver { to: NodeId(3) }]);
     play.gateways(6_205, 13 * MINUTE + 1_100);
+    play.adopt(6_205, 13 * MINUTE + 2_100);
     play
 }
 

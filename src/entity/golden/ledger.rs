@@ -2,9 +2,9 @@
 //! refused and started again, sessions resumed and replaced. Records are only
 //! added at the end.
 
+use super::Worlds;
 use super::play::Play;
 use crate::base::{EntityKey, Incarnation, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId};
-use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Claim, Connect, Input, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
@@ -13,8 +13,9 @@ use crate::sim::{Command, Instruction, UnitIds};
 
 const MINUTE: u64 = 60_000;
 
-pub fn play(world: &World) -> Play<'_> {
-    let mut play = Play::new("ledger", EntityKey::Ledger(0), world);
+pub fn play(worlds: &Worlds) -> Play<'_> {
+    let world = &worlds.first;
+    let mut play = Play::new("ledger", EntityKey::Ledger(0), worlds);
     let places = [0, 1, 2].map(|n| world.galaxy.start_place(n));
     begin(&mut play, places);
     sessions(&mut play, places);
@@ -104,6 +105,10 @@ fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
     play.record(9_371, time(16_100), vec![Play::dilate(9, 76)]);
     play.record(9_372, time(16_300), vec![Input::HandOver { to: NodeId(3) }]);
     play.gateways(9_372, time(17_300));
+    // By other rules the player is stronger, and the board is told.
+    play.adopt(9_372, time(18_300));
+    let hash = play.hash(9_430);
+    play.record(9_431, time(24_200), vec![hash, Input::Time]);
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

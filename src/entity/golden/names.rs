@@ -10,6 +10,7 @@ use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
 use crate::entity::member::{MemberRow, TokenRow, TokenUse};
+use crate::entity::world::{read_rules, rules_row};
 use crate::entity::{World, keys};
 
 const PAYLOAD: &[u8] = b"payload";
@@ -26,9 +27,10 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/node", row().to_bytes()),
         ("row/account", account().to_bytes()),
         ("row/refresh-family", family().to_bytes()),
-        ("row/galaxy", super::world().to_bytes()),
+        ("row/galaxy", super::Worlds::new().first.to_bytes()),
         ("row/member", member().to_bytes()),
         ("row/join-token", token().to_bytes()),
+        ("row/rules", rules_row(&super::Worlds::new().first.rules)),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
     let entries = audit_entries().into_iter().enumerate();
@@ -72,13 +74,20 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
         RefreshFamily::from_bytes(bytes).map(|read| read == family()).map_err(|e| e.to_string())
     })?;
     expect("row/galaxy".into(), &|bytes| {
-        World::from_bytes(bytes).map(|read| read == super::world()).map_err(|e| e.to_string())
+        World::from_bytes(bytes)
+            .map(|read| read == *super::Worlds::new().first)
+            .map_err(|e| e.to_string())
     })?;
     expect("row/member".into(), &|bytes| {
         MemberRow::from_bytes(bytes).map(|read| read == member()).map_err(|e| e.to_string())
     })?;
     expect("row/join-token".into(), &|bytes| {
         TokenRow::from_bytes(bytes).map(|read| read == token()).map_err(|e| e.to_string())
+    })?;
+    expect("row/rules".into(), &|bytes| {
+        let rules = &super::Worlds::new().first.rules;
+        let read = read_rules(rules.hash(), bytes);
+        read.map(|read| read == *rules).map_err(|e| e.to_string())
     })?;
     audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
         expect(format!("audit/{n:02}"), &|bytes| {
@@ -146,10 +155,12 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("join-token", keys::join_token(b"0123456789abcdef0123456789abcdef")),
         ("prefix-audit", keys::AUDIT.to_vec()),
         ("audit-entry", keys::audit_entry(place)),
+        ("prefix-rules", keys::RULES.to_vec()),
+        ("rules", keys::rules(0x0102_0304_0506_0708)),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 14] {
+fn kinds() -> [(&'static str, Kind); 15] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -165,6 +176,7 @@ fn kinds() -> [(&'static str, Kind); 14] {
         ("member", Kind::Member),
         ("join-token", Kind::JoinToken),
         ("audit-entry", Kind::AuditEntry),
+        ("rules", Kind::Rules),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Owns the writing of a golden journal: an entity that is given records, and
 //! the lines that come of it. Never reads one.
 
+use super::Worlds;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SessionId, StateHash, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
 use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, Left};
@@ -17,17 +18,20 @@ pub struct Play<'a> {
     /// Sequences of the snapshots.
     pub snapshots: Vec<u64>,
     pub lines: Vec<(String, String)>,
+    worlds: &'a Worlds,
+    /// The one whose logic the entity has.
     world: &'a World,
     entity: Entity,
 }
 
 impl<'a> Play<'a> {
-    pub fn new(name: &'static str, key: EntityKey, world: &'a World) -> Play<'a> {
-        // Both plays are of entities that the smallest galaxy has.
+    pub fn new(name: &'static str, key: EntityKey, worlds: &'a Worlds) -> Play<'a> {
+        let world = &*worlds.first;
+        // All plays are of entities that the smallest galaxy has.
         let entity = Entity::genesis(key, world).expect("it exists");
         let (records, snapshots) = (Vec::new(), Vec::new());
         let lines = vec![(format!("{name}/key"), super::to_hex(&key.to_bytes()))];
-        Play { name, key, records, snapshots, lines, world, entity }
+        Play { name, key, records, snapshots, lines, worlds, world, entity }
     }
 
     /// The next record, and the hash of the state after it.
@@ -90,6 +94,15 @@ impl<'a> Play<'a> {
         let lost = Input::Gateway(FromGateway::Lost { first: 1, end: 1 << 41 });
         let words = [connect(4), held(session, 4), held(SessionId(1), 3), lost, connect(9)];
         self.record(tick, time, [Input::Claim(claim)].into_iter().chain(words).collect());
+        self.snapshot();
+    }
+
+    /// A node with other rules claims it directly behind its snapshot.
+    pub fn adopt(&mut self, tick: u64, time: u64) {
+        let adopt = Input::Adopt { from: self.world.logic() };
+        self.world = &self.worlds.adopted;
+        let claim = Claim { node: NodeId(4), incarnation: Incarnation(1), node_tick: Tick(7) };
+        self.record(tick, time, vec![adopt, Input::Claim(claim)]);
         self.snapshot();
     }
 

@@ -2,11 +2,11 @@
 //! backlog behind it, commands remembered and forgotten. Records are only
 //! added at the end.
 
+use super::Worlds;
 use super::play::Play;
 use crate::base::{
     CompressedPosition, EntityKey, Incarnation, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId,
 };
-use crate::entity::World;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Claim, Connect, Input, Left};
 use crate::entity::message::{Answer, Body, Notice, Request};
@@ -16,9 +16,10 @@ use crate::sim::{Command, Instruction, Target, UnitIds};
 const LEDGER: EntityKey = EntityKey::Ledger(0);
 const MINUTE: u64 = 60_000;
 
-pub fn play(world: &World) -> Play<'_> {
+pub fn play(worlds: &Worlds) -> Play<'_> {
+    let world = &worlds.first;
     let place = world.galaxy.start_place(0);
-    let mut play = Play::new("sector", EntityKey::Sector(place), world);
+    let mut play = Play::new("sector", EntityKey::Sector(place), worlds);
     begin(&mut play);
     command(&mut play, place);
     fill(&mut play);
@@ -143,6 +144,21 @@ fn hand_over(play: &mut Play<'_>) {
     play.record(6_280, 14_300 + 13 * MINUTE, vec![Input::Claim(claim)]);
     play.snapshot();
     play.gateways(6_290, 15_300 + 13 * MINUTE);
+    adopt(play);
+}
+
+/// Other rules: what is ordered from then on goes by them.
+fn adopt(play: &mut Play<'_>) {
+    let EntityKey::Sector(sector) = play.key else { return };
+    let target = Target { sector, position: CompressedPosition { x: 9, y: 9 } };
+    let go = |sequence, unit| of_player(3, sequence, Command::go(units(&[unit]), target));
+    let time = |ms: u64| ms + 13 * MINUTE;
+    play.record(6_292, time(15_500), vec![go(1, 2)]);
+    play.snapshot();
+    play.adopt(6_293, time(15_600));
+    play.record(6_295, time(15_800), vec![go(2, 1)]);
+    let hash = play.hash(6_310);
+    play.record(6_311, time(17_400), vec![hash]);
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

@@ -81,6 +81,11 @@ pub enum Event {
         tenths: u8,
         node_tick: u64,
     },
+    /// It has another logic from here on than this.
+    Adopted {
+        from_version: u32,
+        from_rules: String,
+    },
     /// Units of one player that were not here before the record.
     Appeared {
         player: u64,
@@ -178,6 +183,10 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
             Event::Hash { tick: tick.0, hash: hash.to_string(), verdict: Verdict::Unchecked }
         }
         Input::Time => Event::Time,
+        Input::Adopt { from } => Event::Adopted {
+            from_version: from.version,
+            from_rules: format!("{:016x}", from.rules),
+        },
         Input::HandOver { to } => Event::HandedOver { to: to.0 },
         Input::Dilate(Dilation { rate, node_tick }) => {
             Event::Dilated { tenths: rate.tenths(), node_tick: node_tick.0 }
@@ -365,6 +374,9 @@ impl fmt::Display for Event {
             Event::HandedOver { to } => write!(f, "handed over to node {to}"),
             Event::Dilated { tenths, node_tick } => {
                 write!(f, "runs at {tenths} ticks of its node's ten, from its tick {node_tick} on")
+            }
+            Event::Adopted { from_version, from_rules } => {
+                write!(f, "adopts this logic; until here {from_version}, rules {from_rules}")
             }
             Event::Appeared { player, units, counts } => {
                 write!(f, "new units of player {player}: {counts} (unit {})", Ids(units))

@@ -161,6 +161,13 @@ impl Ledger {
         }
     }
 
+    /// Units may cost something else by the new rules: the board is told anew.
+    pub(super) fn adopted(&mut self) {
+        let Ledger { players, powers, .. } = self;
+        let has_units = players.iter().filter(|(_, row)| !row.presence.is_empty());
+        has_units.for_each(|(player, _)| powers.note_changed(*player));
+    }
+
     pub(super) fn left(&mut self, ctx: &mut Context<'_>, left: &Left) {
         let Some(row) = self.players.get_mut(&left.player) else { return };
         if (row.session, row.connection) == (left.session, left.connection) {

@@ -60,6 +60,14 @@ impl Kind {
         }
     }
 
+    /// The rules are others from here on. Orders under way are carried out as they
+    /// began; what the ledger made of the rules it makes anew.
+    pub(super) fn adopted(&mut self, _: &mut Context<'_>) {
+        if let Kind::Ledger(ledger) = self {
+            ledger.adopted();
+        }
+    }
+
     pub(super) fn step(&mut self, ctx: &mut Context<'_>) {
         match self {
             Kind::Board(_) => {}

@@ -30,6 +30,20 @@ pub fn rules() -> Result<Rules, OutOfRange> {
     Rules::new(types, vec![strong], vec![(FIGHTER, 2), (FREIGHTER, 1)])
 }
 
+/// The sample as it may be later: fighters are faster and cost more.
+///
+/// # Errors
+/// Never, as a test shows.
+pub fn later_rules() -> Result<Rules, OutOfRange> {
+    let rules = rules()?;
+    let mut types = rules.types().to_vec();
+    for fighter in types.iter_mut().filter(|kind| kind.id == FIGHTER) {
+        fighter.speed = Speed::from_metres_per_second(Thousandths(90_000));
+        fighter.cost.rare = 3;
+    }
+    Rules::new(types, rules.multipliers().to_vec(), rules.start().to_vec())
+}
+
 fn unit_type(id: UnitTypeId, name: &str, hull: HullClass, metres_per_second: i64) -> UnitType {
     UnitType {
         id,

@@ -16,7 +16,7 @@ use super::frame::{Entry, Frame, SPAN_HEADER, Span};
 
 /// The keys that every segment repeats, so that segments are enough to replay
 /// an entity: what the galaxy is made of, and when incarnations ended.
-pub const KEPT: [&[u8]; 2] = [keys::GALAXY, keys::ENDED];
+pub const KEPT: [&[u8]; 3] = [keys::GALAXY, keys::RULES, keys::ENDED];
 
 /// Where a part of an entity lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

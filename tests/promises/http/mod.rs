@@ -63,7 +63,7 @@ pub struct Nobody;
 impl Oracle for Nobody {
     fn world(&self) -> Arc<World> {
         let galaxy = Galaxy::new(2026, Galaxy::SIDE).unwrap();
-        Arc::new(World { galaxy, ledger_shards: 4, rules: sample::rules().unwrap() })
+        Arc::new(World::new(galaxy, 4, sample::rules().unwrap()))
     }
 
     fn summary(&self, sector: SectorId) -> Option<(SectorSnapshot, Millis)> {

@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::{EntityKey, NodeId, UnitId};
+use starmesh::entity::Entity;
 use starmesh::entity::channel::{ChannelMessage, Verdict};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError};
 use starmesh::entity::context::OpenClaim;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::message::{Body, Notice};
 use starmesh::entity::record::decode_record;
 use starmesh::entity::replay::replay;
-use starmesh::entity::{Entity, World};
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
@@ -122,7 +123,7 @@ impl Cluster {
     /// How many hashes of an entity a replay compares; each must be right.
     pub fn hashes(&self, key: EntityKey) -> u64 {
         let image = recovery::image(&*self.store, key).expect("the memory answers");
-        let replayed = replay(key, &image, &self.world).expect("a journal");
+        let replayed = replay(key, &image, &self.known).expect("a journal");
         assert!(replayed.mismatches.is_empty(), "4: {key}: {:?}", replayed.mismatches);
         replayed.hashes
     }
@@ -137,7 +138,7 @@ impl Cluster {
         keys.dedup();
         let replayed = |key| {
             let image = recovery::image(&*self.store, key).expect("the memory answers");
-            let replayed = replay(key, &image, &self.world).expect("a journal");
+            let replayed = replay(key, &image, &self.known).expect("a journal");
             assert!(replayed.mismatches.is_empty(), "4: {key}: {:?}", replayed.mismatches);
             (key, replayed.entity)
         };
@@ -194,32 +195,32 @@ fn on_their_way(
 
 /// What leaves `store`'s owner of a channel is in what a successor would make of
 /// its journal, or was applied long ago.
-pub fn check_sent(store: &Memory, world: &World, message: &ChannelMessage) {
+pub fn check_sent(store: &Memory, known: &KnownWorlds, message: &ChannelMessage) {
     let sender = message.channel.sender;
-    let Some(made) = successor(store, world, sender) else {
+    let Some(made) = successor(store, known, sender) else {
         panic!("3: a message of {sender}, which has no journal");
     };
     let mut waiting = made.head().outbox.waiting(sender);
     if waiting.any(|it| it == *message) {
         return;
     }
-    let receiver = successor(store, world, message.channel.receiver);
+    let receiver = successor(store, known, message.channel.receiver);
     let verdict = receiver.map(|it| it.head().inbox.judge_message(message));
     let is_old = matches!(verdict, Some(Verdict::Repeat(_)));
     assert!(is_old, "3: a successor of {sender} does not send {message:?}");
 }
 
 /// An entity as whoever claims it after its owner's death has it.
-fn successor(store: &Memory, world: &World, key: EntityKey) -> Option<Entity> {
+fn successor(store: &Memory, known: &KnownWorlds, key: EntityKey) -> Option<Entity> {
     let image = recovery::image(store, key).expect("the memory answers");
-    let mut entity = replay(key, &image, world).ok()?.entity;
-    if let Some(open) = entity.head().claim {
+    let mut replayed = replay(key, &image, known).ok()?;
+    if let Some(open) = replayed.entity.head().claim {
         let OpenClaim { claim, .. } = open;
         let ticks = recovery::node_ticks(store).expect("the memory answers");
         let tick = ticks.get(&(claim.node, claim.incarnation)).copied().unwrap_or_default();
-        entity.run_to(open.tick_at(tick), world, &mut Vec::new());
+        replayed.run_to(open.tick_at(tick), known).ok()?;
     }
-    Some(entity)
+    Some(replayed.entity)
 }
 
 /// What a durable commit claims goes on at a tick that nobody has seen beyond.
@@ -235,7 +236,7 @@ pub fn check_claims(
     let accepted = groups.filter(|(index, _)| !answer.refused.contains(index));
     for append in accepted.filter_map(|(_, group)| group.append.as_ref()) {
         let (_, record) = decode_record(&append.bytes).expect("a record");
-        if let Some(Input::Claim(_)) = record.inputs.first() {
+        if record.inputs.iter().any(|input| matches!(input, Input::Claim(_))) {
             let (key, tick) = (append.entity, record.header.tick.0);
             let most = seen.get(&key).copied().unwrap_or_default();
             assert!(tick >= most, "5: {key} is claimed at {tick} but was seen at {most}");

@@ -6,6 +6,7 @@
 pub mod audit;
 mod handover;
 mod judge;
+mod logic;
 mod members;
 mod network;
 mod node;
@@ -20,19 +21,22 @@ use starmesh::base::{
 };
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::directory::{Change, Directory, Edit};
+use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::read::Query;
+use starmesh::entity::world::rules_group;
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, Target, UnitIds};
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
 use network::Network;
-use node::Node;
+use node::{Build, Node};
 
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
@@ -43,6 +47,13 @@ const UNITS: usize = 3;
 struct Cluster {
     store: Arc<Memory>,
     world: Arc<World>,
+    /// The same galaxy by other rules.
+    later: Arc<World>,
+    known: KnownWorlds,
+    /// What processes of a node run that is started from now on, if not `world`.
+    builds: BTreeMap<u32, Arc<World>>,
+    limits: Limits,
+    commits_left: usize,
     now: u64,
     /// By id; those that were killed are not in it.
     nodes: BTreeMap<NodeId, Node>,
@@ -67,8 +78,18 @@ impl Cluster {
         // Both are fixed and valid.
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
         let rules = sample::rules().expect("sample rules");
-        let world = Arc::new(World { rules, galaxy, ledger_shards: 3 });
+        let world = World::new(galaxy, 3, rules);
+        let later = world.with_rules(sample::later_rules().expect("sample rules"));
+        let (world, later) = (Arc::new(world), Arc::new(later));
+        // Long enough for an entity to be watched while it moves; and some are
+        // loaded before they are given, others after.
+        let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         Cluster {
+            known: KnownWorlds::new(world.clone()).with(later.clone()),
+            later,
+            builds: BTreeMap::new(),
+            limits,
+            commits_left: usize::MAX,
             store: Arc::new(Memory::new()),
             world,
             now: 1_000_000,
@@ -82,9 +103,17 @@ impl Cluster {
 
     /// Starts a process of node `id`, which begins its next incarnation.
     fn start(&mut self, id: u32) {
-        let node = Node::start(NodeId(id), &self.store, &self.world, self.now);
+        let world = self.builds.get(&id).unwrap_or(&self.world).clone();
+        let build = Build {
+            world,
+            known: self.known.clone(),
+            limits: self.limits,
+            commits_left: self.commits_left,
+        };
+        let node = Node::start(NodeId(id), &self.store, &build, self.now);
         self.nodes.insert(NodeId(id), node);
-        self.event(id, Event::Clock);
+        let group = rules_group(&build.world.rules);
+        self.event(id, Event::Rows { id: 0, group });
     }
 
     fn kill(&mut self, id: u32) {

@@ -15,20 +15,35 @@ use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::{World, keys};
 use starmesh::store::memory::Memory;
+use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
 
 use super::network::Network;
-use super::{audit, judge};
+use super::{audit, judge, logic};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
 
+/// What a process runs.
+#[derive(Clone)]
+pub struct Build {
+    pub world: Arc<World>,
+    /// All the worlds that any process of the cluster may run.
+    pub known: KnownWorlds,
+    pub limits: Limits,
+    /// So many commits of a process reach the store before one does not.
+    pub commits_left: usize,
+}
+
 pub struct Node {
     pub id: NodeId,
     store: Arc<Memory>,
-    world: Arc<World>,
+    worlds: Worlds,
+    /// What judges replay by.
+    known: KnownWorlds,
     pub core: NodeCore,
     pub table: Table,
     wake_at: u64,
@@ -40,6 +55,7 @@ pub struct Node {
     pub stopped: bool,
     /// Commits wait on their way to the store.
     pub hold_commits: bool,
+    commits_left: usize,
     held: Option<Arc<Commit>>,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
     pub slow_loads_ms: u64,
@@ -50,25 +66,25 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(id: NodeId, store: &Arc<Memory>, world: &Arc<World>, now: u64) -> Node {
+    pub fn start(id: NodeId, store: &Arc<Memory>, build: &Build, now: u64) -> Node {
+        let Build { world, known, limits, commits_left } = build;
         let row = store.get(&keys::row(id)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
-        // Long enough for an entity to be watched while it moves; and some are
-        // loaded before they are given, others after.
-        let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
-        let core = NodeCore::new(id, now, row.as_ref(), world.clone(), limits, Tables::ONE);
+        let core = NodeCore::new(id, now, row.as_ref(), world.clone(), *limits, Tables::ONE);
         Node {
             id,
             store: store.clone(),
-            world: world.clone(),
+            worlds: Worlds::new(world.clone()),
+            known: known.clone(),
             core: core.in_cluster(),
-            table: Table::new(world.clone(), limits, Attachment(now << 16)),
+            table: Table::new(world.clone(), *limits, Attachment(now << 16)),
             wake_at: 0,
             ahead_ms: 0,
             ready: false,
             deposed: false,
             stopped: false,
             hold_commits: false,
+            commits_left: *commits_left,
             held: None,
             slow_loads_ms: 0,
             woken: Vec::new(),
@@ -108,6 +124,11 @@ impl Node {
             }
             _ => None,
         })
+    }
+
+    /// Whether a commit is on its way and does not get there.
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Carries out the commit that was held, and those after it.
@@ -171,10 +192,14 @@ impl Node {
         let store = &*self.store;
         let process = (self.id, self.core.incarnation());
         match effect {
-            NodeEffect::Commit(commit) if self.hold_commits => self.held = Some(commit),
+            NodeEffect::Commit(commit) if self.hold_commits || self.commits_left == 0 => {
+                self.held = Some(commit);
+            }
             NodeEffect::Commit(commit) => {
+                self.commits_left -= 1;
                 let done = store.commit(&commit);
                 judge::check_claims(&commit, &done, seen);
+                logic::check_records(store, self.worlds.own(), &commit, &done);
                 audit::check_entries(&commit).unwrap_or_else(|why| panic!("{why}"));
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
@@ -191,19 +216,20 @@ impl Node {
             }
             NodeEffect::ToNode(to, message) => {
                 if let NodeBody::Deliver(message) = &message.body {
-                    judge::check_sent(store, &self.world, message);
+                    judge::check_sent(store, &self.known, message);
                 }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
             }
             NodeEffect::LoadAhead(entity) => {
-                let ahead = recovery::load_ahead(store, entity, &self.world);
+                let ahead = recovery::load_ahead(store, entity, &self.worlds);
                 let ahead = Event::LoadedAhead(entity, ahead.map(Box::new));
                 let at = now + self.slow_loads_ms.max(1);
                 network.put(at, (process.0, Some(process.1), ahead));
             }
             NodeEffect::Load(entity, asker, ahead) => {
                 let ahead = ahead.map(|ahead| *ahead);
-                let loaded = recovery::load(store, entity, &self.world, asker, ahead);
+                let loaded = recovery::load(store, entity, &self.worlds, asker, ahead);
+                logic::check_loaded(store, self.worlds.own(), entity, &loaded);
                 let is_whole = loaded.as_ref().is_ok_and(|loaded| !loaded.was_ahead);
                 if is_whole && self.slow_loads_ms > 0 {
                     let loaded = Event::Loaded(entity, loaded.map(Box::new));

@@ -12,10 +12,22 @@ use crate::random::Random;
 const STORMS: u64 = 60;
 const STORM_MS: u64 = 40_000;
 
+/// Of so many storms one has nodes of different rules.
+const MIXED_EVERY: u64 = 3;
+
+/// What the next process of a node runs by.
+fn draw_rules(cluster: &mut Cluster, random: &mut Random, node: u32) {
+    let world = if random.chance(500) { &cluster.later } else { &cluster.world };
+    let world = world.clone();
+    cluster.builds.insert(node, world);
+}
+
 struct Storm {
     cluster: Cluster,
     random: Random,
     nodes: u32,
+    /// Each process draws which rules it has.
+    mixed: bool,
     places: Vec<SectorId>,
 }
 
@@ -24,7 +36,13 @@ impl Storm {
         let mut random = Random::new(seed);
         let nodes = random.within(2..=4) as u32;
         let mut cluster = Cluster::empty(seed);
-        (1..=nodes).for_each(|id| cluster.start(id));
+        let mixed = seed.is_multiple_of(MIXED_EVERY);
+        for id in 1..=nodes {
+            if mixed {
+                draw_rules(&mut cluster, &mut random, id);
+            }
+            cluster.start(id);
+        }
         cluster.run_until("all have their share", |cluster| cluster.is_settled());
         let mut places = Vec::new();
         for player in 1..=random.within(1..=3) {
@@ -36,11 +54,18 @@ impl Storm {
                 places.extend([home, beside]);
             }
         }
-        Storm { cluster, random, nodes, places }
+        Storm { cluster, random, nodes, mixed, places }
     }
 
     fn node(&mut self) -> u32 {
         1 + self.random.below(self.nodes.into()) as u32
+    }
+
+    fn start(&mut self, node: u32) {
+        if self.mixed {
+            draw_rules(&mut self.cluster, &mut self.random, node);
+        }
+        self.cluster.start(node);
     }
 
     fn act(&mut self) {
@@ -51,7 +76,7 @@ impl Storm {
             1 if runs => self.cluster.node(node).stopped = true,
             2 | 3 => {
                 if !runs {
-                    self.cluster.start(node);
+                    self.start(node);
                     let ahead_ms = self.random.below(1_900);
                     self.cluster.node(node).ahead_ms = ahead_ms;
                 } else if self.cluster.node(node).stopped {
@@ -97,14 +122,14 @@ impl Storm {
         for id in 1..=self.nodes {
             match self.cluster.nodes.get_mut(&NodeId(id)) {
                 Some(node) => node.stopped = false,
-                None => self.cluster.start(id),
+                None => self.start(id),
             }
         }
         self.cluster.run(5_000);
         // Whoever was deposed has ended meanwhile.
         (1..=self.nodes).for_each(|id| {
             if !self.cluster.nodes.contains_key(&NodeId(id)) {
-                self.cluster.start(id);
+                self.start(id);
             }
         });
         self.cluster.judge();

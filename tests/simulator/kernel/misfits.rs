@@ -93,9 +93,18 @@ fn what_is_said_of_an_old_installation_is_not_taken_for_a_new_one() {
     let installed = Installed { entity, generation: 7, snapshot_bytes: 0, journal_bytes: 0 };
     node.table.handle(ToTable::Install(Box::new(installed)));
     let generation = 6;
-    let (entity, claim, woke, lead, inputs, bytes) = (ledger, None, false, 0, 0, 10);
-    let record =
-        Committed { entity, generation, header, claim, dilation: None, woke, lead, inputs, bytes };
+    let record = Committed {
+        entity: ledger,
+        generation,
+        header,
+        adopts: None,
+        claim: None,
+        dilation: None,
+        woke: false,
+        lead: 0,
+        inputs: 0,
+        bytes: 10,
+    };
     node.table.handle(ToTable::Committed(vec![record]));
     assert_eq!(node.table.counts().misfits, 0);
     assert_eq!(node.table.entity(ledger).unwrap().head().sequence, sequence);

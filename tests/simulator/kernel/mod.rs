@@ -31,6 +31,7 @@ use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, UnitIds};
 use starmesh::store::memory::Memory;
+use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
 
 const NODE: NodeId = NodeId(1);
@@ -42,6 +43,7 @@ type Change<T> = Box<dyn FnMut(&mut T)>;
 /// A node whose time, commits and records are in the test's hands.
 struct Node {
     store: Arc<Memory>,
+    worlds: Worlds,
     world: Arc<World>,
     core: NodeCore,
     table: Table,
@@ -83,7 +85,7 @@ impl Node {
         // All three are fixed and valid.
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
         let rules = sample::rules().expect("sample rules");
-        let world = Arc::new(World { rules, galaxy, ledger_shards: 3 });
+        let world = Arc::new(World::new(galaxy, 3, rules));
         let row = store.get(&names::row(NODE)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
         let now = store.time().expect("the memory answers").0;
@@ -92,6 +94,7 @@ impl Node {
             core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES),
             table: Table::new(world.clone(), limits, Attachment(now)),
             asked: 0,
+            worlds: Worlds::new(world.clone()),
             world,
             now,
             wake_at: 0,
@@ -322,7 +325,7 @@ impl Node {
                 events.push_back(Event::Owned { entities, ended });
             }
             NodeEffect::Load(entity, asker, _) => {
-                let loaded = recovery::load(&*self.store, entity, &self.world, asker, None);
+                let loaded = recovery::load(&*self.store, entity, &self.worlds, asker, None);
                 events.push_back(Event::Loaded(entity, loaded.map(Box::new)));
             }
             NodeEffect::ReadNextId => {

@@ -21,6 +21,7 @@ use starmesh::entity::{World, keys};
 use starmesh::sim::Galaxy;
 use starmesh::sim::rules::sample;
 use starmesh::store::memory::Memory;
+use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
 
 const NODE: NodeId = NodeId(1);
@@ -32,6 +33,7 @@ const STEPS_DOWN_MS: u64 = 300;
 struct Node<'a> {
     store: &'a Memory,
     world: Arc<World>,
+    worlds: Worlds,
     core: NodeCore,
     table: Table,
     now: u64,
@@ -55,6 +57,7 @@ impl<'a> Node<'a> {
         Node {
             store,
             world: world.clone(),
+            worlds: Worlds::new(world.clone()),
             core: NodeCore::new(
                 NODE,
                 nonce,
@@ -108,7 +111,7 @@ impl<'a> Node<'a> {
                     self.events.push_back(Event::Owned { entities, ended });
                 }
                 NodeEffect::Load(entity, asker, _) => {
-                    let loaded = recovery::load(self.store, entity, &self.world, asker, None);
+                    let loaded = recovery::load(self.store, entity, &self.worlds, asker, None);
                     if let Ok(loaded) = &loaded {
                         self.loaded.insert(entity, loaded.entity.tick());
                     }
@@ -183,7 +186,7 @@ fn run(turns: u64, busy: bool) -> usize {
     let store = Memory::new();
     let rules = sample::rules().expect("sample rules");
     let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
-    let world = Arc::new(World { rules, galaxy, ledger_shards: 1 });
+    let world = Arc::new(World::new(galaxy, 1, rules));
     let mut old = Node::start(&store, &world, 1, 0);
     if busy {
         old.be_busy();

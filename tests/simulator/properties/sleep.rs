@@ -18,7 +18,7 @@ const REST_TICKS: u64 = 400;
 
 fn world() -> World {
     let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");
-    World { rules: sample::rules().expect("sample rules"), galaxy, ledger_shards: 1 }
+    World::new(galaxy, 1, sample::rules().expect("sample rules"))
 }
 
 fn apply(entity: &mut Entity, tick: u64, inputs: Vec<Input>, world: &World) {

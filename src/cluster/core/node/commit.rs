@@ -54,7 +54,7 @@ impl NodeCore {
             .chain(rows)
             .for_each(&mut add);
         self.reservation.take().map(|group| (group, Slot::Ids)).into_iter().for_each(&mut add);
-        self.snapshots.take(self.world.logic(), &self.limits).into_iter().for_each(&mut add);
+        self.snapshots.take(&self.limits).into_iter().for_each(&mut add);
         self.write_entries(&mut commit, &slots, now);
         let commit = self.pipeline.send(commit, slots);
         self.effects.push(NodeEffect::Commit(commit));
@@ -116,10 +116,14 @@ impl NodeCore {
     ) -> Option<(Group, Slot)> {
         let (header, claim) = self.next_header(entity, now)?;
         let dilation = self.dilate(entity, header.tick);
-        let Owned { generation, lead, slept, .. } = *self.owned.get(&entity)?;
+        let Owned { generation, lead, slept, adopts, .. } = *self.owned.get(&entity)?;
+        let adopts = adopts.filter(|_| claim.is_some());
         let woke = claim.is_some() && slept.is_some();
         let closing = self.closing.get(&entity).cloned();
         let (mut inputs, mut puts) = (Vec::new(), Vec::new());
+        if let Some(from) = adopts {
+            encode_input(&Input::Adopt { from }, &mut inputs);
+        }
         if let Some(claim) = claim {
             encode_input(&Input::Claim(claim), &mut inputs);
             puts = self.claim_puts(entity, woke);
@@ -142,7 +146,7 @@ impl NodeCore {
             encode_input(&Input::HandOver { to }, &mut inputs);
             encode_input(&Input::Hash { tick, hash }, &mut inputs);
         }
-        let ours = [claim.is_some(), dilation.is_some(), closing.is_some()];
+        let ours = [adopts.is_some(), claim.is_some(), dilation.is_some(), closing.is_some()];
         let last = 2 * u32::from(taker.is_some());
         let count = taken + last + ours.map(u32::from).iter().sum::<u32>();
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
@@ -150,6 +154,7 @@ impl NodeCore {
             entity,
             generation,
             header,
+            adopts,
             claim,
             dilation,
             woke,

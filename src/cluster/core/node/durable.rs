@@ -65,7 +65,7 @@ impl NodeCore {
             return;
         }
         self.counts.commits += 1;
-        let mut records = Vec::new();
+        let (mut records, mut adopted) = (Vec::new(), Vec::new());
         for (index, slot) in slots.into_iter().enumerate() {
             // A commit never has so many groups that an index would not fit.
             let accepted = !answer.refused.contains(&(index as u32));
@@ -99,6 +99,10 @@ impl NodeCore {
                     self.grant_ids();
                 }
                 Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness => {}
+                // Refused is as good: then another node has written it.
+                Slot::Snapshot { entity, sequence, .. } if self.adopts(entity, sequence) => {
+                    adopted.push(entity);
+                }
                 Slot::Snapshot { entity, sequence, bytes } => {
                     self.snapshots.end(entity);
                     let ended = if accepted {
@@ -117,6 +121,7 @@ impl NodeCore {
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
         self.tell_records(records);
         self.send_waiting();
+        adopted.into_iter().for_each(|entity| self.go_on_adopting(entity));
     }
 
     fn note_records(&mut self, records: &[Committed]) {
@@ -124,6 +129,7 @@ impl NodeCore {
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
+            self.counts.adopted += u64::from(record.adopts.is_some());
             self.note_claim_settled(record.entity);
             if record.woke {
                 self.census.note_durable(record.entity, false);

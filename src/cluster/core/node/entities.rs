@@ -115,6 +115,8 @@ impl NodeCore {
         if head.sequence == 0 && !self.loading.has_messages(entity) {
             return self.leave_dormant(entity);
         }
+        let Some(loaded) = self.adopt_behind_snapshot(loaded) else { return };
+        let head = loaded.entity.head();
         self.stale.remove(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
         self.generations += 1;
@@ -128,6 +130,7 @@ impl NodeCore {
             pace: None,
             loaded: head.tick,
             slept: head.slept,
+            adopts: loaded.adoption.as_ref().map(|adoption| adoption.from),
         };
         self.owned.insert(entity, owned);
         // The directory may have changed since it was asked for.

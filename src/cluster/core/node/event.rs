@@ -147,6 +147,8 @@ pub struct NodeCounts {
     pub deaths: u64,
     /// Entities that it gave to other nodes.
     pub handed_over: u64,
+    /// Claimed with another logic than they had.
+    pub adopted: u64,
     /// Entities that were claimed after only the end of their journal was read.
     pub ahead: u64,
     /// Messages of incarnations that had ended.
