@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
@@ -53,9 +53,6 @@ const TICK_LATE: Duration = Duration::from_secs(3);
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// A node that has just started waits so long for its links before players may
-/// come: what is beyond one that is missing is answered busy.
-const LINKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -175,10 +172,7 @@ impl Server {
             secure,
         };
         let ready = match server.wait_until_ready().await {
-            Ok(()) => {
-                server.wait_for_links().await;
-                server.say_ready()
-            }
+            Ok(()) => server.say_ready(),
             deposed => deposed,
         };
         match ready {
@@ -259,29 +253,17 @@ impl Server {
         Ok(())
     }
 
-    async fn wait_for_links(&self) {
-        let Some(mesh) = self.node.mesh() else { return };
-        let until = Instant::now() + LINKS_WITHIN;
-        let mut beat = tokio::time::interval(Duration::from_millis(5));
-        while !mesh.unlinked().is_empty() && Instant::now() < until {
-            beat.tick().await;
-        }
-        let missing = mesh.unlinked();
-        if !missing.is_empty() {
-            tracing::warn!(
-                ?missing,
-                "starts without a link to nodes that have not been declared dead"
-            );
-        }
-    }
-
     async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
-        let status = self.node.status.clone();
+        let (status, mesh) = (self.node.status.clone(), self.node.mesh().cloned());
         let ready = async {
             let mut beat = tokio::time::interval(Duration::from_millis(5));
             while !status.ready.load(Ordering::Relaxed) {
                 beat.tick().await;
             }
+            if let Some(mesh) = &mesh {
+                cluster::wait_for_links(mesh).await;
+            }
+            status.linked.store(true, Ordering::Relaxed);
         };
         let deposed = async {
             match self.node.deposed.as_mut() {
@@ -410,6 +392,7 @@ fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
         Readiness {
             store: taking,
             ticking: status.ready.load(Ordering::Relaxed) && status.stalled() < TICK_LATE,
+            linked: status.linked.load(Ordering::Relaxed),
             disk: !status.disk_full.load(Ordering::Relaxed),
             parked: entities.parked(),
         }

@@ -46,6 +46,8 @@ pub struct Counts {
     pub travelling: u64,
     /// Transfers that all units together have made.
     pub hops: u64,
+    /// Records by which an owner gave an entity to another node.
+    pub handed_over: u64,
     pub players: u64,
     /// Nodes that ever were.
     pub nodes: u64,
@@ -130,7 +132,12 @@ impl Audit {
         assert!(numbers.eq(first..first.saturating_add(image.records.len() as u64)), "{entity}");
         let mut seen = Seen { applied: &mut self.applied, last: BTreeMap::new() };
         let known = self.worlds.of_image(store, &image).expect("the store answers");
-        let watch = |_: &_, record: &Record, effects: &[Effect]| seen.note(entity, record, effects);
+        let mut handed_over = 0;
+        let watch = |_: &_, record: &Record, effects: &[Effect]| {
+            let hands_over = |input: &Input| matches!(input, Input::HandOver { .. });
+            handed_over += u64::from(record.inputs.iter().any(hands_over));
+            seen.note(entity, record, effects);
+        };
         let mut replayed = replay_with(entity, &image, &known, watch)
             .unwrap_or_else(|error| panic!("{entity} cannot be replayed: {error}"));
         // To where its owner left it: its last steps are in no record.
@@ -145,6 +152,7 @@ impl Audit {
         self.counts.entities += 1;
         self.counts.records += image.records.len() as u64;
         self.counts.hashes += replayed.hashes;
+        self.counts.handed_over += handed_over;
         self.first.insert(entity, first);
         match replayed.entity.kind() {
             Kind::Board(_) => {}

@@ -2,53 +2,69 @@
 //! runs elsewhere, the others' players go on, nothing acknowledged is lost.
 //! STARMESH_CRASH_SEED repeats the orders.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::audit::{Counts, audit};
+use crate::audit::Counts;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::support::{pause, wait_for};
 use crate::swarm::Swarm;
 
-const CLIENTS: u64 = 16;
+pub const CLIENTS: u64 = 16;
 
-/// A cluster of two under load, each with units.
-fn play(cluster: &Cluster, what: &str) -> Swarm {
+/// A cluster under load, each node with units.
+pub fn play(cluster: &Cluster, what: &str) -> Swarm {
     let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
     println!("{what}: STARMESH_CRASH_SEED={seed}");
     let mut swarm = cluster.swarm(CLIENTS, seed);
     swarm.wait_for_everybody(0);
     // By now there are units on their way.
     swarm.wait_for_successes(0, 100);
-    (0..2).for_each(|index| cluster.wait_for_units(index));
+    (0..cluster.count()).for_each(|index| cluster.wait_for_units(index));
     println!("{what}: {}", cluster.shown());
     swarm
 }
 
 /// Everybody goes on; then all stop, and nothing is lost.
-fn finish(cluster: Cluster, mut swarm: Swarm, what: &str) -> Counts {
+pub fn finish(cluster: Cluster, mut swarm: Swarm, what: &str) -> Counts {
+    let nodes = cluster.count() as u64;
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     println!("{what}: {}", cluster.shown());
     let (told, report) = swarm.stop();
     println!("{what}: swarm {report}");
-    let homes = cluster.stop();
-    let found = audit(homes[0].data(), &told);
+    let found = cluster.audited(&told);
     println!("{what}: {} answers, {found:?}", told.len());
-    assert_eq!((found.players, found.nodes), (CLIENTS, 2));
+    assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
     found
 }
 
-/// Waits until the first node has all units that are not on their way.
-fn wait_for_all_units(cluster: &Cluster, what: &str, began: Instant) {
+/// Waits until all nodes but `dead` have all units that are not on their way.
+pub fn wait_until_taken_over(cluster: &Cluster, dead: usize, what: &str, began: Instant) {
     let all = 8.0 * CLIENTS as f64;
-    wait_for("everything on the first node", || {
-        (cluster.metric(0, UNITS) >= 0.9 * all).then_some(())
+    let others = || (0..cluster.count()).filter(|index| *index != dead);
+    wait_for("everything on the other nodes", || {
+        let units: f64 = others().map(|index| cluster.metric(index, UNITS)).sum();
+        (units >= 0.9 * all).then_some(())
     });
-    println!("{what}: its sectors run on the other after {:?}", began.elapsed());
+    println!("{what}: its sectors run elsewhere after {:?}", began.elapsed());
+}
+
+/// Waits until node `index` says that its store is away; then its time does not go on.
+pub fn expect_time_stands_still(cluster: &Cluster, index: usize, what: &str) {
+    let began = Instant::now();
+    wait_for("a node that says that its store is away", || {
+        (cluster.metric(index, "starmesh_store_away_state") > 0.0).then_some(())
+    });
+    println!("{what}: said to be away after {:?}", began.elapsed());
+    assert!(!cluster.is_ready(index), "a node without a store takes no players");
+    let tick = || cluster.metric(index, "starmesh_node_tick_count");
+    let stood = tick();
+    pause(Duration::from_secs(1));
+    assert!((tick() - stood).abs() < 0.5, "time went on from {stood} to {}", tick());
 }
 
 #[test]
@@ -58,7 +74,7 @@ fn a_killed_node_without_the_store_is_replaced_and_gets_its_share_back() {
     let known = swarm.answered().len();
     let began = Instant::now();
     cluster.kill(1);
-    wait_for_all_units(&cluster, "kill", began);
+    wait_until_taken_over(&cluster, 1, "kill", began);
     // Players of the gateway that stayed, wherever their units were.
     swarm.wait_for_those(known, |client| client % 2 == 0);
     println!("kill: everybody of the other gateway plays after {:?}", began.elapsed());
@@ -75,7 +91,7 @@ fn a_node_that_stood_still_for_too_long_ends_and_nothing_of_it_is_heeded() {
     let swarm = play(&cluster, "stop");
     let began = Instant::now();
     cluster.process(1).signal(Signal::STOP);
-    wait_for_all_units(&cluster, "stop", began);
+    wait_until_taken_over(&cluster, 1, "stop", began);
     cluster.process(1).signal(Signal::CONT);
     let mut stopped = cluster.take(1);
     let status = stopped.wait();
@@ -90,16 +106,7 @@ fn while_the_stores_node_is_dead_time_stands_still_and_then_everybody_goes_on() 
     let mut cluster = Cluster::start(2);
     let swarm = play(&cluster, "store");
     cluster.kill(0);
-    let began = Instant::now();
-    wait_for("a node that says that its store is away", || {
-        (cluster.metric(1, "starmesh_store_away_state") > 0.0).then_some(())
-    });
-    println!("store: said to be away after {:?}", began.elapsed());
-    assert!(!cluster.is_ready(1), "a node without a store takes no players");
-    let tick = || cluster.metric(1, "starmesh_node_tick_count");
-    let stood = tick();
-    pause(std::time::Duration::from_secs(1));
-    assert!((tick() - stood).abs() < 0.5, "time went on from {stood} to {}", tick());
+    expect_time_stands_still(&cluster, 1, "store");
     let began = Instant::now();
     cluster.restart(0);
     wait_for("a node that takes players", || cluster.is_ready(1).then_some(()));

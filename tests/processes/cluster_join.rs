@@ -2,6 +2,8 @@
 //! and who may not join hears why, as does the node that was asked.
 
 use crate::cluster_support::{Cluster, expect_sound};
+#[cfg(feature = "postgres")]
+use crate::postgres_server;
 use crate::socket::{Socket, log_in, register};
 use crate::support::{Home, wait_for};
 
@@ -19,7 +21,20 @@ async fn play(gateway: &Home, token: &str) {
 
 #[tokio::test]
 async fn a_node_joins_with_one_line_and_serves_players_of_the_whole_galaxy() {
-    let mut cluster = Cluster::start(2);
+    join_and_play(Cluster::start(2)).await;
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_node_joins_on_postgresql_and_serves_players_of_the_whole_galaxy() {
+    let server = postgres_server::shared();
+    let cluster = Cluster::empty().on(&server.database()).of(2);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(join_and_play(cluster));
+}
+
+/// Players of either gateway play on both, also when one was started anew.
+async fn join_and_play(mut cluster: Cluster) {
     let mut names = Vec::new();
     for n in 0..PLAYERS {
         let (at, elsewhere) = (cluster.node(n % 2), cluster.node(1 - n % 2));

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use starmesh::cluster::relay::{Config, Relay, Transport};
 
-use crate::audit::audit;
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::support::{Home, pause, wait_for};
@@ -60,8 +59,7 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     let nodes = cluster.count();
     let (told, report) = swarm.stop();
     println!("{what}: swarm {report}");
-    let homes = cluster.stop();
-    let found = audit(homes[0].data(), &told);
+    let found = cluster.audited(&told);
     println!("{what}: {} answers, {found:?}", told.len());
     assert_eq!((found.players, found.nodes), (CLIENTS, nodes as u64));
 }

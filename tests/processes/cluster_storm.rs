@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use crate::audit::audit;
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 
@@ -26,8 +25,7 @@ fn a_storm_of_transfers_between_two_nodes_loses_and_doubles_nothing() {
     }
     let (told, report) = swarm.stop();
     println!("storm: swarm {report}");
-    let homes = cluster.stop();
-    let found = audit(homes[0].data(), &told);
+    let found = cluster.audited(&told);
     println!("storm: {} answers, {found:?}, {:?}", told.len(), began.elapsed());
     assert_eq!((found.players, found.nodes), (CLIENTS, 2));
     assert!(found.on_several > 2, "hardly anybody crossed from one node to the other: {found:?}");

@@ -1,9 +1,12 @@
 //! Owns a cluster of real nodes on loopback: the first one and those that joined
-//! with a line of it, each in a folder of its own. Never looks at what they keep
-//! (`audit` does). Invariant: a node is started with a join line only once.
+//! with a line of it, each in a folder of its own, with the store in the first
+//! one's or on a server. Never looks at what they keep (`audit` does).
+//! Invariant: a node is started with a join line only once.
 
-use crate::support::{Home, Process, metric, wait_for};
-use crate::swarm::Swarm;
+use crate::audit::{Counts, audit};
+use crate::operator::OPERATOR;
+use crate::support::{Home, Process, metric, starmesh, wait_for};
+use crate::swarm::{Answered, Swarm};
 
 /// Units in the sectors of a node.
 pub const UNITS: &str = "starmesh_sector_units_count";
@@ -21,35 +24,46 @@ pub struct Member {
     process: Option<Process>,
 }
 
-/// The first node of all has the store.
+/// The first node of all has the store, unless a server has it.
 pub struct Cluster {
     members: Vec<Member>,
     used: Vec<String>,
     silent_ms: &'static str,
+    url: Option<String>,
 }
 
 impl Cluster {
     /// So many nodes, of which none is declared dead.
     pub fn start(count: usize) -> Cluster {
-        Cluster::with(count, PATIENT_MS)
+        Cluster::empty().of(count)
     }
 
     /// So many nodes, and who stands still for three seconds is dead.
     pub fn impatient(count: usize) -> Cluster {
-        Cluster::with(count, IMPATIENT_MS)
-    }
-
-    fn with(count: usize, silent_ms: &'static str) -> Cluster {
-        let cluster = Cluster { silent_ms, ..Cluster::empty() };
-        let mut homes = ["a", "b", "c"].into_iter().take(count).map(|name| cluster.home(name));
-        let first = homes.next().expect("a cluster has a node");
-        let others = homes.collect();
-        cluster.started(first, others)
+        Cluster::empty().burying().of(count)
     }
 
     /// No node yet, and none will be declared dead.
     pub fn empty() -> Cluster {
-        Cluster { members: Vec::new(), used: Vec::new(), silent_ms: PATIENT_MS }
+        Cluster { members: Vec::new(), used: Vec::new(), silent_ms: PATIENT_MS, url: None }
+    }
+
+    /// Who stands still for three seconds will be declared dead.
+    pub fn burying(self) -> Cluster {
+        Cluster { silent_ms: IMPATIENT_MS, ..self }
+    }
+
+    /// With the store in this database.
+    pub fn on(self, url: &str) -> Cluster {
+        Cluster { url: Some(url.to_owned()), ..self }
+    }
+
+    /// Starts so many nodes.
+    pub fn of(self, count: usize) -> Cluster {
+        let mut homes = ["a", "b", "c"].into_iter().take(count).map(|name| self.home(name));
+        let first = homes.next().expect("a cluster has a node");
+        let others = homes.collect();
+        self.started(first, others)
     }
 
     /// Starts the first node and has the others join it.
@@ -76,7 +90,12 @@ impl Cluster {
         // nodes' shares.
         let home = Home::new().with("GALAXY__SECTORS_PER_SIDE", "512");
         let home = home.with("NODE__NAME", name).with("CLUSTER__LISTEN", "127.0.0.1:0");
-        home.with("CLUSTER__SILENT_MS", self.silent_ms)
+        let home = home.with("PLAYERS__ADMINS", &format!("['{OPERATOR}']"));
+        let home = home.with("CLUSTER__SILENT_MS", self.silent_ms);
+        match &self.url {
+            Some(url) => home.with("STORE__URL", url),
+            None => home,
+        }
     }
 
     /// A line that nobody used.
@@ -107,6 +126,11 @@ impl Cluster {
         &self.members[index].home
     }
 
+    /// One more setting of a node, from its next start on.
+    pub fn set(&mut self, index: usize, key: &str, value: &str) {
+        self.members[index].home.set(key, value);
+    }
+
     pub fn process(&mut self, index: usize) -> &mut Process {
         self.members[index].process.as_mut().expect("it runs")
     }
@@ -119,6 +143,13 @@ impl Cluster {
     /// SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.take(index).kill();
+    }
+
+    /// SIGTERM; it is to end in order.
+    pub fn terminate(&mut self, index: usize) {
+        let (status, took) = self.take(index).terminate();
+        println!("node {} stopped after {took:?}", index + 1);
+        assert!(status.success(), "{status}:\n{}", self.node(index).log());
     }
 
     /// Starts one again that ended, without a line; returns when it has a link.
@@ -168,6 +199,19 @@ impl Cluster {
         homes.reverse();
         homes.iter().for_each(expect_sound);
         homes
+    }
+
+    /// Stops all in order and audits what they kept against what a swarm was
+    /// told: the store's folder, or a copy of the database in one.
+    pub fn audited(self, told: &[Answered]) -> Counts {
+        let url = self.url.clone();
+        let homes = self.stop();
+        let Some(url) = url else { return audit(homes[0].data(), told) };
+        let copy = homes[0].path().join("copy");
+        let copied = starmesh().args(["store", "copy", &url]).arg(&copy).output();
+        let copied = copied.expect("the binary starts");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        audit(&copy, told)
     }
 
     /// A swarm on the gateways of all nodes.

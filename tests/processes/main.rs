@@ -5,7 +5,11 @@ mod audit;
 mod clock;
 mod cluster_crash;
 mod cluster_join;
+mod cluster_migrate;
 mod cluster_partition;
+#[cfg(feature = "postgres")]
+mod cluster_postgres;
+mod cluster_rolling;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;
@@ -15,6 +19,11 @@ mod demo;
 mod example_client;
 mod full_disk;
 mod golden;
+mod operator;
+#[cfg(feature = "postgres")]
+#[path = "../promises/postgres_server.rs"]
+#[allow(dead_code, reason = "shared with another binary, which uses the rest")]
+mod postgres_server;
 mod power_cut;
 mod refused_data;
 mod sessions;

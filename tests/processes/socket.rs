@@ -15,7 +15,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::support::PATIENCE;
 
-const PASSWORD: &str = "correct horse";
+/// Of every account that is registered here.
+pub const PASSWORD: &str = "correct horse";
 
 /// Makes the account and gives its access token.
 pub async fn register(target: &Target, name: &str) -> String {

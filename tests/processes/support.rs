@@ -116,8 +116,13 @@ impl Home {
 
     /// One more setting, as `SECTION__KEY`.
     pub fn with(mut self, key: &str, value: &str) -> Home {
-        self.settings.push((format!("STARMESH_{key}"), value.to_owned()));
+        self.set(key, value);
         self
+    }
+
+    /// The same, for processes that are started from now on.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((format!("STARMESH_{key}"), value.to_owned()));
     }
 
     pub fn path(&self) -> &Path {

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use starmesh::base::{PlayerId, SessionId};
-use starmesh::protocol::Place;
 use starmesh::protocol::server::Ack;
+use starmesh::protocol::{Answer, Place};
 
 use crate::support::{Home, Process, starmesh, wait_for};
 
@@ -77,14 +78,29 @@ impl Swarm {
         Swarm { process: Process::spawn(command, &log), clients, journal, report, log }
     }
 
-    /// What was answered so far. A line being written is left out.
+    /// What was answered so far.
     pub fn answered(&self) -> Vec<Answered> {
+        self.entries("answered")
+    }
+
+    /// Sessions that were opened, or gone on with: `client`, `session`, `resumed`.
+    pub fn connected(&self) -> Vec<Value> {
+        self.entries("connected")
+    }
+
+    /// Open connections that were lost: `client`, `reason`.
+    pub fn disconnected(&self) -> Vec<Value> {
+        self.entries("disconnected")
+    }
+
+    /// What was written down of a kind. A line being written is left out.
+    fn entries<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
         let text = fs::read_to_string(&self.journal).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let entries = whole.lines().map(serde_json::from_str::<Value>);
         let entries = entries.map(|entry| entry.expect("a line is an object"));
-        let answered = entries.filter(|entry| entry["kind"] == "answered");
-        answered.map(|entry| serde_json::from_value(entry).expect("an answer")).collect()
+        let of_kind = entries.filter(|entry| entry["kind"] == kind);
+        of_kind.map(|entry| serde_json::from_value(entry).expect(kind)).collect()
     }
 
     /// Waits for `more` acknowledgements behind the first `known` answers.
@@ -115,6 +131,28 @@ impl Swarm {
             let successes: BTreeSet<u64> = successes.map(|entry| entry.client).collect();
             expected.is_subset(&successes).then_some(())
         });
+    }
+
+    /// Every command so far was done, or refused for a reason that it said; or it
+    /// was put off so often that its player was told so. None went unanswered.
+    pub fn expect_settled(&self) {
+        let is_final = |entry: &Answered| match &entry.ack.error {
+            None => entry.ack.success,
+            Some(Answer::Refused { .. } | Answer::NotHere {} | Answer::Moved { .. }) => true,
+            Some(_) => false,
+        };
+        let odd: Vec<Answered> = self.answered().into_iter().filter(|it| !is_final(it)).collect();
+        assert!(odd.is_empty(), "answered neither done nor refused: {odd:?}");
+        let gave_up: Vec<Value> = self.entries("gaveUp");
+        println!("{} commands were given up: {gave_up:?}", gave_up.len());
+        let put_off = ["busy", "attachAgain", "storeAway"];
+        let lost = gave_up.iter().filter(|it| !put_off.iter().any(|why| it["why"] == *why));
+        assert_eq!(lost.count(), 0, "of those some were never answered");
+    }
+
+    /// The client of an entry.
+    pub fn client(entry: &Value) -> u64 {
+        entry["client"].as_u64().expect("an entry is of a client")
     }
 
     /// Lets the clients finish; expects that they found nothing wrong.

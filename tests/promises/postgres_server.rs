@@ -1,6 +1,7 @@
 //! A PostgreSQL server of its own for the tests of one process: made in a
 //! temporary folder, reached through a socket in it, gone with the last test
-//! that uses it, also when that panics or is killed.
+//! that uses it, also when that panics or is killed. Tests of real processes
+//! have it, too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,7 +28,8 @@ pub fn shared() -> Arc<Server> {
 pub struct Server {
     folder: TempDir,
     options: Vec<String>,
-    process: Mutex<Process>,
+    /// None while it is stopped.
+    process: Mutex<Option<Process>>,
     databases: AtomicU32,
 }
 
@@ -52,7 +54,7 @@ impl Server {
         let made = made.expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let options = options.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let process = Mutex::new(run(folder.path(), &options));
+        let process = Mutex::new(Some(run(folder.path(), &options)));
         let server = Server { folder, options, process, databases: AtomicU32::new(0) };
         server.wait_until_ready();
         server
@@ -60,10 +62,22 @@ impl Server {
 
     /// Ends it as a power cut would, and starts it again.
     pub fn crash(&self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Ends it as a power cut would.
+    pub fn stop(&self) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        signal(&process.child, "QUIT");
-        process.child.wait().expect("it was started");
-        *process = run(self.folder.path(), &self.options);
+        let mut running = process.take().expect("it runs");
+        signal(&running.child, "QUIT");
+        running.child.wait().expect("it was started");
+    }
+
+    /// Starts it after [`stop`](Self::stop); returns when it answers.
+    pub fn start_again(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        *process = Some(run(self.folder.path(), &self.options));
         drop(process);
         self.wait_until_ready();
     }
@@ -133,9 +147,10 @@ async fn said(client: Client, sql: &str) -> Result<String, tokio_postgres::Error
 impl Drop for Server {
     fn drop(&mut self) {
         let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
-        signal(&process.child, "QUIT");
+        let Some(running) = process else { return };
+        signal(&running.child, "QUIT");
         // Nobody can be told here.
-        let _ = process.child.wait();
+        let _ = running.child.wait();
     }
 }
 

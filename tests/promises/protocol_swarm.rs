@@ -440,8 +440,9 @@ fn finds_a_state_that_is_one_step_off() {
 
 #[test]
 fn finds_a_mask_that_is_wider_than_what_units_see() {
-    // What is shown is judged some seconds later.
-    let report = play_with(Lie::Widens, CodecKind::Json, 10, None);
+    // What is shown is judged when it is known what was seen for some seconds, and
+    // some seconds later.
+    let report = play_with(Lie::Widens, CodecKind::Json, 15, None);
     assert!(report.unseen > 0 && report.losses == 0, "{report}");
 }
 

@@ -148,15 +148,6 @@ impl NodeMesh {
         self.link(node).ok().map(|link| link.hello().address.clone())
     }
 
-    /// The nodes that live and have no link.
-    pub fn unlinked(&self) -> Vec<NodeId> {
-        let (map, linked) = (self.map(), self.linked());
-        let is_missing = |node: &NodeId| {
-            *node != self.me && map.lives(*node) && linked.binary_search(node).is_err()
-        };
-        map.nodes.keys().copied().filter(is_missing).collect()
-    }
-
     /// The links and who was turned away, for people.
     pub fn status(&self) -> Option<(Vec<PeerStatus>, StrangerStatus)> {
         let running = self.running()?;
@@ -190,6 +181,14 @@ impl NodeMesh {
     /// The cluster, as it was last known.
     pub fn map(&self) -> Arc<Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there is a link to every other node that lives.
+    pub fn is_linked(&self) -> bool {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map();
+        let mut living = map.nodes.keys().filter(|node| map.lives(**node));
+        living.all(|node| *node == self.me || up.contains_key(node))
     }
 
     fn links_up(&self) -> Vec<Link> {

@@ -1,0 +1,173 @@
+//! A cluster whose nodes are restarted one after the other under load, as
+//! docs/operating.md says: nobody is disconnected but from the node that is
+//! restarted, and nothing is lost. STARMESH_CRASH_SEED repeats the orders.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Instant;
+
+use serde_json::Value;
+use starmesh::sim::rules::file::BUILT_IN;
+
+use crate::cluster_support::Cluster;
+use crate::crash::number;
+use crate::operator::Operator;
+use crate::support::{Home, wait_for};
+use crate::swarm::Swarm;
+
+const NODES: usize = 3;
+const CLIENTS: u64 = 18;
+
+const TICK: &str = "starmesh_node_tick_count";
+const ADOPTED: &str = "starmesh_entities_adopted_total";
+const STORE_AWAY: &str = "starmesh_store_away_state";
+
+/// A cluster under load while its nodes are restarted.
+struct Rolling {
+    cluster: Cluster,
+    /// The node that has the store, if one has.
+    host: Option<usize>,
+    swarm: Swarm,
+    operator: Operator,
+    began: Instant,
+}
+
+impl Rolling {
+    fn begin(cluster: Cluster, host: Option<usize>) -> Rolling {
+        let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
+        println!("rolling: STARMESH_CRASH_SEED={seed}");
+        let began = Instant::now();
+        let mut swarm = cluster.swarm(CLIENTS, seed);
+        let operator = Operator::register(cluster.node(0));
+        swarm.wait_for_everybody(0);
+        swarm.wait_for_successes(0, 100);
+        println!("rolling: {}", cluster.shown());
+        Rolling { cluster, host, swarm, operator, began }
+    }
+
+    /// Drain, stop, start, undrain; the operator asks another node.
+    fn restart(&mut self, index: usize) {
+        let (number, other) = (index as u32 + 1, (index + 1) % NODES);
+        let name = number.to_string();
+        let (known, lost) = (self.swarm.answered().len(), self.swarm.disconnected().len());
+        let before = self.swarm.connected().len();
+        print!("{}", self.operator.call(self.cluster.node(other), &["drain", &name]));
+        assert_eq!(self.operator.running(self.cluster.node(other), number), 0, "it was drained");
+        assert_eq!(self.swarm.disconnected().len(), lost, "draining costs nobody the connection");
+        // With its gateway everybody plays on, on sectors of others.
+        self.swarm.wait_for_everybody(known);
+        self.cluster.terminate(index);
+        self.expect_the_others_go_on(index, other);
+        self.cluster.restart(index);
+        wait_for("a node that takes players", || self.cluster.is_ready(index).then_some(()));
+        print!("{}", self.operator.call(self.cluster.node(other), &["undrain", &name]));
+        wait_for("its share", || {
+            (self.operator.running(self.cluster.node(other), number) > 0).then_some(())
+        });
+        let known = self.swarm.answered().len();
+        self.swarm.wait_for_everybody(known);
+        self.expect_only_its_players_left(index, lost, before);
+        println!("rolling: node {number}, {}, {:?}", self.cluster.shown(), self.began.elapsed());
+    }
+
+    /// While node `index` is down: without the store time stands still, and with it
+    /// everybody else plays.
+    fn expect_the_others_go_on(&mut self, index: usize, other: usize) {
+        if self.host == Some(index) {
+            return wait_for("a node that says that its store is away", || {
+                (self.cluster.metric(other, STORE_AWAY) > 0.0).then_some(())
+            });
+        }
+        let (known, tick) = (self.swarm.answered().len(), self.cluster.metric(other, TICK));
+        self.swarm.wait_for_those(known, |client| client as usize % NODES != index);
+        wait_for("a second of the others' time", || {
+            (self.cluster.metric(other, TICK) > tick + 10.0).then_some(())
+        });
+    }
+
+    /// Behind the first `lost` lost connections and the first `known` sessions:
+    /// all players of that gateway, and nobody else, had to come back, each with
+    /// the session it had.
+    fn expect_only_its_players_left(&self, index: usize, lost: usize, known: usize) {
+        let lost = self.swarm.disconnected().split_off(lost);
+        let clients: BTreeSet<u64> = lost.iter().map(Swarm::client).collect();
+        let its: BTreeSet<u64> =
+            (0..CLIENTS).filter(|client| *client as usize % NODES == index).collect();
+        assert_eq!(clients, its, "whose connections were lost: {lost:?}");
+        assert_eq!(lost.len(), its.len(), "each once: {lost:?}");
+        let back = self.swarm.connected().split_off(known);
+        assert!(back.iter().all(|it| it["resumed"] == true), "sessions were lost: {back:?}");
+        assert_eq!(back.len(), its.len(), "each came back once: {back:?}");
+    }
+
+    /// All stop, and nothing is lost.
+    fn finish(self) {
+        self.swarm.expect_settled();
+        let (told, report) = self.swarm.stop();
+        println!("rolling: swarm {report}");
+        let found = self.cluster.audited(&told);
+        println!("rolling: {} answers, {found:?}, {:?}", told.len(), self.began.elapsed());
+        assert_eq!((found.players, found.nodes), (CLIENTS, NODES as u64));
+        assert!(found.handed_over > 0, "nothing was drained: {found:?}");
+        assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
+    }
+}
+
+#[test]
+fn each_node_is_restarted_in_turn_and_players_of_the_others_play_on() {
+    let mut rolling = Rolling::begin(Cluster::start(NODES), Some(0));
+    // Time stands still while the one with the store is away: it is the last.
+    for index in [1, 2, 0] {
+        rolling.restart(index);
+    }
+    rolling.finish();
+}
+
+/// The rules by which a node runs, by its own word.
+fn rules_hash(at: &Home) -> String {
+    let rules = ureq::get(format!("{}/api/rules", at.url())).call();
+    let rules = rules.expect("the rules").body_mut().read_to_string().expect("a text");
+    let rules: Value = serde_json::from_str(&rules).expect("an object");
+    rules["hash"].as_str().expect("a hash").to_owned()
+}
+
+/// The built-in rules, with a first type of unit that is faster.
+fn faster_rules() -> String {
+    let text: String = BUILT_IN.iter().map(|source| source.text).collect();
+    let (before, behind) = text.split_once("\nspeed = ").expect("a type of unit with a speed");
+    let (speed, behind) = behind.split_once('\n').expect("a line's end");
+    let speed: u32 = speed.parse().expect("metres per second");
+    format!("{before}\nspeed = {}\n{behind}", speed + 7)
+}
+
+#[test]
+fn each_node_comes_back_with_other_rules_and_all_goes_on_by_those() {
+    let mut rolling = Rolling::begin(Cluster::start(NODES), Some(0));
+    let before = rules_hash(rolling.cluster.node(0));
+    let file = rolling.cluster.node(0).path().join("rules.toml");
+    fs::write(&file, faster_rules()).expect("the folder is writable");
+    let file = file.to_str().expect("a path in UTF-8").to_owned();
+    let mut adopted = 0.0;
+    for index in [1, 2, 0] {
+        rolling.cluster.set(index, "RULES__FILE", &file);
+        rolling.restart(index);
+        adopted += rolling.cluster.metric(index, ADOPTED);
+    }
+    let now: BTreeSet<String> =
+        (0..NODES).map(|index| rules_hash(rolling.cluster.node(index))).collect();
+    assert_eq!(now.len(), 1, "one of the nodes has other rules: {now:?}");
+    assert!(!now.contains(&before), "nothing changed");
+    assert!(adopted > 0.0, "no entity took on other rules");
+    println!("rolling: {adopted} entities adopted rules {now:?}");
+    rolling.finish();
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn on_a_database_the_others_play_on_whichever_node_is_restarted() {
+    let server = crate::postgres_server::shared();
+    let cluster = Cluster::empty().on(&server.database()).of(NODES);
+    let mut rolling = Rolling::begin(cluster, None);
+    (0..NODES).for_each(|index| rolling.restart(index));
+    rolling.finish();
+}
