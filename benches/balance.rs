@@ -116,7 +116,7 @@ fn load(nodes: u32, sectors: u64) -> ClusterLoad {
         let heavy = random(5).is_multiple_of(500);
         sector.cost_us = (random(6) % if heavy { 25_000 } else { 420 }) as u32;
         sector.players = sector.cost_us / 40;
-        sector.activity = sector.cost_us / 100;
+        sector.activity = sector.cost_us / 6;
         sector.cold_since = None;
         let gateway = NodeId(1 + (random(7) % u64::from(nodes)) as u32);
         sector.gateways = vec![(gateway, sector.players + 1)];

@@ -11,6 +11,7 @@ use actix::prelude::SendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::coordinator::{Activate, CoordinatorActor, Wake};
+use super::loads::Loads;
 use super::meta::{Leave, MetaActor, Propose};
 use super::owed::Word;
 use super::peers::{Mesh, PeerMessage, Place, ToOwner};
@@ -46,6 +47,7 @@ pub struct Entities {
     pub(super) view: ViewHandle,
     pub(super) mesh: Arc<dyn Mesh>,
     pub(super) about: Arc<About>,
+    pub(super) loads: Arc<Loads>,
     /// Room for commands that wait for their entity to be woken, and for lost
     /// connections of other nodes that wait for a full ledger.
     pub(super) turning: Arc<Semaphore>,
@@ -286,6 +288,11 @@ impl Entities {
             Some(_) => Place::Here,
             None => self.mesh.place_of(entity),
         }
+    }
+
+    /// Whether all that this node owned when it began runs again.
+    pub(super) fn is_ready(&self) -> bool {
+        self.status.ready.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -111,6 +111,7 @@ impl Entities {
                     return PeerAnswer::Region(entities.region(region).await);
                 }
                 PeerQuestion::Runs(entity) => return PeerAnswer::Runs(entities.runs(entity)),
+                PeerQuestion::Load => return PeerAnswer::Load(Box::new(entities.load().await)),
             };
             if let Query::Applied { player, session } = query {
                 entities.ports.routes.note_attached(player, session, from);

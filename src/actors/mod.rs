@@ -11,6 +11,8 @@ pub mod ending;
 pub mod entities;
 pub mod galaxy;
 pub mod gateways;
+pub mod loads;
+mod measured;
 pub mod membership;
 pub mod mesh;
 pub mod meta;

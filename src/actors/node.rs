@@ -134,7 +134,8 @@ impl Node {
             status: Arc::default(),
             view,
             mesh,
-            about: Arc::new(About::new(incarnation, config.store.url.clone())),
+            about: Arc::new(About::new(incarnation, config, threads)),
+            loads: Arc::default(),
             turning: Arc::new(Semaphore::new(TURNING_MOST)),
         };
         let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();

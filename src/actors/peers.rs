@@ -15,9 +15,11 @@ use super::reports::{Busiest, NodeReport, RegionReport};
 use super::ticker::Read;
 use crate::base::{EntityKey, NodeId, PlayerId, SectorId, SessionId};
 use crate::cluster::core::attaching::Ticket;
+use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::table::Unavailable;
+use crate::cluster::core::update::TimestampedUpdate;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::PlayerEffect;
 use crate::entity::input::{Connect, Left};
@@ -41,6 +43,8 @@ pub enum PeerMessage {
     ToOwner(ToOwner),
     ToGateway(ToGateway),
     View(ViewMessage),
+    /// To the node that plans, once a second.
+    Load(Box<TimestampedUpdate<NodeTold>>),
 }
 
 /// From a gateway to the node that an entity belongs to.
@@ -115,6 +119,8 @@ pub enum PeerQuestion {
     Region(SectorId),
     /// Whether this entity runs.
     Runs(EntityKey),
+    /// What it says of its load.
+    Load,
 }
 
 /// The answer to a [`PeerQuestion`].
@@ -125,6 +131,7 @@ pub enum PeerAnswer {
     Busiest(Busiest),
     Region(RegionReport),
     Runs(bool),
+    Load(Box<NodeTold>),
 }
 
 /// The way to the other nodes, and what is known of who has what.
@@ -155,6 +162,11 @@ pub trait Mesh: Send + Sync {
 
     /// The nodes to which there is a link now.
     fn linked(&self) -> Vec<NodeId>;
+
+    /// Microseconds to and from the nodes to which there is a link.
+    fn round_trips(&self) -> Vec<(NodeId, u32)> {
+        Vec::new()
+    }
 
     /// The version of the directory that is known here, 0 where there is none.
     fn directory_version(&self) -> u64 {

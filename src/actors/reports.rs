@@ -3,6 +3,7 @@
 //! it, and is never asked by what does. Called for the admin calls, here and
 //! over the links. Invariant: an answer fits into a message, however much runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
@@ -12,29 +13,48 @@ use super::entities::Entities;
 use super::peers::Place;
 use super::ticker::TableHandle;
 use crate::base::{EntityKey, Incarnation, SectorId};
-use crate::config::StoreUrl;
+use crate::cluster::core::balance::RestLoad;
+use crate::cluster::core::places::Tables;
+use crate::config::{Balance, Config, StoreUrl};
 
 /// Sectors of an answer at most: some 40 bytes each.
 pub const SECTORS_MAX: usize = 2_048;
 /// Threads of an answer at most.
 const THREADS_MAX: usize = 512;
-/// A sector with a thread of its own has work for all of it from here, in
-/// thousandths.
-pub const HOT: u32 = 700;
+/// Microseconds in a thousandth of a tick.
+const US: u32 = 100;
 
 /// What a node knows of itself that does not change.
 pub struct About {
     incarnation: Incarnation,
     /// Of all its threads, once they run.
     tables: OnceLock<Vec<TableHandle>>,
+    threads: Tables,
+    balance: Balance,
     url: StoreUrl,
     /// Whether it opened its store itself; not known before it has links.
     opens: OnceLock<bool>,
 }
 
 impl About {
-    pub(super) fn new(incarnation: Incarnation, url: StoreUrl) -> About {
-        About { incarnation, tables: OnceLock::new(), url, opens: OnceLock::new() }
+    pub(super) fn new(incarnation: Incarnation, config: &Config, threads: Tables) -> About {
+        About {
+            incarnation,
+            tables: OnceLock::new(),
+            threads,
+            balance: config.cluster.balance,
+            url: config.store.url.clone(),
+            opens: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Threads for sectors, but for those that wait for single ones.
+    pub(super) fn capacity(&self) -> u32 {
+        u32::try_from(self.threads.common.max(1)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn note_tables(&self, tables: Vec<TableHandle>) {
@@ -42,7 +62,7 @@ impl About {
         let _ = self.tables.set(tables);
     }
 
-    fn tables(&self) -> &[TableHandle] {
+    pub(super) fn tables(&self) -> &[TableHandle] {
         self.tables.get().map_or(&[], Vec::as_slice)
     }
 
@@ -83,6 +103,12 @@ pub struct NodeReport {
     pub connections: u64,
     /// Thousandths of each tick that each thread of entities works.
     pub threads: Vec<u32>,
+    /// Microseconds of each tick that its sectors cost, and all else on those
+    /// threads.
+    pub sectors_us: u64,
+    pub other_us: u64,
+    /// What it balances by when it is the one that plans.
+    pub balance: String,
 }
 
 /// Sectors with most to do.
@@ -103,8 +129,7 @@ pub struct SectorReport {
     pub sector: SectorId,
     pub units: u32,
     pub activity: u32,
-    /// Thousandths of a thread that it costs: measured where it has one of its
-    /// own, else its part of the threads by its units.
+    /// Thousandths of a thread that it costs, at full rate.
     pub load: u32,
     pub own_thread: bool,
 }
@@ -141,7 +166,7 @@ impl Entities {
     }
 
     /// Looks at every entity, so beside the threads that carry messages.
-    async fn computed<T: Default + Send + 'static>(
+    pub(super) async fn computed<T: Default + Send + 'static>(
         &self,
         look: impl FnOnce(&Entities) -> T + Send + 'static,
     ) -> T {
@@ -152,14 +177,16 @@ impl Entities {
 
     fn report_now(&self) -> NodeReport {
         let (mut units, mut threads) = (0, Vec::new());
+        let (mut sectors_us, mut other_us) = (0, 0);
         for table in self.about.tables() {
             units += table.counts.lock().map(|counts| counts.units).unwrap_or_default();
             threads.push(table.load().share());
+            let (costs, other) = table.measured();
+            sectors_us += RestLoad::of(&costs.sectors).plus(costs.rest).cost_us;
+            other_us += u64::from(other);
         }
         threads.truncate(THREADS_MAX);
-        let (sectors, metas) = (self.registry.sectors(), self.registry.metas());
-        let keys = sectors.iter().copied().map(EntityKey::Sector).chain(metas.iter().copied());
-        let leaving = keys.filter(|key| self.is_leaving(*key)).count();
+        let (sectors, metas) = (self.registry.sectors().len(), self.registry.metas().len());
         NodeReport {
             incarnation: self.about.incarnation,
             build: concat!("starmesh ", env!("CARGO_PKG_VERSION")).into(),
@@ -167,37 +194,47 @@ impl Entities {
             tick: self.time().0.0,
             taking_commands: self.status.taking_commands.load(Ordering::Relaxed),
             directory: self.mesh.directory_version(),
-            sectors: sectors.len() as u64,
-            others: metas.len() as u64,
-            leaving: leaving as u64,
+            sectors: sectors as u64,
+            others: metas as u64,
+            leaving: self.leaving_now(),
             parked: self.parked() as u64,
             units,
             connections: self.ports.count() as u64,
             threads,
+            sectors_us,
+            other_us,
+            balance: self.about.balance.to_string(),
         }
     }
 
+    /// Sectors and others that run here and are another's by now.
+    pub(super) fn leaving_now(&self) -> u64 {
+        let sectors = self.registry.sectors().into_iter().map(EntityKey::Sector);
+        let keys = sectors.chain(self.registry.metas());
+        keys.filter(|key| self.is_leaving(*key)).count() as u64
+    }
+
     fn busiest_now(&self, most: usize) -> (Vec<SectorReport>, u64) {
-        let told: Vec<_> = self.about.tables().iter().map(TableHandle::told).collect();
-        let is_hot = |sector: SectorId| {
-            let own = told.iter().filter(|load| load.sectors == 1);
-            own.into_iter()
-                .find(|load| load.heaviest.is_some_and(|(key, _)| key == EntityKey::Sector(sector)))
-        };
-        let (busy, weight) = told.iter().fold((0, 0), |(busy, weight), load| {
-            (busy + u64::from(load.busy), weight + load.weight)
-        });
-        let mut sectors: Vec<SectorReport> = Vec::new();
+        // Of those that are not told one by one the cost is too little to matter.
+        let (mut costs, mut alone) = (BTreeMap::new(), BTreeSet::new());
+        for table in self.about.tables() {
+            let told = table.measured().0.sectors;
+            costs.extend(told.into_iter().map(|load| (load.sector, load.cost_us)));
+            let told = table.told();
+            alone.extend(told.heaviest.filter(|_| told.sectors == 1).map(|(key, _)| key));
+        }
         let running = self.registry.sectors();
         let total = running.len() as u64;
+        let mut sectors: Vec<SectorReport> = Vec::new();
         for sector in running {
             let known = self.view.branches.get(sector).map(|(known, _)| known);
-            let units = known.map_or(0, |known| known.unit_count);
-            let share = busy * (u64::from(units) + 1) / weight.max(1);
-            let own = is_hot(sector);
-            let load = own.map_or(u32::try_from(share).unwrap_or(u32::MAX), |own| own.busy);
-            let activity = known.map_or(0, |known| u32::from(known.activity_level));
-            sectors.push(SectorReport { sector, units, activity, load, own_thread: own.is_some() });
+            sectors.push(SectorReport {
+                sector,
+                units: known.map_or(0, |known| known.unit_count),
+                activity: known.map_or(0, |known| u32::from(known.activity_level)),
+                load: costs.get(&sector).copied().unwrap_or_default() / US,
+                own_thread: alone.contains(&EntityKey::Sector(sector)),
+            });
         }
         sectors.sort_by_key(|it| (std::cmp::Reverse((it.load, it.units)), it.sector));
         sectors.truncate(most);
@@ -238,6 +275,9 @@ impl Default for NodeReport {
             units: 0,
             connections: 0,
             threads: Vec::new(),
+            sectors_us: 0,
+            other_us: 0,
+            balance: String::new(),
         }
     }
 }

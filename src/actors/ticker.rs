@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::asking::Asking;
 use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
+use super::measured::{Measured, OtherWork, thread_ns};
 use super::meta::MetaActor;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
@@ -30,12 +31,13 @@ use super::view_thread::ViewHandle;
 use super::waking::Woken;
 use crate::base::{EntityKey, Tick};
 use crate::cluster::core::attaching::{Attachment, Ticket};
+use crate::cluster::core::balance::SECTORS_TOLD_MAX;
 use crate::cluster::core::dilation::Dilator;
 use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::load::Load;
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::node::Event;
-use crate::cluster::core::table::{Release, Table, TableCounts, Unavailable};
+use crate::cluster::core::table::{Release, Table, TableCosts, TableCounts, Unavailable};
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
 use crate::entity::read::{Query, Reading};
@@ -61,6 +63,8 @@ struct Desk {
     busy: Duration,
     /// When the work began that is not counted there yet.
     turn: Instant,
+    /// What it works for besides sectors.
+    other: OtherWork,
     dilator: Dilator,
     shown: Arc<Shown>,
 }
@@ -97,6 +101,7 @@ struct Shown {
     load: std::sync::Mutex<Load>,
     /// What was last said of it to the core.
     told: std::sync::Mutex<TableLoad>,
+    measured: Measured,
 }
 
 impl TableHandle {
@@ -118,6 +123,12 @@ impl TableHandle {
     /// How busy its arbiter is, and with what, as of the last second.
     pub fn told(&self) -> TableLoad {
         *self.shown.told.lock().unwrap_or_else(|lock| lock.into_inner())
+    }
+
+    /// What its sectors cost, as of the last second, and microseconds of each
+    /// tick for which its thread works for anything else.
+    pub fn measured(&self) -> (TableCosts, u32) {
+        self.shown.measured.read()
     }
 
     /// Asks for [`ToCore::Flushed`] when all that was sent before is handled
@@ -156,7 +167,7 @@ pub fn start(
         let TableParts { core, ports, registry, view, asking, ending } = parts;
         let desk = Desk {
             index,
-            table,
+            table: table.measured_by(thread_ns),
             core,
             ports,
             registry,
@@ -168,6 +179,7 @@ pub fn start(
             counted: TableCounts::default(),
             busy: Duration::ZERO,
             turn: Instant::now(),
+            other: OtherWork::default(),
             dilator: Dilator::default(),
             shown,
         };
@@ -322,6 +334,7 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
                 desk.count_in = COUNT_TICKS;
                 let counted = desk.table.counts();
                 desk.report(counted);
+                desk.measure();
                 let (table, load) = (desk.index, desk.table.load(desk.dilator.load().share()));
                 *desk.shown.told.lock().unwrap_or_else(|lock| lock.into_inner()) = load;
                 desk.core.send(ToCore::Event(Event::Load { table, load }));
@@ -411,6 +424,14 @@ impl Desk {
         *self.shown.load.lock().unwrap_or_else(|lock| lock.into_inner()) = load;
         self.shown.stepped.store(tick.0, Ordering::Release);
         self.core.send(ToCore::Stepped);
+    }
+
+    /// Says what its sectors cost, and what all else does.
+    fn measure(&mut self) {
+        let costs = self.table.costs(SECTORS_TOLD_MAX);
+        let ticks = u64::from(COUNT_TICKS);
+        let other_us = self.other.note(thread_ns(), costs.charged_ns, ticks);
+        self.shown.measured.put(costs, other_us);
     }
 
     /// Has the core wake an entity, for which whoever asked tries again.

@@ -2,6 +2,7 @@
 //! Ctrl-C. Starts the same program once for each node, as an operator would.
 
 mod nodes;
+mod operator;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,9 +45,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 async fn play(args: &Args) -> anyhow::Result<()> {
     let mut nodes = Nodes::start(&args.data, args.nodes, args.port).await?;
-    introduce(args, &nodes);
     let targets = nodes.iter().map(|node| node.url.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().context("the players need addresses")?;
+    // Before anybody else can take the name.
+    let steering = match targets.first() {
+        Some(first) => operator::prepare(first, &args.data).await,
+        None => Err(anyhow::anyhow!("there is no node")),
+    };
+    introduce(args, &nodes, &steering);
     let mut players = Players::start(args.players, targets)?;
     let stats = players.stats.clone();
     tokio::select! {
@@ -65,7 +71,7 @@ async fn play(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn introduce(args: &Args, nodes: &Nodes) {
+fn introduce(args: &Args, nodes: &Nodes, steering: &anyhow::Result<PathBuf>) {
     let mut text = format!(
         "{} nodes, one galaxy, {} scripted players, kept in {}\n",
         args.nodes,
@@ -79,24 +85,50 @@ fn introduce(args: &Args, nodes: &Nodes) {
             node.name, node.id, node.url
         );
     }
-    let second = nodes.iter().nth(1).or(nodes.iter().next());
-    if let Some(node) = second {
+    text += "their sectors are spread over the nodes by themselves (cluster.balance)\n\n";
+    text += "try, in another terminal:\n";
+    let program = std::env::args().next().unwrap_or_else(|| "starmesh".into());
+    let mut nodes = nodes.iter();
+    if let Some(first) = nodes.next() {
+        text += &match steering {
+            Ok(password) => steered(&program, &first.url, &password.display().to_string()),
+            Err(error) => format!("  (nobody can steer it: {error:#})\n"),
+        };
+        let node = nodes.next().unwrap_or(first);
         text += &format!(
-            "try, in another terminal:
-  kill -9 {}                        what {} ran runs elsewhere within two seconds; it is
-                                      started again here after ten
-  starmesh watch --target {}
-  curl {}/readyz
-Ctrl-C stops it; started again it goes on where it stopped\n\n",
-            node.id, node.name, node.url, node.url
+            "  kill -9 {:<30} what {} ran runs elsewhere within two seconds; it is\n{:41}started \
+             again here after ten\n  {program} watch --target {}\n",
+            node.id, node.name, "", node.url
         );
     }
-    say(&text);
+    say(&(text + "Ctrl-C stops it; started again it goes on where it stopped\n\n"));
+}
+
+/// What an operator may try, by the account whose password is in that file.
+fn steered(program: &str, url: &str, password: &str) -> String {
+    let tries = [
+        ("nodes", "what each runs and carries, and who balances"),
+        ("sectors --hot", "those with most to do, and where they are"),
+        ("migrate SECTOR --to 3", "one of those goes to node 3, while it is played in"),
+        ("drain 2", "node 2 gives all it has to the others"),
+        ("undrain 2", "it takes its share again"),
+        ("balance --strategy PlayerCount --dry-run", "what another strategy would move"),
+    ];
+    let mut text = format!(
+        "  export STARMESH_PASSWORD=$(cat {password})\n  \
+         alias admin='{program} admin --url {url} --user {}'\n",
+        operator::NAME
+    );
+    for (call, what) in tries {
+        text += &format!("  {:<38} {what}\n", format!("admin {call}"));
+    }
+    text
 }
 
 /// A line a second for ever; a node that ended is started again.
 async fn watch(nodes: &mut Nodes, stats: &crate::swarm::Stats) {
     let mut beat = interval(Duration::from_secs(1));
+    let mut moved = 0;
     loop {
         beat.tick().await;
         let ended = nodes.revive().await;
@@ -108,9 +140,17 @@ async fn watch(nodes: &mut Nodes, stats: &crate::swarm::Stats) {
             (counts.acknowledged, counts.desyncs + counts.losses, counts.latency.clone())
         };
         let mut line = String::new();
-        for Shown { name, sectors, units } in nodes.read().await {
+        let mut moves = 0;
+        for shown in nodes.read().await {
+            let Shown { name, sectors, units, .. } = &shown;
             line += &format!("{name} {sectors} sectors {units} units · ");
+            moves += shown.moves;
         }
+        if moves > moved {
+            say(&format!("balanced: {} parts of the map go to another node\n", moves - moved));
+        }
+        // Of a node that was started anew it begins at 0.
+        moved = moves;
         let p99 = latency.value_at_quantile(0.99);
         say(&format!("{line}{answered} commands answered, p99 {p99} ms, {faults} faults\n"));
     }

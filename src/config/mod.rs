@@ -13,8 +13,8 @@ mod values;
 pub use layers::{ConfigError, Origin, Override, load};
 pub use network::Network;
 pub use sections::{
-    ClusterSettings, Config, Engine, Galaxy, Http, Limits, NodeSettings, Players, ProxyHeader,
-    RulesSettings, Sessions, StoreSettings, Telemetry,
+    Balance, ClusterSettings, Config, Engine, Galaxy, Http, Limits, NodeSettings, Players,
+    ProxyHeader, RulesSettings, Sessions, StoreSettings, Telemetry,
 };
 pub use values::{Advertise, Bounded, NodeName, PlayerName, StoreUrl};
 

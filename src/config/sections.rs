@@ -12,6 +12,7 @@ use super::values::{
     Advertise, Bounded, NodeName, PlayerName, StoreUrl, join_line, optional_path, parsed, path,
 };
 use crate::cluster::certificates::{JoinLine, Name};
+use crate::cluster::core::balance::LoadBalanceStrategy;
 use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -116,6 +117,41 @@ pub struct ClusterSettings {
     #[serde(deserialize_with = "join_line")]
     pub join: Option<JoinLine>,
     pub silent_ms: Bounded<500, 600_000>,
+    pub balance: Balance,
+    pub balance_every_ms: Bounded<1_000, 3_600_000>,
+}
+
+/// What load is balanced by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    Off,
+    PlayerCount,
+    ActivityLevel,
+    ResourceUsage,
+    Geographic,
+}
+
+impl Balance {
+    pub fn strategy(self) -> Option<LoadBalanceStrategy> {
+        match self {
+            Balance::Off => None,
+            Balance::PlayerCount => Some(LoadBalanceStrategy::PlayerCount),
+            Balance::ActivityLevel => Some(LoadBalanceStrategy::ActivityLevel),
+            Balance::ResourceUsage => Some(LoadBalanceStrategy::ResourceUsage),
+            Balance::Geographic => Some(LoadBalanceStrategy::Geographic),
+        }
+    }
+}
+
+impl std::fmt::Display for Balance {
+    /// As the strategy is called everywhere else.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.strategy() {
+            Some(strategy) => write!(f, "{strategy:?}"),
+            None => f.write_str("off"),
+        }
+    }
 }
 
 fn cluster_name<'de, D: Deserializer<'de>>(input: D) -> Result<Name, D::Error> {

@@ -32,7 +32,7 @@ use super::ws::{self, WsState};
 use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
 use crate::actors::mesh::{MeshError, NodeMesh};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
-use crate::actors::steering::Steering;
+use crate::actors::steering::{BalanceSettings, Balancer, Steering};
 use crate::base::Millis;
 use crate::cluster::certificates::CertificateError;
 use crate::cluster::links::store_calls;
@@ -115,7 +115,7 @@ pub struct Server {
     stores: Opened,
     node: Node,
     seated: Seated,
-    upkeep: [JoinHandle<()>; 2],
+    upkeep: [JoinHandle<()>; 3],
     addresses: Vec<SocketAddr>,
     handle: ServerHandle,
     ready_file: Option<PathBuf>,
@@ -310,7 +310,7 @@ async fn begin(
     }
 }
 
-type Served = (ServerHandle, Vec<SocketAddr>, [JoinHandle<()>; 2]);
+type Served = (ServerHandle, Vec<SocketAddr>, [JoinHandle<()>; 3]);
 
 /// Starts all that stands between the node and its players.
 async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Served, ServeError> {
@@ -325,10 +325,17 @@ async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Serve
     let reads = Reads::new(Arc::new(oracle), &config.http);
     let steering = Steering::new(node.entities.clone(), node.rows.clone(), node.mesh().cloned());
     let state = HttpState::new(accounts, limits, health, recorder, rules, reads, &config.http);
+    let (strategy, every) = (config.cluster.balance.strategy(), config.cluster.balance_every_ms);
+    let balancing = BalanceSettings { strategy, every_ms: every.u64() };
+    let balancer = Balancer::new(steering.clone(), balancing);
     let state = state.with_steering(steering);
     let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
     let handle = server.handle();
-    let upkeep = [actix::spawn(sessions.upkeep()), actix::spawn(state.upkeep())];
+    let upkeep = [
+        actix::spawn(sessions.upkeep()),
+        actix::spawn(state.upkeep()),
+        actix::spawn(balancer.run()),
+    ];
     actix::spawn(server);
     Ok((handle, addresses, upkeep))
 }

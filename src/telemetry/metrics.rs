@@ -224,6 +224,19 @@ metrics_list! {
     UNHEEDED: CounterMetric = "starmesh_mesh_messages_unheeded_total" []
         "Messages of incarnations of nodes that had ended.";
 
+    LOAD_SECTORS: GaugeMetric = "starmesh_balance_sectors_seconds" []
+        "Seconds of each second that the sectors of this node take of its threads, smoothed, at full rate.";
+    LOAD_OTHER: GaugeMetric = "starmesh_balance_other_seconds" []
+        "Seconds of each second that those threads work for anything else.";
+    BALANCE_PLANS: CounterMetric = "starmesh_balance_plans_total" ["outcome"]
+        "Plans that this node made by itself: even (nothing to move), committed, silent (some node does not tell its load, and nothing must move), overtaken by another change, store (it did not answer), refused.";
+    BALANCE_PLANNED: CounterMetric = "starmesh_balance_moves_planned_total" []
+        "Parts of the map that plans of this node wanted to move, those that an operator asked for, too.";
+    BALANCE_MOVES: CounterMetric = "starmesh_balance_moves_total" ["why"]
+        "Of those the ones that became durable, by reason: dead, draining, hot, load, nearer or cold.";
+    BALANCE_UNEVEN: GaugeMetric = "starmesh_balance_uneven_ratio" []
+        "What the node with most carries, as a multiple of its part; of the last plan that this node made.";
+
     // Sessions
     SESSIONS: GaugeMetric = "starmesh_session_open_count" []
         "Players' sessions open at this gateway.";
@@ -308,7 +321,7 @@ mod tests {
             let name = metric.name();
             assert!(name.starts_with("starmesh_"), "{name}");
             assert_eq!(metric.kind() == Kind::Counter, name.ends_with("_total"), "{name}");
-            let units = ["_total", "_seconds", "_bytes", "_count", "_state"];
+            let units = ["_total", "_seconds", "_bytes", "_count", "_state", "_ratio"];
             assert!(units.iter().any(|unit| name.ends_with(unit)), "{name} has no unit");
         }
     }

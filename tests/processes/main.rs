@@ -3,6 +3,7 @@
 mod asleep;
 mod audit;
 mod clock;
+mod cluster_balance;
 mod cluster_crash;
 mod cluster_join;
 mod cluster_migrate;

@@ -64,8 +64,12 @@ impl Swarm {
     /// Spread over the gateways of several nodes, with warps of up to so many
     /// sectors; what it writes down is in the first one's folder.
     pub fn of(homes: &[&Home], clients: u64, seed: u64, warp: u16) -> Swarm {
+        Swarm::playing(homes, clients, seed, &SCENARIO.replace("WARP", &warp.to_string()))
+    }
+
+    /// The same, with orders as that scenario says.
+    pub fn playing(homes: &[&Home], clients: u64, seed: u64, scenario: &str) -> Swarm {
         let file = |name: &str| homes[0].path().join(name);
-        let scenario = SCENARIO.replace("WARP", &warp.to_string());
         fs::write(file("swarm.toml"), scenario).expect("the folder is writable");
         let (journal, report) = (file("swarm.jsonl"), file("swarm.json"));
         let log = file("swarm.log");

@@ -79,7 +79,7 @@ impl Cable {
             match message {
                 PeerMessage::ToOwner(message) => entities.handle_owner(from, message),
                 PeerMessage::ToGateway(message) => entities.handle_gateway(from, message),
-                PeerMessage::Core(_) | PeerMessage::View(_) => {}
+                PeerMessage::Core(_) | PeerMessage::View(_) | PeerMessage::Load(_) => {}
             }
         }
     }

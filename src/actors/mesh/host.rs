@@ -13,7 +13,9 @@ use crate::actors::peers::{
     PeerAnswer, PeerMessage, PeerQuestion, ToGateway, ToOwner, ViewMessage,
 };
 use crate::base::{Incarnation, NodeId};
+use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::update::TimestampedUpdate;
 use crate::cluster::links::{Arrival, Class, End, Hello, Host, Link, Question, Reason};
 
 /// Batches of messages for the core that it has not taken yet, of all peers
@@ -35,6 +37,9 @@ pub trait Serves: Send + Sync + 'static {
     fn handle_to_gateway(&self, from: NodeId, message: ToGateway);
 
     fn handle_view(&self, from: NodeId, message: ViewMessage);
+
+    /// What an incarnation of a node says of its load.
+    fn handle_load(&self, from: (NodeId, Incarnation), update: TimestampedUpdate<NodeTold>);
 
     fn answer(&self, from: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer>;
 
@@ -69,6 +74,9 @@ impl Inbound {
                         self.serves.handle_to_gateway(from, message);
                     }
                     PeerMessage::View(message) => self.serves.handle_view(from, message),
+                    PeerMessage::Load(update) => {
+                        self.serves.handle_load((from, link.incarnation()), *update);
+                    }
                 },
                 Arrival::Ask(question) => self.answer(from, question)?,
             }

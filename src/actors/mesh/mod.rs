@@ -24,7 +24,8 @@ use crate::cluster::core::map::Map;
 use crate::cluster::core::table::Unavailable;
 use crate::cluster::links::join::{JoinDesk, Member};
 use crate::cluster::links::{
-    self, Class, End, Hello, Link, Links, PeerStatus, Reason, SendFault, Settings, StrangerStatus,
+    self, Class, End, Hello, Link, LinkState, Links, PeerStatus, Reason, SendFault, Settings,
+    StrangerStatus,
 };
 use crate::telemetry::metrics;
 
@@ -222,6 +223,12 @@ impl NodeMesh {
     }
 }
 
+/// How far away a peer is, in microseconds, while there is a link.
+pub fn round_trip(peer: &PeerStatus) -> Option<(NodeId, u32)> {
+    let LinkState::Up { round_trip, .. } = &peer.state else { return None };
+    Some((peer.node, u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX)))
+}
+
 fn dead(node: NodeId, incarnation: Incarnation) -> End {
     let detail = format!("incarnation {incarnation} of node {node} has ended");
     End::us(Reason::DeadIncarnation, detail)
@@ -271,6 +278,11 @@ impl Mesh for NodeMesh {
             let answer = answer.map_err(|_| Unavailable::Busy)?;
             wire::decode_answer(&answer).map_err(|_| Unavailable::Busy)
         })
+    }
+
+    fn round_trips(&self) -> Vec<(NodeId, u32)> {
+        let peers = self.status().map(|(peers, _)| peers).unwrap_or_default();
+        peers.iter().filter_map(round_trip).collect()
     }
 
     fn directory_version(&self) -> u64 {

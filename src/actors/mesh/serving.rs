@@ -9,7 +9,9 @@ use crate::actors::core_thread::{CoreHandle, ToCore};
 use crate::actors::entities::Entities;
 use crate::actors::peers::{PeerAnswer, PeerQuestion, ToGateway, ToOwner, ViewMessage};
 use crate::base::{Incarnation, NodeId};
+use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::update::TimestampedUpdate;
 
 /// A node's parts, as links reach them.
 pub struct Parts {
@@ -37,6 +39,11 @@ impl Serves for Parts {
 
     fn handle_view(&self, from: NodeId, message: ViewMessage) {
         self.entities.view.handle_peer(from, message);
+    }
+
+    fn handle_load(&self, from: (NodeId, Incarnation), update: TimestampedUpdate<NodeTold>) {
+        let now = self.entities.time().1;
+        self.entities.loads.note(from, update, now);
     }
 
     fn answer(&self, from: NodeId, question: PeerQuestion) -> BoxFuture<'static, PeerAnswer> {

@@ -31,6 +31,7 @@ pub enum Unreadable {
 pub fn encode(message: &PeerMessage) -> (Class, Bytes) {
     let class = match message {
         PeerMessage::View(_) => Class::Bulk,
+        PeerMessage::Load(_) => Class::Control,
         PeerMessage::Core(_) | PeerMessage::ToOwner(_) | PeerMessage::ToGateway(_) => {
             Class::Commands
         }
@@ -85,7 +86,35 @@ fn get<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
 mod tests {
     use super::*;
     use crate::actors::peers::ToOwner;
-    use crate::base::EntityKey;
+    use crate::base::{EntityKey, Millis, NodeId, SectorId};
+    use crate::cluster::core::balance::{NodeTold, SECTORS_TOLD_MAX, SectorLoad};
+    use crate::cluster::core::update::TimestampedUpdate;
+    use crate::cluster::links::Limits;
+
+    #[test]
+    fn the_fullest_load_fits_into_a_message_of_its_class() {
+        let most = SectorId { x: i64::MAX, y: i64::MIN, scale: u8::MAX };
+        let late = Some(Millis(u64::MAX));
+        let sector = SectorLoad {
+            players: u32::MAX,
+            activity: u32::MAX,
+            cost_us: u32::MAX,
+            hot_since: late,
+            cold_since: late,
+            ..SectorLoad::new(most, Millis(u64::MAX))
+        };
+        let data = NodeTold {
+            sectors: vec![sector; 2 * SECTORS_TOLD_MAX],
+            observed: vec![(most, u32::MAX); 2 * SECTORS_TOLD_MAX],
+            round_trips: vec![(NodeId(u32::MAX), u32::MAX); 5_000],
+            ..NodeTold::default()
+        };
+        let (data, timestamp, server_id) = (data.bounded(), Millis(u64::MAX), NodeId(u32::MAX));
+        let update = TimestampedUpdate { data, timestamp, server_id };
+        let (class, bytes) = encode(&PeerMessage::Load(Box::new(update)));
+        let most = Limits::default().classes[class].message_max;
+        assert!(class == Class::Control && bytes.len() <= most, "{} bytes", bytes.len());
+    }
 
     #[test]
     fn what_is_no_message_is_told_apart() {

@@ -4,8 +4,9 @@
 //! whole or not at all; another node that does not answer within a second is
 //! gone on without.
 
+mod balancer;
 mod edits;
-mod loads;
+mod planning;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+pub use balancer::{BalanceSettings, Balancer};
 pub use edits::{Refusal, finer, merge, migrate, split};
-pub use loads::Planned;
+pub use planning::Planned;
 
 use super::entities::Entities;
 use super::membership;
@@ -24,8 +26,8 @@ use super::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::directory::{Change, ChangeError, Edit};
 use crate::cluster::core::map::Map;
+use crate::cluster::links::PeerStatus;
 use crate::cluster::links::join::Member;
-use crate::cluster::links::{LinkState, PeerStatus};
 
 /// A node answers in this time, or is shown as silent.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -66,12 +68,6 @@ pub struct Steered {
     pub version: u64,
     /// What was changed; nothing when all was so already.
     pub edits: Vec<Edit>,
-}
-
-/// How far away a peer is, in microseconds, while there is a link.
-pub fn round_trip(peer: &PeerStatus) -> Option<(NodeId, u32)> {
-    let LinkState::Up { round_trip, .. } = &peer.state else { return None };
-    Some((peer.node, u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX)))
 }
 
 impl Steering {
@@ -165,6 +161,7 @@ impl Steering {
                 return Ok(Steered { version: seen, edits });
             }
             if let Some(steered) = self.commit(&map, Change { seen, edits }).await? {
+                tracing::info!(version = steered.version, edits = ?steered.edits, "steered");
                 return Ok(steered);
             }
             // Another change was first: it is read soon.
@@ -183,7 +180,6 @@ impl Steering {
             GroupAnswer::Refused => Ok(None),
             GroupAnswer::Accepted { .. } => {
                 self.read_past(change.seen).await;
-                tracing::info!(version = change.seen + 1, edits = ?change.edits, "steered");
                 Ok(Some(Steered { version: change.seen + 1, edits: change.edits }))
             }
         }

@@ -38,15 +38,23 @@ fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
 pub fn nodes(answer: &Nodes) -> String {
     let heads = [
         "NODE", "NAME", "STATE", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
-        "PLAYERS", "BUSY", "PARKED", "TICK",
+        "PLAYERS", "LOAD", "OTHER", "BUSY", "PARKED", "TICK",
     ];
     let rows = answer.nodes.iter().map(node).collect();
-    format!(
-        "{}directory {}, as node {} sees it\n",
-        table(&heads, rows),
-        answer.directory,
-        answer.me
-    )
+    let (directory, me) = (answer.directory, answer.me);
+    let planner = planner(answer);
+    format!("{}directory {directory}, as node {me} sees it; {planner}\n", table(&heads, rows))
+}
+
+/// Who balances, and by what.
+fn planner(answer: &Nodes) -> String {
+    let found = answer.nodes.iter().find(|node| Some(node.node) == answer.planner);
+    let Some(node) = found else { return "nobody lives to balance".into() };
+    match node.report.as_ref().map(|report| report.balance.as_str()) {
+        Some("off") => "balancing is off".into(),
+        Some(strategy) => format!("node {} balances by {strategy}", node.node),
+        None => format!("node {} is to balance, and does not answer", node.node),
+    }
 }
 
 fn node(node: &Node) -> Vec<String> {
@@ -73,10 +81,17 @@ fn node(node: &Node) -> Vec<String> {
         of(report.map(|report| report.sectors)),
         of(report.map(|report| report.units)),
         of(report.map(|report| report.connections)),
+        share(report.map(|report| report.sectors_us)),
+        share(report.map(|report| report.other_us)),
         busiest.map_or("-".into(), percent),
         of(report.map(|report| report.parked)),
         of(report.map(|report| report.tick)),
     ]
+}
+
+/// Microseconds of a tick, as a part of one thread.
+fn share(us: Option<u64>) -> String {
+    us.map_or("-".into(), |us| percent(u32::try_from(us / 100).unwrap_or(u32::MAX)))
 }
 
 fn percent(thousandths: u32) -> String {
@@ -214,6 +229,9 @@ mod tests {
             units: 3_456,
             connections: 5,
             threads: vec![12, 345],
+            sectors_us: 31_200,
+            other_us: 1_050,
+            balance: "ResourceUsage".into(),
         };
         let node = |node, name: &str, report| Node {
             node,
@@ -227,17 +245,20 @@ mod tests {
             report,
         };
         let nodes_told = vec![node(1, "a", Some(report)), node(2, "b", None)];
-        let text = nodes(&Nodes { me: 1, directory: 7, nodes: nodes_told });
+        let text = nodes(&Nodes { me: 1, directory: 7, planner: Some(1), nodes: nodes_told });
         let lines: Vec<_> = text.lines().collect();
         let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let first = [
-            "1", "a", "lives", "self", "-", "sled", "101", "12", "3456", "5", "34.5", "%", "0",
-            "4711",
+            "1", "a", "lives", "self", "-", "sled", "101", "12", "3456", "5", "31.2", "%", "1.0",
+            "%", "34.5", "%", "0", "4711",
         ];
         assert_eq!(cells(lines[1]), first);
-        let second = ["2", "b", "silent", "up", "1.2", "-", "101", "-", "-", "-", "-", "-", "-"];
+        let second = ["2", "b", "silent", "up", "1.2", "-", "101"];
+        let unknown = ["-"; 8];
+        let second = [&second[..], &unknown[..]].concat();
         assert_eq!(cells(lines[2]), second);
-        assert_eq!(lines[3], "directory 7, as node 1 sees it");
+        let last = "directory 7, as node 1 sees it; node 1 balances by ResourceUsage";
+        assert_eq!(lines[3], last);
         assert!(lines[0].starts_with("NODE  NAME  STATE"));
     }
 

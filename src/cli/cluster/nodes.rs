@@ -21,6 +21,9 @@ exempt = [\"127.0.0.0/8\", \"::1/128\"]
 moves_per_minute = 600
 others_per_minute = 600
 
+[players]
+admins = [\"operator\"]
+
 [telemetry]
 log_level = \"warn\"
 ";
@@ -32,6 +35,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A node stops within its own time limits; after so long it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// What balancing moved, with its labels behind it.
+const MOVES: &str = "starmesh_balance_moves_total{";
 /// The text of a node's metrics is shorter than this.
 const METRICS_MAX: u64 = 1 << 20;
 
@@ -58,6 +63,8 @@ pub struct Shown {
     pub name: String,
     pub sectors: u64,
     pub units: u64,
+    /// Parts of the map that it has had moved since it began.
+    pub moves: u64,
 }
 
 /// All of them, the first one first.
@@ -180,7 +187,10 @@ impl Process {
         };
         let (sectors, units) =
             (value("starmesh_sector_active_count"), value("starmesh_sector_units_count"));
-        Some(Shown { name: self.name.clone(), sectors, units })
+        // One for each reason.
+        let moves = text.lines().filter_map(|line| line.strip_prefix(MOVES)?.rsplit(' ').next());
+        let moves = moves.filter_map(|value| value.parse::<u64>().ok()).sum();
+        Some(Shown { name: self.name.clone(), sectors, units, moves })
     }
 }
 

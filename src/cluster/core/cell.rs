@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::attaching::Attachments;
+use super::cost::Cost;
 use super::limits::Limits;
 use super::message::Installed;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
@@ -52,6 +53,8 @@ pub struct Cell {
     pub busy: Millis,
     /// When its table looks whether it is quiet, if that is noted.
     pub look: Option<Millis>,
+    /// What it costs its thread.
+    pub cost: Cost,
     /// A change of its rate was asked for and is not durable.
     rate_asked: bool,
     /// It hibernates as soon as that is durable, and takes nothing more.
@@ -136,6 +139,7 @@ impl Cell {
             due: None,
             busy: Millis(0),
             look: None,
+            cost: Cost::default(),
             rate_asked: false,
             resting: false,
             leaving: false,

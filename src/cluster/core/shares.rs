@@ -67,7 +67,8 @@ fn choose(region: SectorId, nodes: &[NodeId]) -> Option<NodeId> {
     rendezvous::choose(REGION_KIND, number, nodes)
 }
 
-fn region_scale(galaxy: &Galaxy) -> u8 {
+/// The scale of the regions that are given away as wholes.
+pub fn region_scale(galaxy: &Galaxy) -> u8 {
     // Of a side of at least `REGIONS`; a logarithm is below 32.
     u8::try_from((galaxy.side() / REGIONS).max(1).ilog2()).unwrap_or_default()
 }

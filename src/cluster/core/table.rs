@@ -9,6 +9,7 @@
 //! and the inputs that caused it are durable.
 
 mod activity;
+mod costs;
 mod counts;
 mod door;
 mod followers;
@@ -22,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use activity::Activity;
+use costs::Costs;
+pub use costs::{Clock, TableCosts};
 pub use counts::TableCounts;
 pub use moving::Moved;
 
@@ -129,6 +132,7 @@ pub struct Table {
     held: VecDeque<(Tick, Vec<Release>)>,
     released: Vec<Release>,
     counts: TableCounts,
+    costs: Costs,
 }
 
 impl Table {
@@ -158,6 +162,7 @@ impl Table {
             held: VecDeque::new(),
             released: Vec::new(),
             counts: TableCounts::default(),
+            costs: Costs::default(),
         }
     }
 
@@ -181,7 +186,12 @@ impl Table {
         match message {
             ToTable::Install(installed) => self.install(*installed),
             ToTable::Committed(records) => {
-                records.into_iter().for_each(|record| self.commit(record));
+                self.begin_work();
+                for record in records {
+                    let entity = record.entity;
+                    self.commit(record);
+                    self.charge(entity);
+                }
             }
             ToTable::Tick { tick, now } => self.step(tick, now),
             ToTable::Durable(tick) => self.release(tick),
@@ -317,6 +327,7 @@ impl Table {
             // What is here was loaded with this record in its journal.
             return;
         }
+        let came = cell.entity.head().handed.is_some();
         let adopt = committed.adopts.map(|from| Input::Adopt { from });
         let mut inputs: Vec<Input> = adopt.into_iter().collect();
         inputs.extend(committed.claim.map(Input::Claim));
@@ -337,11 +348,13 @@ impl Table {
         cell.recorded = committed.header.tick;
         if committed.claim.is_some() {
             cell.note_claimed(committed.lead);
+            cell.cost.note_claimed(self.now, came);
         }
         let pace = committed.dilation.filter(|_| cell.note_rate());
         self.counts.inputs += record.inputs.len() as u64;
         self.counts.crossings += record.inputs.iter().map(crossings).sum::<u64>();
         self.activity.note(key, &record.inputs);
+        cell.cost.act(record.inputs.iter().filter(|input| is_action(input)).count() as u64);
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
@@ -446,6 +459,11 @@ impl Table {
             self.released.extend(releases);
         }
     }
+}
+
+/// Whether it is what a player wants.
+fn is_action(input: &Input) -> bool {
+    matches!(input, Input::Command(_))
 }
 
 /// How many units come with an input.

@@ -69,6 +69,11 @@ impl Sector {
         &self.state
     }
 
+    /// Players that have units here, a few seconds ago.
+    pub fn players(&self) -> usize {
+        self.book.presences.count()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.state.is_idle() && self.unshown.is_predictable() && self.book.presences.is_settled()
     }

@@ -14,6 +14,9 @@ pub struct Nodes {
     pub me: u32,
     /// The version of the directory that it knows.
     pub directory: u64,
+    /// The node that balances, if any lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planner: Option<u32>,
     pub nodes: Vec<Node>,
 }
 
@@ -68,6 +71,12 @@ pub struct Report {
     pub connections: u64,
     /// Thousandths of a tick that each of its threads of entities works.
     pub threads: Vec<u32>,
+    /// Microseconds of each tick (100 ms) that its sectors cost, at full rate, and
+    /// for which those threads work for anything else.
+    pub sectors_us: u64,
+    pub other_us: u64,
+    /// The strategy by which it balances when it is the planner, or `off`.
+    pub balance: String,
 }
 
 /// The sectors of all nodes that have most to do.
@@ -94,8 +103,7 @@ pub struct BusySector {
     pub activity: u32,
     /// Connections that observe it.
     pub observers: u32,
-    /// Thousandths of a thread that it costs: measured where it is alone on
-    /// one, else its part by its units.
+    /// Thousandths of a thread that it costs, as measured, at full rate.
     pub load: u32,
     /// It is alone on a thread.
     pub own_thread: bool,

@@ -4,6 +4,7 @@
 //! designs break; the storm draws from a seed what happens when.
 
 pub mod audit;
+mod balance;
 mod handover;
 mod judge;
 mod logic;

@@ -3,6 +3,7 @@
 
 mod attaching;
 mod behind;
+mod costs;
 mod door;
 mod keys;
 mod misfits;

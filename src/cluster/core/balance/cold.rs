@@ -12,6 +12,9 @@ impl Planner<'_> {
     /// Entries under which sectors are awake and cold, and that the node of the
     /// entry above has room for.
     pub(super) fn return_cold(&mut self) {
+        if self.has_untold() {
+            return;
+        }
         for domain in 0..self.domains.count() {
             if !self.has_room() {
                 return;
@@ -19,7 +22,11 @@ impl Planner<'_> {
             let piece = self.domains.whole(domain);
             let sums = piece.sums;
             let is_cold = sums.count > 0 && sums.warm == 0 && sums.fresh == 0;
-            if !is_cold || sums.count > self.sectors || self.domains.get(domain).touched {
+            if !is_cold
+                || self.is_kept(piece.region)
+                || sums.count > self.sectors
+                || self.domains.get(domain).touched
+            {
                 continue;
             }
             let Some(above) = self.above(piece.region) else { continue };
@@ -41,6 +48,16 @@ impl Planner<'_> {
             && weight <= self.sheet.room(to, 1000 + self.settings.low)
     }
 
+    /// Whether some sectors that are awake are not known one by one: an entry in
+    /// which nothing seems to be may have them.
+    fn has_untold(&self) -> bool {
+        self.load.nodes.iter().any(|node| node.rest.count > 0)
+    }
+
+    fn is_kept(&self, region: SectorId) -> bool {
+        region.scale >= self.settings.kept_scale
+    }
+
     /// The domain of the next entry above `region`.
     fn above(&self, region: SectorId) -> Option<usize> {
         let (above, _) = self.directory.region_of(region.parent()?)?;
@@ -50,11 +67,17 @@ impl Planner<'_> {
     /// Entries that go: nothing is awake under them, or the one above names the
     /// same node.
     pub(super) fn merge(&mut self) {
+        if self.has_untold() {
+            return;
+        }
         for domain in 0..self.domains.count() {
             if self.plan.merged.len() == self.settings.merges_max {
                 return;
             }
             let entry = self.domains.get(domain);
+            if self.is_kept(entry.region) {
+                continue;
+            }
             let Some(above) = self.above(entry.region) else { continue };
             let upper = self.domains.get(above);
             let is_idle = self.domains.whole(domain).sums.count == 0;

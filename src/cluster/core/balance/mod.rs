@@ -33,16 +33,28 @@ mod nearer;
 mod plan;
 mod planner;
 mod relieve;
+mod rounds;
 mod settings;
 mod shares;
 mod sheet;
+mod told;
 
-pub use load::{ClusterLoad, NodeLoad, SectorLoad};
+pub use load::{ClusterLoad, NodeLoad, RestLoad, SectorLoad};
 pub use plan::{Move, Plan, Why};
+pub use rounds::Rounds;
 pub use settings::{LoadBalanceStrategy, Settings};
+pub use told::{NodeTold, SECTORS_TOLD_MAX, STALE_MS, Told};
 
 use super::directory::Directory;
+use super::map::Map;
+use crate::base::NodeId;
 use planner::Planner;
+
+/// The node that plans: of those that live the one with the smallest id. While
+/// nodes differ about who lives two may; their plans name what they saw.
+pub fn planner_of(map: &Map) -> Option<NodeId> {
+    map.nodes.keys().copied().find(|node| map.lives(*node))
+}
 
 /// What should change. An empty plan where all is well.
 pub fn plan(directory: &Directory, load: &ClusterLoad, settings: &Settings) -> Plan {
@@ -58,6 +70,25 @@ pub fn plan(directory: &Directory, load: &ClusterLoad, settings: &Settings) -> P
         planner.merge();
     }
     planner.finish()
+}
+
+/// What each node that may have sectors carries by a strategy, and what would be
+/// its part of all.
+pub fn carried(
+    directory: &Directory,
+    load: &ClusterLoad,
+    settings: &Settings,
+) -> Vec<(NodeId, Carried)> {
+    let planner = Planner::new(directory, load, settings);
+    let of = |node| Carried { load: planner.sheet.load(node), part: planner.sheet.at(node, 1000) };
+    planner.sheet.accepting().map(|node| (planner.sheet.id(node), of(node))).collect()
+}
+
+/// What a node carries, and what would be its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    pub load: u64,
+    pub part: u64,
 }
 
 #[cfg(test)]

@@ -48,16 +48,22 @@ pub enum Why {
     Cold,
 }
 
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Why {
+    pub fn name(self) -> &'static str {
+        match self {
             Why::Dead => "dead",
             Why::Draining => "draining",
             Why::Hot => "hot",
             Why::Load => "load",
             Why::Nearer => "nearer",
             Why::Cold => "cold",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

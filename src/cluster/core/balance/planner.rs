@@ -47,7 +47,7 @@ impl Limit {
 
 impl<'a> Planner<'a> {
     pub fn new(directory: &'a Directory, load: &'a ClusterLoad, settings: &'a Settings) -> Self {
-        let mut sheet = Sheet::new(&load.nodes, settings.strategy.counts_other());
+        let mut sheet = Sheet::new(&load.nodes, settings.strategy);
         let domains = Domains::new(directory, load, settings, &mut sheet);
         let geographic = settings.strategy == LoadBalanceStrategy::Geographic;
         let round_trips = geographic.then(|| RoundTrips::new(&load.nodes, &sheet));

@@ -2,7 +2,7 @@
 //! bounds of a plan. Invariant: `low` < `high`, so that there is a band in which
 //! nothing moves.
 
-use super::load::SectorLoad;
+use super::load::{RestLoad, SectorLoad};
 
 /// What a sector weighs, and where it is best.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,11 +24,22 @@ impl LoadBalanceStrategy {
     pub fn weigh(self, sector: &SectorLoad) -> u64 {
         match self {
             LoadBalanceStrategy::PlayerCount => 16 * u64::from(sector.players) + 1,
-            LoadBalanceStrategy::ActivityLevel => 16 * u64::from(sector.activity) + 1,
+            LoadBalanceStrategy::ActivityLevel => u64::from(sector.activity) + 1,
             LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => {
                 u64::from(sector.cost_us) + 50
             }
         }
+    }
+
+    /// What sectors weigh that were told together.
+    pub fn weigh_rest(self, rest: RestLoad) -> u64 {
+        let RestLoad { count, players, activity, cost_us } = rest;
+        let (sum, each) = match self {
+            LoadBalanceStrategy::PlayerCount => (players.saturating_mul(16), 1),
+            LoadBalanceStrategy::ActivityLevel => (activity, 1),
+            LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => (cost_us, 50),
+        };
+        sum.saturating_add(count.saturating_mul(each))
     }
 
     /// Whether what a node does besides counts.
@@ -37,12 +48,12 @@ impl LoadBalanceStrategy {
     }
 
     /// A node less than this off the mean is left alone, however small the mean
-    /// is: two players, four actions a second, half a per cent of a thread.
+    /// is: two players, four actions a second, one per cent of a thread.
     pub(super) fn gap_min(self) -> u64 {
         match self {
             LoadBalanceStrategy::PlayerCount => 32,
             LoadBalanceStrategy::ActivityLevel => 64,
-            LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => 500,
+            LoadBalanceStrategy::ResourceUsage | LoadBalanceStrategy::Geographic => 1_000,
         }
     }
 }
@@ -74,6 +85,9 @@ pub struct Settings {
     pub merges_max: usize,
     /// With so many entries in the directory no new ones are made.
     pub entries_max: usize,
+    /// Entries of this scale and above stay, with nothing in them, too: nodes
+    /// share the galaxy by them.
+    pub kept_scale: u8,
 }
 
 impl Default for Settings {
@@ -91,6 +105,7 @@ impl Default for Settings {
             orphans_max: 1024,
             merges_max: 1024,
             entries_max: 32_768,
+            kept_scale: u8::MAX,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! same load make the same plan.
 
 use super::load::NodeLoad;
+use super::settings::LoadBalanceStrategy;
 use crate::base::NodeId;
 
 /// What nodes carry, and could.
@@ -33,7 +34,7 @@ pub(super) enum State {
 }
 
 impl Sheet {
-    pub fn new(nodes: &[NodeLoad], counts_other: bool) -> Sheet {
+    pub fn new(nodes: &[NodeLoad], strategy: LoadBalanceStrategy) -> Sheet {
         let mut sheet = Sheet { nodes: Vec::new(), total: 0, capacity: 0 };
         for node in nodes {
             let state = match (node.alive, node.sectors && !node.draining) {
@@ -42,7 +43,8 @@ impl Sheet {
                 (true, true) => State::Accepts,
             };
             let capacity = u64::from(node.capacity.max(1));
-            let other = u64::from(node.other_us) * u64::from(counts_other);
+            let other = u64::from(node.other_us) * u64::from(strategy.counts_other());
+            let other = other.saturating_add(strategy.weigh_rest(node.rest));
             let load = if state == State::Accepts { other } else { 0 };
             sheet.nodes.push(Node { id: node.node, capacity, load, state });
             sheet.total += u128::from(load);

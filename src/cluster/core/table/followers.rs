@@ -45,11 +45,13 @@ impl Table {
     /// At even ticks of theirs, sectors that are followed are handed out.
     pub(super) fn show_followed(&mut self) {
         let followed: Vec<EntityKey> = self.followed.iter().copied().collect();
+        self.begin_work();
         for key in followed {
             let Some(cell) = self.cells.get(&key) else { continue };
             let rate = cell.entity.rate();
             if cell.moves_at(self.tick) {
                 self.show(key);
+                self.charge(key);
             }
             if rate < Rate::FULL && self.tick.0.is_multiple_of(PACE_TICKS) {
                 self.hold(Release::Pace { entity: key, percent: rate.percent() });

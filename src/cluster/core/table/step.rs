@@ -19,10 +19,12 @@ impl Table {
     pub(super) fn step(&mut self, tick: Tick, now: Millis) {
         self.tick = tick;
         self.now = now;
+        self.begin_work();
         let active: Vec<EntityKey> = self.active.iter().copied().collect();
         for key in active {
             if self.cells.get(&key).is_some_and(|cell| cell.moves_at(self.tick)) {
                 self.step_entity(key);
+                self.charge(key);
             }
         }
         self.hash_states();
@@ -32,6 +34,7 @@ impl Table {
         self.carry_again();
         self.rest_quiet();
         self.tell_activity();
+        self.note_costs();
     }
 
     /// Brings an entity to its tick now.
@@ -55,6 +58,7 @@ impl Table {
             .copied()
             .filter(|key| self.cells.get(key).is_some_and(|cell| is_hash_turn(cell, self.tick)))
             .collect();
+        self.begin_work();
         for key in due {
             if self.is_full(key) {
                 // Its turn comes again.
@@ -66,6 +70,7 @@ impl Table {
             let hash: StateHash = cell.entity.state_hash(&self.world);
             self.unhashed.remove(&key);
             self.submit(key, Input::Hash { tick, hash });
+            self.charge(key);
         }
     }
 

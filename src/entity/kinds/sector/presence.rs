@@ -30,6 +30,11 @@ struct Told {
 }
 
 impl Presences {
+    /// Players that have units here, as far as their ledgers were told.
+    pub fn count(&self) -> usize {
+        self.told.len()
+    }
+
     /// Whether everything is told.
     pub fn is_settled(&self) -> bool {
         self.stale.is_empty()

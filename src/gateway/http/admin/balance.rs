@@ -35,7 +35,7 @@ pub async fn balance(
     if !body.dry_run && !planned.plan.is_empty() {
         let map = steering.map()?;
         // A plan holds for the directory that it saw, and for no other.
-        let steered = steering.commit(&map, planned.plan.change()).await?;
+        let steered = steering.carry_out(&map, &planned.plan).await?;
         directory = Some(steered.ok_or(SteerError::Overtaken)?.version);
     }
     Ok(Json(told(body.strategy, planned, directory)))

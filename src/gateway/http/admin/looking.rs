@@ -8,10 +8,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Admin, entity, sector};
+use crate::actors::mesh::round_trip;
 use crate::actors::peers::{PeerAnswer, PeerQuestion};
 use crate::actors::reports::{Busiest, NodeReport, SECTORS_MAX};
-use crate::actors::steering::{Steering, finer, round_trip};
+use crate::actors::steering::{Steering, finer};
 use crate::base::{EntityKey, NodeId, SectorId};
+use crate::cluster::core::balance::planner_of;
 use crate::cluster::core::map::Map;
 use crate::cluster::links::{LinkState, PeerStatus};
 use crate::gateway::http::problem::ProblemResponse;
@@ -60,7 +62,8 @@ pub async fn nodes(Admin(steering): Admin) -> Answer<admin::Nodes> {
         }
     });
     let nodes = nodes.collect();
-    Ok(Json(admin::Nodes { me: me.0, directory: map.directory.version(), nodes }))
+    let planner = planner_of(&map).map(|node| node.0);
+    Ok(Json(admin::Nodes { me: me.0, directory: map.directory.version(), planner, nodes }))
 }
 
 fn state(link: Option<&PeerStatus>) -> &'static str {
@@ -89,6 +92,9 @@ fn report_of(answer: PeerAnswer) -> Option<admin::Report> {
         units,
         connections,
         threads: report.threads,
+        sectors_us: report.sectors_us,
+        other_us: report.other_us,
+        balance: report.balance,
     })
 }
 

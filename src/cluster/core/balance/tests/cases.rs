@@ -13,7 +13,7 @@ fn even(nodes: u32, each: i64) -> Model {
         for n in 0..each {
             let sector = SectorId::tactical(region.x * 8 + n % 8, n / 8);
             let mut load = SectorLoad::new(sector, Millis(0));
-            (load.players, load.activity, load.cost_us, load.cold_since) = (4, 4, 2_000, None);
+            (load.players, load.activity, load.cost_us, load.cold_since) = (4, 64, 2_000, None);
             sectors.push(load);
         }
     }
@@ -42,7 +42,7 @@ fn nothing_moves_when_balanced_or_nearly() {
         // One has a fifth more than the others.
         for sector in model.load.sectors.iter_mut().take(40) {
             sector.players += 1;
-            sector.activity += 1;
+            sector.activity += 16;
             sector.cost_us += 400;
         }
         assert!(model.plan().is_empty(), "{strategy:?}");

@@ -1,0 +1,102 @@
+//! Players who all begin in one part of the galaxy, which is one node's: their
+//! sectors are spread over all nodes by themselves, while they are played in, and
+//! then nothing moves any more. STARMESH_CRASH_SEED repeats the orders.
+
+use std::time::Instant;
+
+use starmesh::base::SectorId;
+use starmesh::protocol::Place;
+
+use crate::audit::audit;
+use crate::cluster_support::{Cluster, UNITS};
+use crate::crash::number;
+use crate::support::{Home, metric, wait_for};
+use crate::swarm::{Answered, Swarm};
+
+const CLIENTS: u64 = 24;
+/// Of the units of 24 players with eight each: at each node those of eight, and
+/// what two players or a quarter are off that is left alone.
+const SHARE: std::ops::RangeInclusive<f64> = 48.0..=80.0;
+/// Plans in a row that change nothing.
+const RESTS: f64 = 5.0;
+/// Everybody plays where it began.
+const SCENARIO: &str = r#"
+description = "players who stay at home"
+[orders]
+interval_ms_min = 200
+interval_ms_max = 1200
+units_max = 4
+margin_m = 50
+targets = "here"
+weight_move = 4
+weight_stop = 1
+weight_hold = 1
+weight_batch = 1
+[checks]
+keyframe_interval_ms = 1500
+"#;
+
+fn home(cluster: &Cluster, name: &str) -> Home {
+    // So large that all players begin in one of the regions that nodes share.
+    let home = cluster.home(name).with("GALAXY__SECTORS_PER_SIDE", "10000");
+    // By players, of whom there are as many however busy the machine is.
+    let home = home.with("CLUSTER__BALANCE", "player-count");
+    home.with("CLUSTER__BALANCE_EVERY_MS", "1000").with("ENGINE__SECTOR_QUIET_S", "3600")
+}
+
+/// Plans of the planner with that outcome.
+fn plans(cluster: &Cluster, outcome: &str) -> f64 {
+    let name = format!("starmesh_balance_plans_total{{outcome=\"{outcome}\"}}");
+    metric(&cluster.node(0).target(), &name).unwrap_or_default()
+}
+
+fn is_spread(cluster: &Cluster) -> bool {
+    (0..3).all(|index| SHARE.contains(&cluster.metric(index, UNITS)))
+}
+
+/// The region of which a command's sector is a part.
+fn region(answered: &Answered) -> Option<SectorId> {
+    match answered.place? {
+        Place::Sector(sector) => SectorId::from(sector).ancestor(10),
+        _ => None,
+    }
+}
+
+#[test]
+fn sectors_of_one_region_are_spread_by_themselves_and_come_to_rest() {
+    let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
+    println!("balance: STARMESH_CRASH_SEED={seed}");
+    let began = Instant::now();
+    let cluster = Cluster::empty();
+    let (first, others) = (home(&cluster, "a"), [home(&cluster, "b"), home(&cluster, "c")]);
+    let cluster = cluster.started(first, others.into());
+    println!("balance: three nodes after {:?}", began.elapsed());
+    let homes: Vec<&Home> = (0..3).map(|index| cluster.node(index)).collect();
+    let mut swarm = Swarm::playing(&homes, CLIENTS, seed, SCENARIO);
+    swarm.wait_for_everybody(0);
+    wait_for("each node's share of the units", || is_spread(&cluster).then_some(()));
+    println!("balance: {} after {:?}", cluster.shown(), began.elapsed());
+    let known = swarm.answered().len();
+    swarm.wait_for_everybody(known);
+    let (told, report) = swarm.stop();
+    println!("balance: swarm {report}");
+    let regions: Vec<_> = told.iter().filter_map(region).collect();
+    assert!(!regions.is_empty() && regions.iter().all(|region| *region == regions[0]));
+
+    let (mut moved, mut even) = (plans(&cluster, "committed"), plans(&cluster, "even"));
+    wait_for("plans in a row that change nothing", || {
+        let now = plans(&cluster, "committed");
+        if now > moved {
+            (moved, even) = (now, plans(&cluster, "even"));
+        }
+        (plans(&cluster, "even") >= even + RESTS).then_some(())
+    });
+    println!("balance: at rest after {moved} changes, {:?}: {}", began.elapsed(), cluster.shown());
+    assert!(moved >= 1.0, "nobody planned");
+    assert!(is_spread(&cluster), "{}", cluster.shown());
+    assert_eq!(plans(&cluster, "refused"), 0.0);
+    let homes = cluster.stop();
+    let found = audit(homes[0].data(), &told);
+    println!("balance: {} answers, {found:?}, {:?}", told.len(), began.elapsed());
+    assert_eq!((found.players, found.nodes), (CLIENTS, 3));
+}
