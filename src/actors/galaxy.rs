@@ -135,6 +135,7 @@ mod tests {
             nonce: 7,
             tick: crate::base::Tick(0),
             audit_root: before.map_or([0; 32], |row| row.audit_root),
+            is_last: false,
             groups,
         };
         assert_eq!(store.commit(&commit).unwrap().refused, []);
