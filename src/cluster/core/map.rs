@@ -13,7 +13,7 @@ use crate::base::{EntityKey, Incarnation, NodeId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub incarnation: Incarnation,
-    /// It was not declared dead.
+    /// It was not declared dead, and did not leave.
     pub lives: bool,
 }
 

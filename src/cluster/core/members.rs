@@ -102,7 +102,8 @@ impl Members {
             {
                 ended.push(node);
             }
-            let moved = before.is_some_and(|member| member.moved || is_new);
+            // Behind a pause it may be from before the pause that it moved.
+            let moved = !paused && before.is_some_and(|member| member.moved || is_new);
             self.rows.insert(node, Member { version, row, since: since.unwrap_or(now), moved });
         }
         ended
@@ -358,6 +359,18 @@ mod tests {
         model.commits = true;
         assert_eq!(model.run(2000, &[1, 2]), [0; 0], "3 is still dialling");
         assert_eq!(model.run(2000, &[1, 2, 3]), [0; 0]);
+        assert_eq!(model.run(1200, &[1, 2]), [3], "it was back");
+    }
+
+    /// Its row moved a last time between the last reading and the pause.
+    #[test]
+    fn what_moved_before_a_pause_is_not_taken_for_back_behind_it() {
+        let mut model = Model::new(3);
+        model.run(1000, &[1, 2, 3]);
+        model.now += 30_000;
+        model.read(&[1, 2, 3]);
+        assert_eq!(model.run(3_000, &[1, 2]), [0; 0], "3 is still dialling");
+        assert_eq!(model.run(2_000, &[1, 2, 3]), [0; 0]);
         assert_eq!(model.run(1200, &[1, 2]), [3], "it was back");
     }
 

@@ -1,14 +1,21 @@
 //! An entity goes to another node with its owner's help, and whatever happens
 //! meanwhile it is somewhere, once.
 
-use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
+use std::sync::{Arc, Mutex};
+
+use starmesh::base::{EntityKey, Incarnation, Millis, NodeId, SectorId, Tick, UnitId};
 use starmesh::cluster::core::directory::Edit;
+use starmesh::cluster::core::loading::Asker;
 use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::CommandResult;
+use starmesh::entity::commit::{Commit, CommitAnswer, CommitError};
 use starmesh::entity::input::Input;
 use starmesh::sim::Instruction;
+use starmesh::store::memory::Memory;
+use starmesh::store::worlds::Worlds;
+use starmesh::store::{Changes, Cursor, LoadPage, ReadError, Store, Versioned, recovery};
 
 use super::Cluster;
 
@@ -72,6 +79,94 @@ fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
     assert_eq!(cluster.node(2).core.counts().ahead, 1);
     let answer = cluster.order(1, 2, unit, Instruction::Stop);
     assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+/// A store whose reads of journals take time, in which the cluster goes on: each
+/// half as much as the one before, for there is half as much to read.
+struct Slow {
+    store: Arc<Memory>,
+    cluster: Mutex<(Cluster, u64, u32)>,
+}
+
+impl Store for Slow {
+    fn commit(&self, commit: &Commit) -> Result<CommitAnswer, CommitError> {
+        self.store.commit(commit)
+    }
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, ReadError> {
+        self.store.get(key)
+    }
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, ReadError> {
+        self.store.scan(prefix, after, limit)
+    }
+    fn changes(&self, since: u64, limit: usize) -> Result<Changes, ReadError> {
+        self.store.changes(since, limit)
+    }
+    fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError> {
+        let page = self.store.load(entity, from);
+        let (cluster, ms, loads) = &mut *self.cluster.lock().expect("nobody panicked");
+        cluster.run(*ms);
+        (*ms, *loads) = (*ms / 2, *loads + 1);
+        page
+    }
+    fn time(&self) -> Result<Millis, ReadError> {
+        self.store.time()
+    }
+}
+
+/// What is left to be replayed when it is given does not grow with what there was,
+/// nor with how long nothing was journalled.
+#[test]
+fn what_is_loaded_ahead_comes_as_near_as_three_ticks_to_its_owner() {
+    let (mut cluster, sector, _) = busy();
+    cluster.run(20_000);
+    let (store, worlds) = (cluster.store.clone(), Worlds::new(cluster.world.clone()));
+    let slow = Slow { store, cluster: Mutex::new((cluster, 16_000, 0)) };
+    let ahead = recovery::load_ahead(&slow, sector, &worlds).expect("it can be loaded");
+    let (mut cluster, _, loads) = slow.cluster.into_inner().expect("nobody panicked");
+    let owner = cluster.node(1).table.entity(sector).expect("it runs").tick();
+    let behind = owner.since(ahead.replayed.entity.tick());
+    assert!(behind <= 3 + 2, "{behind} ticks behind, and the row's two");
+    assert!((5..=10).contains(&loads), "{loads} reads");
+    // It is the same as its owner has, by the hash of its last record.
+    cluster.assign(sector, 2);
+    cluster.run_until("it is there", is_at(sector, 2));
+    let store = cluster.store.clone();
+    let asker = Asker { node: NodeId(2), incarnation: Incarnation(1), durable: Tick(0) };
+    let loaded = recovery::load(&*store, sector, &worlds, asker, Some(ahead)).expect("it loads");
+    assert!(loaded.was_ahead && loaded.mismatches.is_empty(), "what follows is what was");
+    cluster.judge();
+}
+
+/// Its owner offers it for minutes and never hears that it is taken.
+#[test]
+fn what_was_loaded_long_ago_is_loaded_again_before_it_is_taken() {
+    let (mut cluster, sector, _) = busy();
+    cluster.network.weather.lost = 0;
+    cluster.run(1_000);
+    let incarnation = cluster.node(1).core.incarnation();
+    let offer = |cluster: &mut Cluster| {
+        let sent = cluster.network.log.len();
+        let message = NodeMessage { hops: 0, body: NodeBody::Offer(sector) };
+        cluster.event(2, Event::FromNode { node: NodeId(1), incarnation, message });
+        let log = &cluster.network.log[sent..];
+        let accepted = log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector));
+        cluster.run(100);
+        accepted
+    };
+    assert!(!offer(&mut cluster), "it is loaded first");
+    for _ in 0..4 {
+        assert!(offer(&mut cluster), "it is loaded");
+        cluster.run(900);
+    }
+    cluster.run(1_000);
+    assert!(!offer(&mut cluster), "it is loaded again");
+    assert!(offer(&mut cluster));
     cluster.judge();
 }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId};
+use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
 use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
@@ -13,7 +13,7 @@ use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::CommandAnswer;
-use starmesh::entity::commit::{Commit, NodeRow};
+use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::{World, keys};
@@ -54,12 +54,23 @@ pub struct Node {
     pub deposed: bool,
     /// The process stands still, as one that was stopped by a signal.
     pub stopped: bool,
+    /// It stops in order, since then.
+    pub stopping: Option<u64>,
     /// Commits wait on their way to the store.
     pub hold_commits: bool,
     commits_left: usize,
     held: Option<Arc<Commit>>,
     /// Whoever signs for it answers nothing.
     pub mute: bool,
+    /// The store does not answer this process.
+    pub away: bool,
+    /// The store takes commits, but this process does not hear of it.
+    pub lose_answers: bool,
+    /// What it asked the store and asks again until that answers.
+    retried: Vec<NodeEffect>,
+    /// Its table does not say what it has done.
+    pub lags: bool,
+    stepped: Tick,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
     pub slow_loads_ms: u64,
     /// What whoever woke an entity was told: that it runs here, or where else.
@@ -86,10 +97,16 @@ impl Node {
             ready: false,
             deposed: false,
             stopped: false,
+            stopping: None,
             hold_commits: false,
             commits_left: *commits_left,
             held: None,
             mute: false,
+            away: false,
+            lose_answers: false,
+            retried: Vec::new(),
+            lags: false,
+            stepped: Tick(0),
             slow_loads_ms: 0,
             woken: Vec::new(),
             released: Vec::new(),
@@ -144,12 +161,29 @@ impl Node {
         }
     }
 
+    /// Whether the commit that is held puts this key.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        let groups = self.held.iter().flat_map(|commit| &commit.groups);
+        groups.flat_map(|group| &group.puts).any(|put| put.key == key)
+    }
+
+    /// Its table has caught up.
+    pub fn catch_up(&mut self) -> Event {
+        self.lags = false;
+        Event::Stepped(self.stepped)
+    }
+
     /// Until nobody here has anything for anybody.
     pub fn handle(&mut self, event: Event, now: u64, network: &mut Network, witness: &mut Witness) {
         if self.stopped || self.deposed {
             return;
         }
         let mut events = VecDeque::from([event]);
+        if !self.away {
+            for effect in std::mem::take(&mut self.retried) {
+                self.run_effect(effect, now, &mut events, network, witness);
+            }
+        }
         for turn in 0.. {
             if events.is_empty() {
                 return;
@@ -186,8 +220,12 @@ impl Node {
         network: &mut Network,
         witness: &mut Witness,
     ) {
-        let store = &*self.store;
         let process = (self.id, self.core.incarnation());
+        let effect = match self.away {
+            true => self.without_store(effect, now, network),
+            false => Some(effect),
+        };
+        let (Some(effect), store) = (effect, &*self.store) else { return };
         match effect {
             NodeEffect::Commit(commit) if self.hold_commits || self.commits_left == 0 => {
                 self.held = Some(commit);
@@ -198,6 +236,7 @@ impl Node {
                 witness.note_commit(store, &commit, &done, now);
                 logic::check_records(store, self.worlds.own(), &commit, &done);
                 audit::check_entries(&commit).unwrap_or_else(|why| panic!("{why}"));
+                let done = if self.lose_answers { Err(unknown()) } else { done };
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
@@ -246,6 +285,32 @@ impl Node {
         }
     }
 
+    /// What becomes of what is asked of a store that does not answer: a little later
+    /// that is known. Gives back what is asked of no store.
+    fn without_store(
+        &mut self,
+        effect: NodeEffect,
+        now: u64,
+        network: &mut Network,
+    ) -> Option<NodeEffect> {
+        let error = || LoadError::Store("away".into());
+        let event = match effect {
+            NodeEffect::Commit(_) => Event::CommitDone(Err(unknown())),
+            NodeEffect::ReadCluster { .. } => Event::Cluster(None),
+            NodeEffect::ScanOwnedBy(node) => Event::OwnedBy { node, entities: None },
+            NodeEffect::Load(entity, ..) => Event::Loaded(entity, Err(error())),
+            NodeEffect::LoadAhead(entity) => Event::LoadedAhead(entity, Err(error())),
+            NodeEffect::ReadDue { .. } => Event::Due(Vec::new()),
+            NodeEffect::ScanOwned | NodeEffect::ReadNextId | NodeEffect::ReadAsleep { .. } => {
+                self.retried.push(effect);
+                return None;
+            }
+            effect => return Some(effect),
+        };
+        network.put(now + 10, (self.id, Some(self.core.incarnation()), event));
+        None
+    }
+
     /// What is answered at once, and what is only noted.
     fn run_more(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) {
         let (store, answers) = (&*self.store, "the memory answers");
@@ -280,10 +345,17 @@ impl Node {
 
     fn tell_table(&mut self, message: ToTable, events: &mut VecDeque<Event>) {
         match &message {
-            ToTable::Tick { tick, .. } => events.push_back(Event::Stepped(*tick)),
+            ToTable::Tick { tick, .. } => {
+                self.stepped = *tick;
+                events.extend((!self.lags).then_some(Event::Stepped(*tick)));
+            }
             ToTable::Awake(entity) => self.woken.push((*entity, None)),
             _ => {}
         }
         self.table.handle(message);
     }
+}
+
+fn unknown() -> CommitError {
+    CommitError::Unknown("no answer".into())
 }

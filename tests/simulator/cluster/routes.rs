@@ -92,6 +92,29 @@ fn nodes_that_do_not_hear_each_other_lose_nothing() {
     cluster.judge();
 }
 
+/// Everything is late by chance, so that it overtakes, and comes twice, while the
+/// sector that units come from and go to is given from node to node.
+#[test]
+fn what_overtakes_around_a_redirect_is_applied_once_and_in_order() {
+    let mut cluster = Cluster::of(3);
+    let (_, home) = cluster.found(1);
+    let east = home.neighbour(1, 0).expect("a neighbour");
+    cluster.assign(EntityKey::Sector(home), 1);
+    cluster.assign(EntityKey::Sector(east), 2);
+    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    for (sequence, unit) in (1..).zip(cluster.units(home)) {
+        cluster.patrol(1, sequence, unit, east);
+    }
+    cluster.network.weather = Weather { lost: 100, doubled: 400, late_ms: 2_000, slow_ms: 0 };
+    for round in 0..40 {
+        cluster.assign_by(1 + round % 3, EntityKey::Sector(east), 1 + (round + 1) % 3);
+        cluster.run(1_500);
+    }
+    let hops = cluster.network.log.iter().map(|(.., message)| message.hops).max();
+    assert!(hops >= Some(2) && hops <= Some(4), "24: passed on, but not for ever: {hops:?}");
+    cluster.judge();
+}
+
 /// A player's ledger, its node, and another.
 fn ledger(cluster: &mut Cluster) -> (EntityKey, Input, u32, u32) {
     let (session, _) = cluster.found(1);

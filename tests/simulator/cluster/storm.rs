@@ -1,4 +1,5 @@
-//! Chance: nodes are killed, stopped, started and cut off, messages are lost,
+//! Chance: nodes are killed, stopped, started, stopped in order and cut off, the
+//! store is away for some or for all, or its answers are lost, messages are lost,
 //! doubled and late, sectors are given to and fro, while units fly over borders
 //! between nodes. Then faults end, and everything must be whole.
 
@@ -71,7 +72,7 @@ impl Storm {
     fn act(&mut self) {
         let (node, other) = (self.node(), self.node());
         let runs = self.cluster.nodes.contains_key(&NodeId(node));
-        match self.random.below(10) {
+        match self.random.below(13) {
             0 if runs => self.cluster.kill(node),
             1 if runs => self.cluster.node(node).stopped = true,
             2 | 3 => {
@@ -87,8 +88,14 @@ impl Storm {
                 _ = self.cluster.network.cuts.insert((NodeId(node), NodeId(other)))
             }
             5 => self.cluster.network.cuts.clear(),
+            10 if runs && !self.cluster.node(node).stopped => self.cluster.begin_leaving(node),
+            11 => self.turn_store(other),
+            12 if runs => {
+                let node = self.cluster.node(node);
+                node.lose_answers = !node.lose_answers;
+            }
             _ if runs && self.random.chance(300) => self.watch(node),
-            6..9 => {
+            6..=8 => {
                 let place = *self.random.pick(&self.places).expect("a place");
                 self.cluster.assign_by(node, EntityKey::Sector(place), other);
             }
@@ -102,6 +109,15 @@ impl Storm {
                 };
             }
         }
+    }
+
+    /// The store goes away, or comes back: for one node, or for all.
+    fn turn_store(&mut self, node: u32) {
+        let is_for_all = self.random.chance(500);
+        let away = self.random.chance(400);
+        let meant = |id: &NodeId| is_for_all || id.0 == node;
+        let nodes = self.cluster.nodes.iter_mut().filter(|(id, _)| meant(id));
+        nodes.for_each(|(_, node)| node.away = away);
     }
 
     /// Somebody looks at everything there, so that what is seen is judged.
@@ -121,7 +137,9 @@ impl Storm {
         }
         for id in 1..=self.nodes {
             match self.cluster.nodes.get_mut(&NodeId(id)) {
-                Some(node) => node.stopped = false,
+                Some(node) => {
+                    (node.stopped, node.away, node.lose_answers) = (false, false, false);
+                }
                 None => self.start(id),
             }
         }

@@ -21,8 +21,8 @@ const CAP_MS: u64 = 10_000;
 pub struct Witness {
     /// The highest tick of each entity that was seen outside.
     seen: BTreeMap<EntityKey, u64>,
-    /// When each node's row moved last.
-    moved: BTreeMap<NodeId, u64>,
+    /// When each node's row moved last, and to which version.
+    moved: BTreeMap<NodeId, (u64, u64)>,
     /// Who was declared dead, and when.
     pub deaths: Vec<(u64, NodeId)>,
 }
@@ -48,7 +48,11 @@ impl Witness {
             self.check_claim(group);
             self.check_deaths(store, group, now);
         }
-        self.moved.insert(commit.node, now);
+        // One that was answered from the row did not move it.
+        let is_new = self.moved.get(&commit.node).is_none_or(|(_, known)| answer.version > *known);
+        if is_new {
+            self.moved.insert(commit.node, (now, answer.version));
+        }
     }
 
     /// What a durable commit claims goes on at a tick that nobody has seen beyond.
@@ -71,7 +75,7 @@ impl Witness {
             return;
         }
         for node in dead {
-            let silent_ms = now - self.moved.get(&node).copied().unwrap_or(now);
+            let silent_ms = now - self.moved.get(&node).map_or(now, |(at, _)| *at);
             assert!(silent_ms >= SILENT_MS, "23: {node} is declared dead after {silent_ms} ms");
             self.deaths.push((now, node));
         }

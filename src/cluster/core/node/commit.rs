@@ -19,8 +19,8 @@ const ROW_TICKS: u64 = 2;
 
 impl NodeCore {
     pub(super) fn has_work(&self, now: Millis) -> bool {
-        // The row moves also while the tick does not.
-        let is_row_due = self.held && !self.settling && now.since(self.sent) >= ROW_TICKS * TICK_MS;
+        // The row moves also while the tick does not, or this thread had no turn.
+        let is_row_due = !self.settling && now.since(self.sent) >= ROW_TICKS * TICK_MS;
         self.phase != Phase::Beginning
             && (!self.order.is_empty()
                 || !self.rows.is_empty()
