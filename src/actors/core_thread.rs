@@ -322,6 +322,14 @@ impl CoreThread {
                     tracing::error!("nobody signs the audit log any more");
                 }
             }
+            NodeEffect::OtherHead(node, told) => {
+                tracing::error!(
+                    %node, incarnation = told.incarnation.0, number = told.number,
+                    "the row of a node is not as that node told: somebody changed the store; \
+                     verify the audit log (starmesh admin audit)"
+                );
+                metrics::AUDIT_HEADS_DIFFER.increment(1);
+            }
             NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
             NodeEffect::WakeAt(at) => self.wake_at = at,

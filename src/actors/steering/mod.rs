@@ -4,6 +4,7 @@
 //! whole or not at all; another node that does not answer within a second is
 //! gone on without.
 
+mod auditing;
 mod edits;
 mod loads;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+pub use auditing::{Audited, Auditing, Findings};
 pub use edits::{Refusal, finer, merge, migrate, split};
 pub use loads::Planned;
 
@@ -41,6 +43,8 @@ pub struct Steering {
     entities: Entities,
     rows: Rows,
     mesh: Option<Arc<NodeMesh>>,
+    /// The verification of the audit log.
+    pub auditing: Auditing,
 }
 
 /// Why nothing was changed, or, with [`StoreAway::Unknown`], why it is not
@@ -75,8 +79,13 @@ pub fn round_trip(peer: &PeerStatus) -> Option<(NodeId, u32)> {
 }
 
 impl Steering {
-    pub fn new(entities: Entities, rows: Rows, mesh: Option<Arc<NodeMesh>>) -> Steering {
-        Steering { entities, rows, mesh }
+    pub fn new(
+        entities: Entities,
+        rows: Rows,
+        mesh: Option<Arc<NodeMesh>>,
+        auditing: Auditing,
+    ) -> Steering {
+        Steering { entities, rows, mesh, auditing }
     }
 
     /// This node.

@@ -43,8 +43,7 @@ impl Notary {
             added.map_err(|error| CertificateError::Unreadable(error.to_string()))?;
         }
         let authorities = (!roots.is_empty()).then_some(roots);
-        let algorithms =
-            rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
         Ok(Notary { certificates, authorities, algorithms })
     }
 

@@ -10,6 +10,7 @@ pub mod census;
 pub mod clock;
 pub mod dilation;
 pub mod directory;
+pub mod heads;
 pub mod hot;
 pub mod ids;
 pub mod limits;

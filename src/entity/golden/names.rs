@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use super::Drift;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Tick};
 use crate::entity::account::{Account, AccountRole, RefreshFamily};
-use crate::entity::audit::{
-    Decision, DirectoryChange, Entry, Head, Place, Signature, Statement,
-};
+use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place, Signature, Statement};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
 use crate::entity::member::{CertificateRow, MemberRow, TokenRow, TokenUse};
@@ -239,8 +237,7 @@ fn signature() -> Signature {
     let root = *b"0123456789abcdef0123456789abcdef";
     let head = Head { incarnation: Incarnation(300), number: 1 << 33, root };
     let (node, by, tick) = (NodeId(300), NodeId(7), Tick(70_000));
-    let statement =
-        Statement { node, head, by, after: Some(1 << 32), tick, time: Millis(1 << 40) };
+    let statement = Statement { node, head, by, after: Some(1 << 32), tick, time: Millis(1 << 40) };
     let certificate = *b"fedcba9876543210fedcba9876543210";
     Signature { statement, certificate, scheme: 0x0403, bytes: b"signature".to_vec() }
 }

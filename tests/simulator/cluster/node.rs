@@ -12,6 +12,7 @@ use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
+use starmesh::entity::audit::Head;
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
@@ -41,6 +42,8 @@ pub struct Node {
     /// Commits wait on their way to the store.
     pub hold_commits: bool,
     held: Option<Arc<Commit>>,
+    /// Whose row was not as that node had told.
+    pub other_heads: Vec<(NodeId, Head)>,
     /// Whoever signs for it answers nothing.
     pub mute: bool,
     /// What it takes to load a whole entity; the end of a journal takes nothing.
@@ -72,6 +75,7 @@ impl Node {
             stopped: false,
             hold_commits: false,
             held: None,
+            other_heads: Vec::new(),
             mute: false,
             slow_loads_ms: 0,
             woken: Vec::new(),
@@ -252,6 +256,7 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
+            NodeEffect::OtherHead(node, told) => self.other_heads.push((node, told)),
             NodeEffect::Elsewhere(entity, node) => self.woken.push((entity, Some(node))),
             // What only shells are told.
             _ => {}

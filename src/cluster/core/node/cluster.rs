@@ -224,6 +224,7 @@ impl NodeCore {
                 self.effects.push(NodeEffect::ScanOwned);
             }
         }
+        self.compare_heads();
         self.declare_deaths(now);
         self.plan_shares();
         self.show_map();

@@ -70,10 +70,10 @@ impl Signing {
         }
         self.signed = Some(statement.head.number);
         // What came meanwhile has been unsigned since then at the longest.
-        self.unsigned =
-            self.unsigned.filter(|(head, _)| *head != statement.head).map(|(head, since)| {
-                (head, since.max(statement.time))
-            });
+        self.unsigned = self
+            .unsigned
+            .filter(|(head, _)| *head != statement.head)
+            .map(|(head, since)| (head, since.max(statement.time)));
     }
 
     /// Since when entries of this node have been unsigned.
@@ -166,5 +166,8 @@ impl NodeCore {
         self.signing.asked = None;
         self.signing.note_signed(statement);
         self.counts.signatures += 1;
+        if statement.node == self.node {
+            self.tell_head(statement.head);
+        }
     }
 }
