@@ -30,6 +30,7 @@ use crate::cluster::core::members::{Members, RowRead};
 use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::pipeline::Slot;
 use crate::cluster::core::shares;
+use crate::entity::audit::Head;
 use crate::entity::commit::Group;
 use crate::entity::input::Input;
 
@@ -326,9 +327,13 @@ impl NodeCore {
         deaths.chain(change).collect()
     }
 
-    /// A declaration is settled: the next reading says what came of it.
-    pub(super) fn note_declared(&mut self, node: NodeId, accepted: bool) {
+    /// A declaration is settled: the next reading says what came of it. Where the
+    /// log of the dead ended is signed.
+    pub(super) fn note_death(&mut self, node: NodeId, ended: (Head, Tick), accepted: bool) {
         self.counts.deaths += u64::from(accepted);
+        if accepted {
+            self.signing.note_buried(node, ended.0, ended.1);
+        }
         self.cluster.iter_mut().for_each(|cluster| _ = cluster.declaring.remove(&node));
     }
 

@@ -73,12 +73,7 @@ impl NodeCore {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
-                Slot::Death { node, last, tick } => {
-                    self.note_declared(node, accepted);
-                    if accepted {
-                        self.signing.note_buried(node, last, tick);
-                    }
-                }
+                Slot::Death { node, last, tick } => self.note_death(node, (last, tick), accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
                 Slot::Record(record)
