@@ -30,6 +30,7 @@ use crate::cluster::core::loading::LoadError;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
+use crate::entity::audit::{Head, Statement};
 use crate::telemetry::metrics;
 
 /// The number of the group that stores a new galaxy; rows count from 1.
@@ -323,11 +324,8 @@ impl CoreThread {
                 };
                 metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
             }
-            NodeEffect::Sign(statement) => {
-                if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
-                    tracing::error!("nobody signs the audit log any more");
-                }
-            }
+            NodeEffect::Sign(statement) => self.sign(statement),
+            NodeEffect::OtherHead(node, told) => note_other_head(node, told),
             NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
             NodeEffect::WakeAt(at) => self.wake_at = at,
@@ -336,6 +334,12 @@ impl CoreThread {
                 self.ending.tell(error.to_string());
                 self.end(None);
             }
+        }
+    }
+
+    fn sign(&self, statement: Statement) {
+        if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
+            tracing::error!("nobody signs the audit log any more");
         }
     }
 
@@ -418,11 +422,6 @@ impl CoreThread {
         if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
-        metrics::AUDIT_SIGNATURES.with(&["made"]).increment(counts.signatures - before.signatures);
-        let failures = counts.sign_failures - before.sign_failures;
-        metrics::AUDIT_SIGNATURES.with(&["failed"]).increment(failures);
-        let unsigned_ms = self.core.unsigned_since().map_or(0, |since| now.since(since));
-        metrics::AUDIT_UNSIGNED.set(unsigned_ms as f64 / 1_000.0);
         metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
         metrics::ADOPTED.increment(counts.adopted - before.adopted);
         metrics::DEATHS.increment(counts.deaths - before.deaths);
@@ -430,9 +429,19 @@ impl CoreThread {
         metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
         metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
         metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);
+        self.report_audit(now, before);
         if let Ok(mut shared) = self.status.counts.lock() {
             *shared = counts;
         }
+    }
+
+    fn report_audit(&self, now: Millis, before: NodeCounts) {
+        let made = self.counted.signatures - before.signatures;
+        let failed = self.counted.sign_failures - before.sign_failures;
+        metrics::AUDIT_SIGNATURES.with(&["made"]).increment(made);
+        metrics::AUDIT_SIGNATURES.with(&["failed"]).increment(failed);
+        let unsigned_ms = self.core.unsigned_since().map_or(0, |since| now.since(since));
+        metrics::AUDIT_UNSIGNED.set(unsigned_ms as f64 / 1_000.0);
     }
 
     fn end(&mut self, done: Option<oneshot::Sender<()>>) {
@@ -448,6 +457,15 @@ impl CoreThread {
         // Whoever asked may be gone.
         let _ = done.map(|done| done.send(()));
     }
+}
+
+fn note_other_head(node: NodeId, told: Head) {
+    tracing::error!(
+        %node, incarnation = told.incarnation.0, number = told.number,
+        "the row of a node is not as that node told: somebody changed the store; verify the audit \
+         log (starmesh admin audit)"
+    );
+    metrics::AUDIT_HEADS_DIFFER.increment(1);
 }
 
 fn wall() -> Millis {

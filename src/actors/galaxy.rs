@@ -138,7 +138,7 @@ mod tests {
             is_last: false,
             groups,
         };
-        assert_eq!(store.commit(&commit).unwrap().refused, []);
+        assert!(store.commit(&commit).unwrap().refused.is_empty());
     }
 
     fn find(store: &Memory, rules: &Rules) -> Result<World, GalaxyError> {

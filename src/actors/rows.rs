@@ -132,7 +132,7 @@ impl Rows {
 
     /// A read on a thread that may block. The permit goes with it, so that a
     /// read that takes too long still counts as under way after its time limit.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreAway> {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{UsageError, print};
 use crate::actors::membership;
 use crate::base::{Millis, NodeId};
-use crate::cluster::certificates::authority::CERTIFICATE_FILE as AUTHORITY_FILE;
 use crate::cluster::certificates::files::{self, Readers};
 use crate::cluster::certificates::{Notary, identity};
 use crate::entity::audit::chain::{Chain, KeptHead};
@@ -110,10 +109,9 @@ fn authorities(
     options: &Options,
     ca: Option<&Path>,
 ) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let own = options.data.join(membership::FOLDER).join(AUTHORITY_FILE);
     let file = match ca {
         Some(file) => file,
-        None if options.store.is_none() && own.exists() => &own,
+        None if options.store.is_none() => return Ok(membership::authorities(&options.data)?),
         None => return Ok(Vec::new()),
     };
     let text = files::read(file, Readers::Everybody)?;

@@ -7,7 +7,7 @@ use super::http::{CallError, Target, blocking, get_as, post_as};
 use crate::base::SectorId;
 use crate::protocol::http as paths;
 use crate::protocol::http::admin::{
-    Balance, BalancePlan, BusySectors, EntityPlace, Merge, Migrate, Nodes, Region, Steered,
+    Audit, Balance, BalancePlan, BusySectors, EntityPlace, Merge, Migrate, Nodes, Region, Steered,
 };
 
 /// A server, and the access token of an admin.
@@ -71,6 +71,20 @@ impl AdminTarget {
     pub async fn drain(&self, node: u32, on: bool) -> Called<Steered> {
         let path = if on { paths::ADMIN_DRAIN_PATH } else { paths::ADMIN_UNDRAIN_PATH };
         self.post(path.replace("{node}", &node.to_string()), &()).await
+    }
+
+    /// Begins a verification of the audit log, unless one runs.
+    ///
+    /// # Errors
+    /// See [`nodes`](Self::nodes).
+    pub async fn audit(&self) -> Called<Audit> {
+        self.post(paths::ADMIN_AUDIT_PATH.to_owned(), &()).await
+    }
+
+    /// # Errors
+    /// See [`nodes`](Self::nodes).
+    pub async fn audited(&self) -> Called<Audit> {
+        self.get(paths::ADMIN_AUDITED_PATH.to_owned()).await
     }
 
     /// # Errors

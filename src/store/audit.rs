@@ -28,41 +28,78 @@ pub fn verify(
     judge: Judge<'_>,
     kept: &[(NodeId, Head)],
 ) -> Result<Vec<Chain>, ReadError> {
-    verify_some(store, judge, kept, &mut |_| Ok(()))
+    let mut verification = Verification::begin(store, kept)?;
+    while verification.step(store, judge, PAGE)? {}
+    verification.finish(store)
 }
 
-/// The same, asking before each page whether to go on, with the number of
-/// entries and signatures that were read so far.
-///
-/// # Errors
-/// Those of [`verify`], and of `go_on`.
-pub fn verify_some<E: From<ReadError>>(
-    store: &dyn Store,
-    judge: Judge<'_>,
-    kept: &[(NodeId, Head)],
-    go_on: &mut dyn FnMut(u64) -> Result<(), E>,
-) -> Result<Vec<Chain>, E> {
-    let mut verifier = Verifier::new(rows(store)?);
-    kept.iter().for_each(|(node, head)| verifier.add_kept(*node, *head));
-    let mut read = 0;
-    pages(store, keys::AUDIT, |page| {
-        go_on(read)?;
-        read += page.len() as u64;
-        for (key, found) in page {
-            verifier.add(keys::parse_audit(key).ok_or_else(|| not_a_key(key))?, &found.value);
+/// A log that is verified page by page, so that whoever does it can pause, or
+/// stop.
+#[derive(Debug)]
+pub struct Verification {
+    verifier: Verifier,
+    /// Signatures are read, after the entries.
+    signatures: bool,
+    after: Option<Vec<u8>>,
+    read: u64,
+}
+
+impl Verification {
+    /// Reads the nodes' rows.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn begin(store: &dyn Store, kept: &[(NodeId, Head)]) -> Result<Verification, ReadError> {
+        let mut verifier = Verifier::new(rows(store)?);
+        kept.iter().for_each(|(node, head)| verifier.add_kept(*node, *head));
+        Ok(Verification { verifier, signatures: false, after: None, read: 0 })
+    }
+
+    /// Entries and signatures that were read.
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// What is kept in memory, in parts of less than 100 bytes.
+    pub fn held(&self) -> usize {
+        self.verifier.held()
+    }
+
+    /// Reads the next page, of at most `page`; false when there was none.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a key of the log is not one.
+    pub fn step(
+        &mut self,
+        store: &dyn Store,
+        judge: Judge<'_>,
+        page: usize,
+    ) -> Result<bool, ReadError> {
+        let prefix = if self.signatures { keys::AUDIT_SIGNATURE } else { keys::AUDIT };
+        let page = store.scan(prefix, self.after.as_deref(), page)?;
+        self.read += page.len() as u64;
+        self.after = page.last().map(|(key, _)| key.clone());
+        for (key, found) in &page {
+            match self.signatures {
+                false => self.verifier.add(entry_place(key)?, &found.value),
+                true => {
+                    keys::parse_audit_signature(key).ok_or_else(|| not_a_key(key))?;
+                    self.verifier.add_signature(key, &found.value, judge);
+                }
+            }
         }
-        Ok::<(), E>(())
-    })?;
-    pages(store, keys::AUDIT_SIGNATURE, |page| {
-        go_on(read)?;
-        read += page.len() as u64;
-        for (key, found) in page {
-            keys::parse_audit_signature(key).ok_or_else(|| not_a_key(key))?;
-            verifier.add_signature(key, &found.value, judge);
-        }
-        Ok::<(), E>(())
-    })?;
-    Ok(verifier.finish(&rows(store)?))
+        let was_signatures = self.signatures;
+        self.signatures |= page.is_empty();
+        Ok(!(was_signatures && page.is_empty()))
+    }
+
+    /// What was found, of each node.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn finish(self, store: &dyn Store) -> Result<Vec<Chain>, ReadError> {
+        Ok(self.verifier.finish(&rows(store)?))
+    }
 }
 
 /// Every node's certificates, of now and before, by their fingerprints. One whose
@@ -98,10 +135,8 @@ pub fn list<E: From<ReadError>>(
     mut take: impl FnMut(Place, Result<Entry, EntryError>) -> Result<(), E>,
 ) -> Result<(), E> {
     pages(store, keys::AUDIT, |page| {
-        page.iter().try_for_each(|(key, found)| {
-            let place = keys::parse_audit(key).ok_or_else(|| not_a_key(key))?;
-            take(place, Entry::from_bytes(&found.value))
-        })
+        page.iter()
+            .try_for_each(|(key, found)| take(entry_place(key)?, Entry::from_bytes(&found.value)))
     })
 }
 
@@ -117,6 +152,10 @@ fn pages<E: From<ReadError>>(
         after = Some(last.clone());
         take(&page)?;
     }
+}
+
+fn entry_place(key: &[u8]) -> Result<Place, ReadError> {
+    keys::parse_audit(key).ok_or_else(|| not_a_key(key))
 }
 
 fn not_a_key(key: &[u8]) -> ReadError {

@@ -217,6 +217,8 @@ metrics_list! {
         "Entities that this node gave to others.";
     DEATHS: CounterMetric = "starmesh_mesh_deaths_declared_total" []
         "Nodes that this one declared dead.";
+    AUDIT_HEADS_DIFFER: CounterMetric = "starmesh_mesh_audit_heads_differ_total" []
+        "Times that a node's row in the store said less, or something else, than the node had told over its link. Anything but 0 means that somebody changed the store.";
     AUDIT_SIGNATURES: CounterMetric = "starmesh_mesh_audit_signatures_total" ["outcome"]
         "Signatures over heads of audit logs: made, or failed.";
     AUDIT_UNSIGNED: GaugeMetric = "starmesh_mesh_audit_unsigned_seconds" []

@@ -2,6 +2,7 @@
 
 mod asleep;
 mod audit;
+mod audit_log;
 mod clock;
 mod cluster_balance;
 mod cluster_crash;

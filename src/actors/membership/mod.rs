@@ -24,9 +24,15 @@ pub use remembered::MembersFile;
 
 use remembered::Remembered;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::actors::rows::Rows;
 use crate::base::NodeId;
-use crate::cluster::certificates::authority::KEY_FILE as AUTHORITY_KEY_FILE;
+use crate::cluster::certificates::authority::{
+    CERTIFICATE_FILE as AUTHORITY_FILE, KEY_FILE as AUTHORITY_KEY_FILE,
+};
+use crate::cluster::certificates::files::{self, Readers};
+use crate::cluster::certificates::identity::certificates_of;
 use crate::cluster::certificates::{
     Authority, CertificateError, Fingerprint, Identity, JoinLine, Subject,
 };
@@ -219,6 +225,18 @@ fn load(folder: &Path, line: Option<&JoinLine>) -> Result<Identity, MembershipEr
     let subject = identity.subject();
     tracing::info!(%subject, "the join line is not needed: this node has joined already");
     Ok(identity)
+}
+
+/// Whose nodes the node with this data believes; none where it is in no cluster.
+///
+/// # Errors
+/// When the file that says so cannot be read.
+pub fn authorities(data: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let file = data.join(FOLDER).join(AUTHORITY_FILE);
+    match file.exists() {
+        true => certificates_of(&files::read(&file, Readers::Everybody)?),
+        false => Ok(Vec::new()),
+    }
 }
 
 fn load_authority(folder: &Path) -> Result<Option<Authority>, MembershipError> {

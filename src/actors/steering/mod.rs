@@ -4,6 +4,7 @@
 //! whole or not at all; another node that does not answer within a second is
 //! gone on without.
 
+mod auditing;
 mod balancer;
 mod edits;
 mod planning;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+pub use auditing::{Audited, Auditing, Findings};
 pub use balancer::{BalanceSettings, Balancer};
 pub use edits::{Refusal, finer, merge, migrate, split};
 pub use planning::Planned;
@@ -43,6 +45,8 @@ pub struct Steering {
     entities: Entities,
     rows: Rows,
     mesh: Option<Arc<NodeMesh>>,
+    /// The verification of the audit log.
+    pub auditing: Auditing,
 }
 
 /// Why nothing was changed, or, with [`StoreAway::Unknown`], why it is not
@@ -71,8 +75,13 @@ pub struct Steered {
 }
 
 impl Steering {
-    pub fn new(entities: Entities, rows: Rows, mesh: Option<Arc<NodeMesh>>) -> Steering {
-        Steering { entities, rows, mesh }
+    pub fn new(
+        entities: Entities,
+        rows: Rows,
+        mesh: Option<Arc<NodeMesh>>,
+        auditing: Auditing,
+    ) -> Steering {
+        Steering { entities, rows, mesh, auditing }
     }
 
     /// This node.

@@ -81,6 +81,13 @@ enum What {
         #[arg(long = "move")]
         may_move: bool,
     },
+    /// Have the node verify the audit log of all nodes. The exit code is 1 when
+    /// one is not whole.
+    Audit {
+        /// Seconds to wait at most.
+        #[arg(long, value_name = "S", default_value_t = 600)]
+        within: u64,
+    },
     /// Have a strategy say what should move, and move it.
     Balance {
         #[arg(long, value_name = "S", value_parser = ["PlayerCount", "ActivityLevel", "ResourceUsage", "Geographic"])]
@@ -138,6 +145,7 @@ async fn steer(args: Args) -> anyhow::Result<()> {
         What::Merge { sector, may_move } => {
             show(json, &admin.merge(sector, may_move).await?, tables::steered)
         }
+        What::Audit { within } => waiting::audit(&admin, json, Duration::from_secs(within)).await,
         What::Balance { strategy, dry_run } => {
             let plan = admin.balance(Balance { strategy, dry_run }).await?;
             show(json, &plan, tables::plan)
@@ -196,6 +204,7 @@ mod tests {
             "split 1,1,2",
             "merge 1,1,2 --move",
             "balance --strategy Geographic --dry-run",
+            "audit --within 5 --json",
             "nodes --url http://a:1 --token t",
             "--user ada nodes",
         ] {

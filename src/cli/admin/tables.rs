@@ -3,7 +3,8 @@
 
 use crate::base::SectorId;
 use crate::protocol::http::admin::{
-    BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes, Region, Steered,
+    Audit, AuditedLog, BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes, Region,
+    Steered,
 };
 
 /// A sector that takes a tenth of a thread is hot for people.
@@ -180,6 +181,26 @@ pub fn steered(answer: &Steered) -> String {
     }
 }
 
+pub fn audit(answer: &Audit) -> String {
+    let heads = ["NODE", "ENTRIES", "SIGNED", "UNSIGNED", "WITNESSED", "FOUND"];
+    let row = |it: &AuditedLog| {
+        vec![
+            it.node.to_string(),
+            it.entries.to_string(),
+            it.signatures.to_string(),
+            it.unsigned.to_string(),
+            it.witnessed.to_string(),
+            it.problem.clone().unwrap_or_else(|| "ok".into()),
+        ]
+    };
+    let against = match answer.authorities {
+        true => "certificates held against the cluster's authority",
+        false => "no authority to hold certificates against",
+    };
+    let rows = answer.logs.iter().map(row).collect();
+    format!("{}{} entries and signatures, {against}\n", table(&heads, rows), answer.read)
+}
+
 pub fn plan(answer: &BalancePlan) -> String {
     let heads = ["SECTOR", "FROM", "TO", "RUN", "WEIGHT", "WHY"];
     let row = |it: &crate::protocol::http::admin::Move| {
@@ -260,6 +281,33 @@ mod tests {
         let last = "directory 7, as node 1 sees it; node 1 balances by ResourceUsage";
         assert_eq!(lines[3], last);
         assert!(lines[0].starts_with("NODE  NAME  STATE"));
+    }
+
+    #[test]
+    fn an_audit_says_of_each_log_what_was_found() {
+        let log = |node, problem: Option<&str>| AuditedLog {
+            node,
+            entries: 120,
+            signatures: 30,
+            witnessed: 2,
+            unsigned: 1,
+            unsigned_since: Some(5),
+            head: None,
+            problem: problem.map(str::to_owned),
+        };
+        let text = audit(&Audit {
+            state: "done".into(),
+            began: Some(1),
+            ended: Some(2),
+            read: 300,
+            why: None,
+            authorities: true,
+            logs: vec![log(1, None), log(2, Some("it was cut off"))],
+        });
+        let lines: Vec<_> = text.lines().collect();
+        let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cells(lines[1]), ["1", "120", "30", "1", "2", "ok"]);
+        assert!(lines[2].ends_with("it was cut off") && lines[3].starts_with("300 entries"));
     }
 
     #[test]

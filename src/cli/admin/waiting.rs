@@ -90,6 +90,33 @@ pub async fn drain(
     }
 }
 
+/// Begins a verification of the audit log, waits for it and says what it found.
+pub async fn audit(admin: &AdminTarget, json: bool, within: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut audit = admin.audit().await?;
+    while audit.state == "running" {
+        if began.elapsed() > within {
+            bail!(
+                "{} entries and signatures were read after {} s, and nothing is wrong so far as is \
+                 known; it goes on: ask again",
+                audit.read,
+                seconds(began)
+            );
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        audit = admin.audited().await?;
+    }
+    if let Some(why) = &audit.why {
+        bail!("the audit log was not verified: {why}");
+    }
+    show(json, &audit, tables::audit)?;
+    let broken = audit.logs.iter().filter(|log| log.problem.is_some()).count();
+    if broken > 0 {
+        bail!("the logs of {broken} of {} nodes are not whole", audit.logs.len());
+    }
+    Ok(())
+}
+
 /// Whether every node knows the directory, and none has what is another's.
 fn is_left(region: &Region, directory: u64) -> bool {
     let settled = region.running.iter().all(|it| it.directory >= directory && it.leaving == 0);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::table::Moved;
 use crate::base::{EntityKey, Millis, StateHash, Tick};
 use crate::entity::Entity;
+use crate::entity::audit::Head;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::envelope::Logic;
 use crate::entity::input::{Claim, Dilation, Input};
@@ -165,18 +166,21 @@ pub enum NodeBody {
     Claimed { entity: EntityKey, sequence: u64 },
     /// That connections are lost, for a ledger that is not where that was said.
     Lost { entity: EntityKey, input: Input },
+    /// So far the sender's audit log is signed, and that is durable.
+    Signed(Head),
 }
 
 impl NodeBody {
-    /// The entity it is for.
-    pub fn entity(&self) -> EntityKey {
-        match self {
+    /// The entity it is for, if it is for one.
+    pub fn entity(&self) -> Option<EntityKey> {
+        Some(match self {
             NodeBody::Deliver(message) => message.channel.receiver,
             NodeBody::Acknowledge(ack) => ack.channel.sender,
             NodeBody::Offer(entity) | NodeBody::Accept(entity) => *entity,
             NodeBody::Claim { entity, .. }
             | NodeBody::Claimed { entity, .. }
             | NodeBody::Lost { entity, .. } => *entity,
-        }
+            NodeBody::Signed(_) => return None,
+        })
     }
 }

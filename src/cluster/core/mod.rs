@@ -12,6 +12,7 @@ pub mod cost;
 pub mod deaths;
 pub mod dilation;
 pub mod directory;
+pub mod heads;
 pub mod hot;
 pub mod ids;
 pub mod limits;

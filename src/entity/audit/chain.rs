@@ -178,6 +178,12 @@ impl Verifier {
         taken.unwrap_or_else(|problem| chain.note(problem));
     }
 
+    /// Commits and heads that are kept until the end, of less than 100 bytes each.
+    pub fn held(&self) -> usize {
+        let commits = self.chains.values().map(|chain| chain.commits.len());
+        self.seen.len() + commits.sum::<usize>()
+    }
+
     /// What was found, of each node. `later` are the rows as they are now:
     /// another node's entry may name a commit that was made since they were read
     /// first.

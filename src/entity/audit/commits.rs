@@ -25,6 +25,10 @@ impl Commits {
         self.0.push(commit);
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The chain's root as it was after that commit, which may have had no entry.
     pub fn root_at(&self, at: (Incarnation, u64)) -> Root {
         self.upto(Some(at)).last().map_or([0; 32], |commit| commit.root)

@@ -247,3 +247,61 @@ pub struct Move {
     /// `dead`, `draining`, `hot`, `load`, `nearer` or `cold`.
     pub why: String,
 }
+
+/// A verification of the audit log by the node that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// `never`, `running`, `done` or `failed`.
+    pub state: String,
+    /// When it began and ended, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// Entries and signatures that were read so far.
+    pub read: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Certificates were held against the authorities that the node believes.
+    pub authorities: bool,
+    /// Of every node that ever was; empty until it is done.
+    pub logs: Vec<AuditedLog>,
+}
+
+/// What was found of one node's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuditedLog {
+    pub node: u32,
+    pub entries: u64,
+    /// Signatures that are believed, and over what is there.
+    pub signatures: u64,
+    /// Heads that others wrote down and that are as they say.
+    pub witnessed: u64,
+    /// Entries at the end that are not signed.
+    pub unsigned: u64,
+    /// When the first of them was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned_since: Option<u64>,
+    /// To be kept elsewhere, for `starmesh audit verify --heads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<AuditHead>,
+    /// The first thing that is not as it was written; absent where all is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// How far a log has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuditHead {
+    pub incarnation: u64,
+    pub number: u64,
+    /// 64 hexadecimal digits.
+    pub root: String,
+}

@@ -1,6 +1,8 @@
 //! Cases about a node's row: who may commit, and what a repeated commit says.
 
 use super::*;
+use crate::base::Millis;
+use crate::entity::audit::{Decision, Entry, Place, root_after};
 
 pub(super) const CASES: &[Case] = &[
     ("a node begins with incarnation 1, commit 0", begins_with_one),
@@ -11,6 +13,9 @@ pub(super) const CASES: &[Case] = &[
     ("a node declared dead commits nothing more", dead_nodes_are_fenced),
     ("a node's last commit ends its incarnation", last_commits_end_it),
     ("a last commit is refused like any other, and none begins", last_commits_are_fenced),
+    ("a commit with another audit root than the row's is refused in whole", roots_are_fenced),
+    ("the row has the root over the accepted entries, a repeat keeps it", roots_go_on),
+    ("a new process of a node goes on from the row's root", roots_outlive_processes),
     ("a tick before the row's is malformed", ticks_do_not_go_back),
     ("a node does not put its own row, nobody deletes one", rows_are_kept),
 ];
@@ -144,6 +149,64 @@ fn last_commits_are_fenced(store: &dyn Store) {
     assert_eq!(value(store, b"x"), None);
     let begins = Commit { is_last: true, ..Process::restarted(1, 3).next(vec![]) };
     assert!(matches!(store.commit(&begins), Err(CommitError::Malformed(_))));
+}
+
+fn roots_are_fenced(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    let before = row(store, 1);
+    let write = vec![put(b"x", b"1"), append(EntityKey::Ledger(1), 1, b"r")];
+    let mut forged = Process { root: [8; 32], ..process.clone() };
+    let answer = forged.commit(store, write);
+    assert_eq!(answer, Err(CommitError::Fenced { row: Some(before.clone()) }));
+    assert_eq!((value(store, b"x"), row(store, 1)), (None, before));
+    assert!(load(store, EntityKey::Ledger(1)).records.is_empty());
+    // Somebody else changed the row: the process is out, it knows another history.
+    let tampered = NodeRow { audit_root: [9; 32], ..row(store, 1) };
+    let put_row = put(&keys::row(NodeId(1)), &tampered.to_bytes());
+    Process::begun(store, 2).must(store, vec![put_row]);
+    let answer = process.clone().commit(store, vec![]);
+    assert_eq!(answer, Err(CommitError::Fenced { row: Some(tampered) }));
+    process.root = [9; 32];
+    process.must(store, vec![]);
+}
+
+/// A group with the audit entry of that index in the next commit of `process`.
+fn entry(process: &Process, index: u32) -> Group {
+    let Process { node, incarnation, number, root, .. } = *process;
+    let decision = Decision::GalaxyMade;
+    let entry = Entry { base: root, time: Millis(u64::from(index)), decision };
+    let put = entry.put(Place { node, incarnation, number, index });
+    Group { puts: vec![put], ..Group::default() }
+}
+
+fn roots_go_on(store: &dyn Store) {
+    let mut process = Process::begun(store, 1);
+    store.commit(&process.next(vec![])).expect("in order");
+    assert_eq!(row(store, 1).audit_root, process.root, "no entry, the same root");
+    let refused = when(b"x", Expect::Version(7), entry(&process, 1));
+    let groups = vec![entry(&process, 0), refused, entry(&process, 2)];
+    let commit = process.next(groups);
+    let answer = store.commit(&commit).expect("in order");
+    assert_eq!(answer.refused, [1]);
+    let root = root_after(&commit, &[1]);
+    assert_ne!(root, root_after(&commit, &[]), "what was refused does not count");
+    assert_eq!(row(store, 1).audit_root, root);
+    // Its outcome was unknown: the same bytes are answered, though the root moved.
+    assert_eq!(store.commit(&commit).map(|answer| answer.refused), Ok(vec![1]));
+    assert_eq!(row(store, 1).audit_root, root);
+    assert!(process.clone().commit(store, vec![]).is_err(), "the root before it");
+    process.root = root;
+    process.must(store, vec![]);
+}
+
+fn roots_outlive_processes(store: &dyn Store) {
+    Process::begun(store, 1);
+    let mut unknowing = Process { root: [0; 32], ..Process::restarted(1, 2) };
+    assert!(matches!(unknowing.commit(store, vec![]), Err(CommitError::Fenced { row: Some(_) })));
+    let mut second = Process::restarted(1, 2);
+    let first = second.next(vec![]);
+    store.commit(&first).expect("in order");
+    assert_eq!(row(store, 1).audit_root, second.root);
 }
 
 fn ticks_do_not_go_back(store: &dyn Store) {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Gateway, LOCAL, request, secret};
 
-const CALLS: [(&str, &str); 10] = [
+const CALLS: [(&str, &str); 12] = [
     ("GET", "/api/admin/nodes"),
     ("GET", "/api/admin/sectors"),
     ("GET", "/api/admin/sectors/5000,5000,0"),
@@ -25,6 +25,8 @@ const CALLS: [(&str, &str); 10] = [
     ("POST", "/api/admin/nodes/1/drain"),
     ("POST", "/api/admin/nodes/1/undrain"),
     ("POST", "/api/admin/balance"),
+    ("POST", "/api/admin/audit"),
+    ("GET", "/api/admin/audit/last"),
 ];
 
 #[actix_web::test]
@@ -194,5 +196,30 @@ async fn a_cluster_of_one_is_shown_and_steered() {
     }
     let (status, told) = it.post("/api/admin/balance", &json!({ "strategy": "Fair" })).await;
     assert_eq!((status, told["field"].as_str()), (400, Some("strategy")));
+    it.server.stop().await;
+}
+
+#[actix::test]
+async fn the_audit_log_is_verified_while_the_node_runs() {
+    let it = Cluster::start().await;
+    let (status, before) = it.get("/api/admin/audit/last").await;
+    assert_eq!((status, &before["state"]), (200, &json!("never")), "{before}");
+    let found = loop {
+        let (status, mut audit) = it.post("/api/admin/audit", &json!({})).await;
+        assert_eq!((status, &audit["state"]), (200, &json!("running")), "{audit}");
+        while audit["state"] == "running" {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            audit = it.get("/api/admin/audit/last").await.1;
+        }
+        // The first signature is made within a second.
+        if audit["logs"][0]["signatures"] != json!(0) {
+            break audit;
+        }
+    };
+    let log = &found["logs"][0];
+    assert_eq!((&found["state"], &found["authorities"]), (&json!("done"), &json!(true)), "{found}");
+    assert_eq!((&log["node"], &log["problem"]), (&json!(1), &Value::Null), "{found}");
+    assert!(log["entries"].as_u64().unwrap() >= 3, "{found}");
+    assert_eq!(log["head"]["root"].as_str().unwrap().len(), 64);
     it.server.stop().await;
 }

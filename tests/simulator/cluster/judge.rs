@@ -43,6 +43,7 @@ impl Cluster {
         for node in self.nodes.values() {
             assert!(node.unloadable.is_empty(), "{:?}", node.unloadable);
             assert_eq!(node.table.counts().misfits, 0);
+            assert_eq!(node.other_heads, [], "32: nobody changed the store");
         }
         self.judge_owners();
         self.judge_units();

@@ -12,6 +12,7 @@ use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
+use starmesh::entity::audit::Head;
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
@@ -60,6 +61,8 @@ pub struct Node {
     pub hold_commits: bool,
     commits_left: usize,
     held: Option<Arc<Commit>>,
+    /// Whose row was not as that node had told.
+    pub other_heads: Vec<(NodeId, Head)>,
     /// Whoever signs for it answers nothing.
     pub mute: bool,
     /// The store does not answer this process.
@@ -101,6 +104,7 @@ impl Node {
             hold_commits: false,
             commits_left: *commits_left,
             held: None,
+            other_heads: Vec::new(),
             mute: false,
             away: false,
             lose_answers: false,
@@ -337,6 +341,7 @@ impl Node {
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
+            NodeEffect::OtherHead(node, told) => self.other_heads.push((node, told)),
             NodeEffect::Elsewhere(entity, node) => self.woken.push((entity, Some(node))),
             // What only shells are told.
             _ => {}

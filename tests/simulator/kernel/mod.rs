@@ -352,7 +352,8 @@ impl Node {
             NodeEffect::RowsDone { id, version } => self.rows_done.push((id, version.is_some())),
             NodeEffect::StoreAway(_) => {}
             NodeEffect::Sign(_) => panic!("it may not sign"),
-            NodeEffect::ReadCluster { .. }
+            NodeEffect::OtherHead(..)
+            | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
             | NodeEffect::Map(_)

@@ -133,6 +133,7 @@ impl<'a> Node<'a> {
                 NodeEffect::Unloadable(..) => {}
                 NodeEffect::Mismatch(..)
                 | NodeEffect::Sign(_)
+                | NodeEffect::OtherHead(..)
                 | NodeEffect::ReadCluster { .. }
                 | NodeEffect::ScanOwnedBy(_)
                 | NodeEffect::ToNode(..)

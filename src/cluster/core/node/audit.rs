@@ -6,9 +6,10 @@
 //! Invariant: every group that carries out a decision has its entry, and the
 //! root is that of the row as long as this process owns anything.
 
-use super::NodeCore;
+use super::{NodeCore, NodeEffect};
 use crate::base::{Millis, NodeId};
-use crate::cluster::core::message::Committed;
+use crate::cluster::core::heads::Heads;
+use crate::cluster::core::message::{Committed, NodeBody, NodeMessage};
 use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{self, Decision, Entry, HEADS_MAX, Head, Place, Root};
 use crate::entity::commit::{Commit, CommitAnswer, Group, NodeRow};
@@ -25,13 +26,15 @@ pub(super) struct Audit {
     witness_at: Millis,
     /// As they were written down last.
     heads: Vec<(NodeId, Head)>,
+    /// As the nodes told themselves.
+    told: Heads,
 }
 
 impl Audit {
     /// The log goes on where the row says.
     pub fn after(row: Option<&NodeRow>) -> Audit {
         let root = row.map_or([0; 32], |row| row.audit_root);
-        Audit { root, witness_at: Millis(0), heads: Vec::new() }
+        Audit { root, witness_at: Millis(0), heads: Vec::new(), told: Heads::default() }
     }
 
     pub fn root(&self) -> Root {
@@ -94,12 +97,48 @@ impl NodeCore {
         Some(Decision::Witnessed { heads: self.audit.heads.clone() })
     }
 
+    /// Tells the others how far this node's log is signed.
+    pub(super) fn tell_head(&mut self, head: Head) {
+        let Some(cluster) = &self.cluster else { return };
+        let others = cluster.members.living().filter(|node| *node != self.node);
+        let tell = |node| {
+            let body = NodeBody::Signed(head);
+            NodeEffect::ToNode(node, NodeMessage { hops: 0, body })
+        };
+        self.effects.extend(others.map(tell));
+    }
+
+    /// Another node told how far its log is signed.
+    pub(super) fn handle_told_head(&mut self, node: NodeId, head: Head) {
+        let cluster = self.cluster.as_ref();
+        if cluster.is_some_and(|cluster| cluster.members.row(node).is_some()) {
+            self.audit.told.note_told(node, head);
+        }
+    }
+
+    /// The rows were read: whose log is not as it told?
+    pub(super) fn compare_heads(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        let differing = self.audit.told.compare(cluster.members.rows());
+        self.effects
+            .extend(differing.into_iter().map(|(node, told)| NodeEffect::OtherHead(node, told)));
+    }
+
     /// The group that writes down the other nodes' heads, when it is time to and
     /// one of them moved.
     pub(super) fn take_witness(&mut self, now: Millis) -> Option<(Group, Slot)> {
         let cluster = self.cluster.as_ref()?;
         let heads = cluster.members.rows().filter(|(node, _)| *node != self.node);
-        let heads: Vec<_> = heads.take(HEADS_MAX).map(|(node, row)| (node, head(row))).collect();
+        // What a node told itself counts for more than a row that says less.
+        let further = |node, row| {
+            let head = head(row);
+            let told = self.audit.told.of(node);
+            let is_further =
+                |told: &Head| (told.incarnation, told.number) > (head.incarnation, head.number);
+            (node, told.filter(is_further).unwrap_or(head))
+        };
+        let heads = heads.take(HEADS_MAX).map(|(node, row)| further(node, row));
+        let heads: Vec<_> = heads.collect();
         let roots = |heads: &[(NodeId, Head)]| -> Vec<(NodeId, Root)> {
             heads.iter().map(|(node, head)| (*node, head.root)).collect()
         };

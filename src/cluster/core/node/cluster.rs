@@ -232,6 +232,7 @@ impl NodeCore {
         }
         cluster.accusing =
             self.may_claim && !cluster.declaring && cluster.members.deaths(now).is_some();
+        self.compare_heads();
         self.plan_shares();
         self.show_map();
         self.look_for_claims(now);

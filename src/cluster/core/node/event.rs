@@ -9,7 +9,7 @@ use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
-use crate::entity::audit::{Signature, Statement};
+use crate::entity::audit::{Head, Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::input::Input;
 use crate::entity::replay::Mismatch;
@@ -117,6 +117,9 @@ pub enum NodeEffect {
     RowsDone { id: u64, version: Option<u64> },
     /// Sign this and say what came of it; one at a time.
     Sign(Statement),
+    /// This node said itself that its audit log had come so far, and its row says
+    /// less, or something else: somebody changed the store.
+    OtherHead(NodeId, Head),
     /// Every entity that this node owned runs: players may come.
     Ready,
     /// The store does not answer (true), or does again.

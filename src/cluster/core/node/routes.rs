@@ -80,7 +80,7 @@ impl NodeCore {
     /// What is for an entity goes to its table, waits until it is loaded here,
     /// or goes to its node. What cannot is dropped: it comes again.
     pub(super) fn pass(&mut self, body: NodeBody, hops: u8) {
-        let entity = body.entity();
+        let Some(entity) = body.entity() else { return };
         if self.is_open(entity) {
             return match body {
                 NodeBody::Deliver(message) => self.tell(entity, ToTable::Deliver(message)),
@@ -156,6 +156,7 @@ impl NodeCore {
             NodeBody::Deliver(_) | NodeBody::Acknowledge(_) | NodeBody::Lost { .. } => {
                 self.pass(body, hops);
             }
+            NodeBody::Signed(head) => self.handle_told_head(node, head),
             NodeBody::Offer(entity) => self.handle_offer(entity, node, now),
             NodeBody::Accept(entity) => self.handle_accept(entity, node),
             NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),

@@ -166,5 +166,8 @@ impl NodeCore {
         self.signing.asked = None;
         self.signing.note_signed(statement);
         self.counts.signatures += 1;
+        if statement.node == self.node {
+            self.tell_head(statement.head);
+        }
     }
 }

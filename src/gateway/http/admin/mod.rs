@@ -2,6 +2,7 @@
 //! Never decides what a wish means (`actors::steering` does). Invariant: nobody
 //! without the role admin learns anything of the cluster, or has a body read.
 
+mod auditing;
 mod balance;
 mod looking;
 mod steering;
@@ -14,6 +15,7 @@ use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
+pub use auditing::*;
 pub use balance::*;
 pub use looking::*;
 pub use steering::*;
