@@ -148,7 +148,8 @@ impl Node {
         if let Some(group) = made {
             core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
         }
-        let own = if seat.is_shared() { own.in_cluster() } else { own };
+        let own =
+            if seat.is_shared() { own.in_cluster().with_roles(config.node.roles) } else { own };
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);

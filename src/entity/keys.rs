@@ -12,6 +12,8 @@ pub const GALAXY: &[u8] = b"galaxy/";
 pub const WORLD: &[u8] = b"galaxy/world";
 /// All node rows.
 pub const ROW: &[u8] = b"row/";
+/// All [`roles`] keys.
+pub const ROLES: &[u8] = b"roles/";
 /// All snapshot chunks.
 pub const SNAPSHOT: &[u8] = b"snapshot/";
 /// All snapshot heads.
@@ -88,6 +90,17 @@ pub fn refresh(player: PlayerId, family: [u8; 16]) -> Vec<u8> {
 /// The node's [`NodeRow`](super::commit::NodeRow).
 pub fn row(node: NodeId) -> Vec<u8> {
     join(&[ROW, &node.0.to_be_bytes()])
+}
+
+/// What `node` may do: its [roles](crate::cluster::core::roles).
+pub fn roles(node: NodeId) -> Vec<u8> {
+    join(&[ROLES, &node.0.to_be_bytes()])
+}
+
+/// The node that a key of [`roles`] names.
+pub fn parse_roles(key: &[u8]) -> Option<NodeId> {
+    let id = key.strip_prefix(ROLES)?.try_into().ok()?;
+    Some(NodeId(u32::from_be_bytes(id)))
 }
 
 /// The prefix of all [`ended_incarnation`] keys of `node`.

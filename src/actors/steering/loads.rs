@@ -14,6 +14,7 @@ use crate::cluster::core::balance::{
 };
 use crate::cluster::core::directory::Directory;
 use crate::cluster::core::map::Map;
+use crate::cluster::core::roles::Role;
 
 /// Microseconds of a tick in a thousandth of it.
 const US: u32 = 100;
@@ -81,6 +82,8 @@ fn cluster_load(map: &Map, told: &BTreeMap<NodeId, Told>, now: Millis) -> Cluste
             alive: map.lives(*node),
             draining: map.directory.is_draining(*node),
             told: told.is_some(),
+            sectors: map.has(*node, Role::Sector),
+            meta: map.has(*node, Role::Meta),
             ..NodeLoad::new(*node, u32::try_from(threads).unwrap_or(u32::MAX))
         }
     });

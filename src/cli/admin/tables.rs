@@ -6,6 +6,8 @@ use crate::protocol::http::admin::{
     BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes, Region, Steered,
 };
 
+/// How many roles there are.
+const ROLES: usize = 4;
 /// A sector that takes a tenth of a thread is hot for people.
 const HOT: u32 = 100;
 
@@ -37,7 +39,7 @@ fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
 
 pub fn nodes(answer: &Nodes) -> String {
     let heads = [
-        "NODE", "NAME", "STATE", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
+        "NODE", "NAME", "STATE", "ROLES", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
         "PLAYERS", "BUSY", "PARKED", "TICK",
     ];
     let rows = answer.nodes.iter().map(node).collect();
@@ -66,6 +68,7 @@ fn node(node: &Node) -> Vec<String> {
         node.node.to_string(),
         node.name.clone().unwrap_or("-".into()),
         state.into(),
+        if node.roles.len() == ROLES { "all".into() } else { node.roles.join(",") },
         node.link.clone(),
         away,
         report.map_or("-".into(), |report| report.store.clone()),
@@ -215,12 +218,17 @@ mod tests {
             connections: 5,
             threads: vec![12, 345],
         };
+        let roles = |count| {
+            let names = ["sector", "coordinator", "meta", "gateway"].into_iter().take(count);
+            names.map(str::to_owned).collect()
+        };
         let node = |node, name: &str, report| Node {
             node,
             name: Some(name.into()),
             address: None,
             lives: true,
             draining: false,
+            roles: roles(if node == 1 { 4 } else { 2 }),
             entries: 101,
             link: if node == 1 { "self" } else { "up" }.into(),
             round_trip_us: (node != 1).then_some(1_250),
@@ -231,14 +239,16 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let first = [
-            "1", "a", "lives", "self", "-", "sled", "101", "12", "3456", "5", "34.5", "%", "0",
-            "4711",
+            "1", "a", "lives", "all", "self", "-", "sled", "101", "12", "3456", "5", "34.5", "%",
+            "0", "4711",
         ];
         assert_eq!(cells(lines[1]), first);
-        let second = ["2", "b", "silent", "up", "1.2", "-", "101", "-", "-", "-", "-", "-", "-"];
+        let roles = "sector,coordinator";
+        let second =
+            ["2", "b", "silent", roles, "up", "1.2", "-", "101", "-", "-", "-", "-", "-", "-"];
         assert_eq!(cells(lines[2]), second);
         assert_eq!(lines[3], "directory 7, as node 1 sees it");
-        assert!(lines[0].starts_with("NODE  NAME  STATE"));
+        assert!(lines[0].starts_with("NODE  NAME  STATE  ROLES"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod judge;
 mod members;
 mod network;
 mod node;
+mod roles;
 mod routes;
 mod storm;
 
@@ -21,6 +22,7 @@ use starmesh::base::{
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::node::Event;
+use starmesh::cluster::core::roles::Roles;
 use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
@@ -82,7 +84,13 @@ impl Cluster {
 
     /// Starts a process of node `id`, which begins its next incarnation.
     fn start(&mut self, id: u32) {
-        let node = Node::start(NodeId(id), &self.store, &self.world, self.now);
+        self.start_with(id, Roles::default());
+    }
+
+    /// The same with these roles.
+    fn start_with(&mut self, id: u32, roles: Roles) {
+        let mut node = Node::start(NodeId(id), &self.store, &self.world, self.now);
+        node.core = node.core.with_roles(roles);
         self.nodes.insert(NodeId(id), node);
         self.event(id, Event::Clock);
     }
