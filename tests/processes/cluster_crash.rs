@@ -33,10 +33,10 @@ pub fn finish(cluster: Cluster, mut swarm: Swarm, what: &str) -> Counts {
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     println!("{what}: {}", cluster.shown());
-    let (told, report) = swarm.stop();
-    println!("{what}: swarm {report}");
+    let told = swarm.told();
+    println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
-    println!("{what}: {} answers, {found:?}", told.len());
+    println!("{what}: {} answers, {found:?}", told.answered.len());
     assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
     found

@@ -2,12 +2,15 @@
 
 mod asleep;
 mod audit;
+mod audit_bites;
 mod clock;
 mod cluster_crash;
 mod cluster_join;
 mod cluster_partition;
 #[cfg(feature = "postgres")]
 mod cluster_postgres;
+#[cfg(feature = "postgres")]
+mod cluster_roles;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;
@@ -22,6 +25,7 @@ mod golden;
 #[allow(dead_code, reason = "shared with another binary, which uses the rest")]
 mod postgres_server;
 mod power_cut;
+mod rebuilt;
 mod refused_data;
 mod sessions;
 mod shutdown;
@@ -30,3 +34,4 @@ mod stopped_reader;
 mod support;
 mod swarm;
 mod watch;
+mod watcher;

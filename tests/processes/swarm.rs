@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use starmesh::base::{PlayerId, SessionId};
 use starmesh::protocol::Place;
 use starmesh::protocol::server::Ack;
 
+use crate::rebuilt::Shown;
 use crate::support::{Home, Process, starmesh, wait_for};
 
 /// Orders so fast that there is always one under way, and over borders, so that
@@ -42,6 +44,14 @@ pub struct Swarm {
     journal: PathBuf,
     report: PathBuf,
     log: PathBuf,
+}
+
+/// All that the clients of a swarm wrote down, and what it says of itself.
+pub struct Told {
+    pub answered: Vec<Answered>,
+    /// Their own units, whenever others came or left, and in the end.
+    pub shown: Vec<Shown>,
+    pub report: Value,
 }
 
 /// A command and its final answer, as the swarm wrote it down.
@@ -79,12 +89,17 @@ impl Swarm {
 
     /// What was answered so far. A line being written is left out.
     pub fn answered(&self) -> Vec<Answered> {
+        self.entries("answered")
+    }
+
+    /// The journal's entries of this kind.
+    fn entries<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
         let text = fs::read_to_string(&self.journal).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let entries = whole.lines().map(serde_json::from_str::<Value>);
         let entries = entries.map(|entry| entry.expect("a line is an object"));
-        let answered = entries.filter(|entry| entry["kind"] == "answered");
-        answered.map(|entry| serde_json::from_value(entry).expect("an answer")).collect()
+        let wanted = entries.filter(|entry| entry["kind"] == kind);
+        wanted.map(|entry| serde_json::from_value(entry).expect("an entry")).collect()
     }
 
     /// Waits for `more` acknowledgements behind the first `known` answers.
@@ -118,13 +133,20 @@ impl Swarm {
     }
 
     /// Lets the clients finish; expects that they found nothing wrong.
-    pub fn stop(mut self) -> (Vec<Answered>, Value) {
+    pub fn stop(self) -> (Vec<Answered>, Value) {
+        let Told { answered, report, .. } = self.told();
+        (answered, report)
+    }
+
+    /// The same, with all that they wrote down.
+    pub fn told(mut self) -> Told {
         self.process.signal(Signal::INT);
         let status = self.process.wait();
         let said = fs::read_to_string(&self.log).unwrap_or_default();
         assert!(status.success(), "the swarm found something, {status}:\n{said}");
         let report = fs::read(&self.report).expect("a report");
-        (self.answered(), serde_json::from_slice(&report).expect("a report is JSON"))
+        let report = serde_json::from_slice(&report).expect("a report is JSON");
+        Told { answered: self.answered(), shown: self.entries("units"), report }
     }
 
     fn expect_running(&mut self) {
