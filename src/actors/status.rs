@@ -16,6 +16,8 @@ pub struct CoreStatus {
     pub tick: AtomicU64,
     pub time_ms: AtomicU64,
     pub ready: AtomicBool,
+    /// Its links to other nodes were up once, or waited for long enough.
+    pub linked: AtomicBool,
     /// The store answers and the disk has room.
     pub taking_commands: AtomicBool,
     /// The node stops: it takes nothing new.
@@ -32,6 +34,7 @@ impl Default for CoreStatus {
             tick: AtomicU64::new(0),
             time_ms: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            linked: AtomicBool::new(false),
             taking_commands: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),

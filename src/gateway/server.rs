@@ -249,12 +249,16 @@ impl Server {
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), ServeError> {
-        let status = self.node.status.clone();
+        let (status, mesh) = (self.node.status.clone(), self.node.mesh().cloned());
         let ready = async {
             let mut beat = tokio::time::interval(Duration::from_millis(5));
             while !status.ready.load(Ordering::Relaxed) {
                 beat.tick().await;
             }
+            if let Some(mesh) = &mesh {
+                cluster::wait_for_links(mesh).await;
+            }
+            status.linked.store(true, Ordering::Relaxed);
         };
         let deposed = async {
             match self.node.deposed.as_mut() {
@@ -383,6 +387,7 @@ fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
         Readiness {
             store: taking,
             ticking: status.ready.load(Ordering::Relaxed) && status.stalled() < TICK_LATE,
+            linked: status.linked.load(Ordering::Relaxed),
             disk: !status.disk_full.load(Ordering::Relaxed),
             parked: entities.parked(),
         }

@@ -206,9 +206,13 @@ impl Bot {
     fn look_for_missing(&mut self) {
         let now = self.client.now();
         if self.open {
-            if self.client.core().waits_since().is_some_and(|since| since + LATE_MS < now) {
+            let late = |since: u64| since + LATE_MS < now;
+            let waits = self.client.core().waits_since();
+            // Nor is it known what a unit sees that is shown nowhere.
+            if waits.is_some_and(late) || self.checker.gone_since().is_some_and(late) {
                 self.fog.clear();
             }
+            self.look_around();
             let losses = self.checker.overdue(now);
             losses.iter().for_each(|loss| self.note_loss(loss));
             for Unseen { sector, cells } in self.fog.judge(&self.shared.sensors, now) {
@@ -217,6 +221,21 @@ impl Bot {
         } else {
             self.checker.handle_disconnected(now);
             self.fog.clear();
+        }
+    }
+
+    /// What a place last showed holds until it shows something else, however
+    /// long it is silent: while it changes its node, say. The server's masks are
+    /// of that, too.
+    fn look_around(&mut self) {
+        let places: Vec<EntityKey> = self.written.keys().copied().collect();
+        places.into_iter().for_each(|place| self.note_sight(place));
+    }
+
+    fn note_sight(&mut self, place: EntityKey) {
+        let own = self.own_units(place);
+        if let (EntityKey::Sector(sector), Some(view)) = (place, self.client.view(place)) {
+            self.fog.note(sector, view, &own, self.client.now());
         }
     }
 
@@ -319,9 +338,9 @@ impl Bot {
                 self.checker.note_sent(command.command.recipients.units());
                 self.counts(|counts| counts.commands += 1);
             }
-            Event::GaveUp { command, .. } => {
+            Event::GaveUp { command, why } => {
                 self.checker.note_gave_up(&command);
-                self.write(|journal, who| journal.note_gave_up(who, &command));
+                self.write(|journal, who| journal.note_gave_up(who, &command, &why));
                 self.counts(|counts| counts.gave_up += 1);
             }
             Event::Corrected { corrections, .. } => {
@@ -339,7 +358,13 @@ impl Bot {
                     });
                 });
             }
-            other => self.count(&other),
+            other => {
+                // While time stands still what was shown does not end.
+                if matches!(other, Event::Notice(_)) {
+                    self.fog.clear();
+                }
+                self.count(&other);
+            }
         }
     }
 
@@ -358,6 +383,7 @@ impl Bot {
         }
         let first = !std::mem::replace(&mut self.connected, true);
         self.open = true;
+        self.write(|journal, who| journal.note_connected(who, resumed));
         self.counts(|counts| {
             counts.connects += 1;
             counts.clients_connected += u64::from(first);
@@ -373,6 +399,7 @@ impl Bot {
             let place = EntityKey::Sector(entry.sector.into());
             self.written.remove(&place);
             self.answers.forget(place);
+            self.checker.handle_unwatched(place, self.client.now());
             self.client.core().unsubscribe(place);
         }
         let occupied = presence.iter().filter(|entry| !entry.units.is_empty());
@@ -396,11 +423,8 @@ impl Bot {
             counts.keyframes += u64::from(keyframe);
             counts.effects_seen += seen;
         });
-        let own = self.own_units(place);
-        if let (EntityKey::Sector(sector), Some(view)) = (place, self.client.view(place)) {
-            self.fog.note(sector, view, &own, self.client.now());
-        }
-        let ids: Vec<UnitId> = own.iter().map(|unit| unit.id).collect();
+        self.note_sight(place);
+        let ids: Vec<UnitId> = self.own_units(place).iter().map(|unit| unit.id).collect();
         if keyframe || self.written.get(&place).is_none_or(|written| *written != ids) {
             self.written.insert(place, ids);
             self.write_units(place);
@@ -442,9 +466,15 @@ impl Bot {
     }
 
     fn count(&mut self, event: &Event) {
-        let ended = matches!(event, Event::Disconnected { .. } | Event::Ended { .. });
         let open = self.open;
-        self.open = open && !ended;
+        if let Event::Disconnected { reason, .. } | Event::Ended { reason, .. } = event {
+            self.open = false;
+            if open {
+                self.checker.handle_disconnected(self.client.now());
+                self.fog.clear();
+                self.write(|journal, who| journal.note_disconnected(who, reason));
+            }
+        }
         self.counts(|counts| match event {
             Event::Disconnected { .. } if open => counts.disconnects += 1,
             Event::Disconnected { .. } => counts.note_error("connect failed"),

@@ -113,10 +113,23 @@ impl Checker {
         losses
     }
 
-    /// The connection was lost: what nobody looked at is not missed.
+    /// Since when an own unit is seen nowhere; of several the first.
+    pub fn gone_since(&self) -> Option<u64> {
+        self.units.values().filter_map(|known| known.gone).min()
+    }
+
+    /// The connection was lost: nothing is seen, and what nobody looked at is
+    /// not missed.
     pub fn handle_disconnected(&mut self, now: u64) {
-        let gone = self.units.values_mut().filter_map(|known| known.gone.as_mut());
-        gone.for_each(|gone| *gone = now);
+        let seen = self.units.values_mut().filter(|known| known.seen.is_some());
+        seen.for_each(|known| known.gone = Some(now));
+    }
+
+    /// The place is not looked at any more: what was seen there is to be seen
+    /// elsewhere.
+    pub fn handle_unwatched(&mut self, place: EntityKey, now: u64) {
+        let there = |known: &&mut Known| known.seen.is_some_and(|(seen, _)| seen == place);
+        self.units.values_mut().filter(there).for_each(|known| known.leave(place, now));
     }
 
     /// Whether every effect promised so far was shown.
@@ -343,10 +356,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_looked_at_is_not_missed() {
+    fn what_was_not_looked_at_is_not_missed_until_a_minute_after() {
         let mut checker = checker();
         checker.handle_disconnected(50_000);
         assert_eq!(checker.overdue(50_000 + GONE_MS - 1), []);
-        assert_eq!(checker.overdue(50_000 + GONE_MS).len(), 1);
+        assert_eq!(checker.overdue(50_000 + GONE_MS).len(), 2, "neither was shown again");
+    }
+
+    #[test]
+    fn what_was_in_a_place_that_is_not_watched_any_more_is_to_come_elsewhere() {
+        let mut checker = checker();
+        assert_eq!(checker.gone_since(), Some(1_000));
+        let there = EntityKey::Sector(EAST);
+        assert_eq!(checker.check(there, &view(EAST, 6, &[(1, 1)]), 2_000), []);
+        assert_eq!(checker.gone_since(), None);
+        checker.handle_unwatched(EntityKey::Sector(WEST), 3_000);
+        assert_eq!(checker.gone_since(), Some(3_000));
+        let lost: Vec<UnitId> = checker.overdue(3_000 + GONE_MS).iter().map(|l| l.unit).collect();
+        assert_eq!(lost, [UnitId(2)]);
     }
 }

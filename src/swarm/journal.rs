@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::check::Loss;
 use crate::base::{EntityKey, PlayerId, SessionId};
-use crate::client::Issued;
+use crate::client::{GiveUp, Issued};
 use crate::protocol::server::Ack;
 use crate::protocol::{Order, Place, UnitRecord};
 
@@ -35,6 +35,20 @@ pub struct Who {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 enum Entry<'a> {
+    /// A session was opened on a new connection, or gone on with.
+    #[serde(rename_all = "camelCase")]
+    Connected {
+        #[serde(flatten)]
+        who: Who,
+        resumed: bool,
+    },
+    /// An open connection is gone.
+    #[serde(rename_all = "camelCase")]
+    Disconnected {
+        #[serde(flatten)]
+        who: Who,
+        reason: &'a str,
+    },
     /// A command and its final answer.
     #[serde(rename_all = "camelCase")]
     Answered {
@@ -62,6 +76,8 @@ enum Entry<'a> {
         place: Option<Place>,
         sequence: u32,
         units: &'a [crate::base::UnitId],
+        /// `noAnswer`, `sessionLost`, or what it was answered in the end.
+        why: &'static str,
     },
     /// Something that must not be.
     #[serde(rename_all = "camelCase")]
@@ -85,6 +101,16 @@ impl Journal {
         Ok(Journal { file: Mutex::new(file) })
     }
 
+    /// A connection has a session.
+    pub fn note_connected(&self, who: Who, resumed: bool) -> std::io::Result<()> {
+        self.write(&Entry::Connected { who, resumed })
+    }
+
+    /// An open connection is gone, for this reason.
+    pub fn note_disconnected(&self, who: Who, reason: &str) -> std::io::Result<()> {
+        self.write(&Entry::Disconnected { who, reason })
+    }
+
     /// A command got its final answer.
     pub fn note_answered(&self, who: Who, issued: &Issued, ack: &Ack) -> std::io::Result<()> {
         let (units, order) = (issued.command.recipients.units(), issued.command.order);
@@ -104,9 +130,14 @@ impl Journal {
     }
 
     /// A command's outcome will not be known.
-    pub fn note_gave_up(&self, who: Who, issued: &Issued) -> std::io::Result<()> {
+    pub fn note_gave_up(&self, who: Who, issued: &Issued, why: &GiveUp) -> std::io::Result<()> {
         let (units, sequence) = (issued.command.recipients.units(), issued.command.sequence);
-        self.write(&Entry::GaveUp { who, place: Place::of(issued.place), sequence, units })
+        let why = match why {
+            GiveUp::NoAnswer => "noAnswer",
+            GiveUp::PutOff(answer) => answer.name(),
+            GiveUp::SessionLost => "sessionLost",
+        };
+        self.write(&Entry::GaveUp { who, place: Place::of(issued.place), sequence, units, why })
     }
 
     /// A promise was broken.

@@ -178,6 +178,14 @@ impl NodeMesh {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether there is a link to every other node that lives.
+    pub fn is_linked(&self) -> bool {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map();
+        let mut living = map.nodes.keys().filter(|node| map.lives(**node));
+        living.all(|node| *node == self.me || up.contains_key(node))
+    }
+
     fn links_up(&self) -> Vec<Link> {
         self.up.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

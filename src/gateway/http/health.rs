@@ -16,6 +16,8 @@ pub struct Readiness {
     pub store: bool,
     /// The node's tick goes on.
     pub ticking: bool,
+    /// It has its links to other nodes, or went without them when it started.
+    pub linked: bool,
     /// There is disk space for more commands.
     pub disk: bool,
     /// Entities that cannot be loaded. The node takes players all the same:
@@ -51,10 +53,11 @@ pub async fn healthz() -> impl Responder {
 /// Whether the node does its part: where it has the role gateway, whether it
 /// takes players.
 pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemResponse> {
-    let Readiness { store, ticking, disk, parked } = state.health.readiness();
+    let Readiness { store, ticking, linked, disk, parked } = state.health.readiness();
     let parts = [
         (store, "the store does not answer"),
         (ticking, "the tick stands still"),
+        (linked, "the links to other nodes are not up yet"),
         (disk, "the disk is full"),
     ];
     let wrong: Vec<_> = parts.iter().filter(|(well, _)| !well).map(|(_, what)| *what).collect();

@@ -26,6 +26,10 @@ use crate::store::Store;
 
 /// The members' rows are read so often.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// A node that starts waits so long for its links before it says that it takes
+/// players: without them it would tell many that it is busy. Who lives by his row
+/// only is not waited for any longer.
+const LINKED_WITHIN: Duration = Duration::from_secs(2);
 /// A row that could not be put is put again after so long.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -91,6 +95,19 @@ pub async fn take_seat(
     }
     let task = actix::spawn(upkeep.run(desk));
     Ok(Seated { task, line })
+}
+
+/// Waits until there is a link to every node that lives, for a while.
+pub async fn wait_for_links(mesh: &NodeMesh) {
+    let mut beat = tokio::time::interval(Duration::from_millis(5));
+    let linked = async {
+        while !mesh.is_linked() {
+            beat.tick().await;
+        }
+    };
+    if tokio::time::timeout(LINKED_WITHIN, linked).await.is_err() {
+        tracing::warn!("taking players without a link to every node that lives");
+    }
 }
 
 /// Puts the node's row, when the store takes it.

@@ -152,6 +152,7 @@ impl Gateway {
         let health = move || Readiness {
             store: true,
             ticking: true,
+            linked: true,
             disk: disk.load(Ordering::Relaxed),
             parked: unloadable.load(Ordering::Relaxed),
         };
