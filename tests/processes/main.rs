@@ -21,6 +21,8 @@ mod example_client;
 mod full_disk;
 mod golden;
 #[cfg(feature = "postgres")]
+mod overtaken;
+#[cfg(feature = "postgres")]
 #[path = "../promises/postgres_server.rs"]
 #[allow(dead_code, reason = "shared with another binary, which uses the rest")]
 mod postgres_server;

@@ -25,11 +25,11 @@ pub struct Watcher {
 
 /// What the messages so far say.
 #[derive(Default)]
-pub struct Order {
+struct Order {
     /// The last tick of each handle.
     ticks: BTreeMap<u64, u64>,
     /// Messages of places.
-    pub heard: u64,
+    heard: u64,
     /// The unit that is waited for, and the tick at which it first flew.
     flies: Option<(Value, Option<u64>)>,
 }
@@ -65,19 +65,12 @@ impl Watcher {
         self.sequence += 1;
         self.order.flies = Some((unit["id"].clone(), None));
         let Watcher { runtime, socket, sector, order, sequence, .. } = self;
-        let (tick, shown) = runtime.block_on(async {
+        runtime.block_on(async {
             let tick = acknowledged(socket, order, sector, *sequence, &unit).await;
-            loop {
-                if let Some((_, Some(shown))) = order.flies {
-                    return (tick, shown);
-                }
+            while !order.is_shown_not_before(tick) {
                 order.note(&next(socket).await);
             }
         });
-        assert!(
-            tick <= shown,
-            "invariant 29: command {sequence} takes effect at {tick}, and {shown} showed it",
-        );
     }
 
     /// How many messages of places came, all in order.
@@ -121,7 +114,7 @@ async fn next(socket: &mut Socket) -> Value {
 impl Order {
     /// Takes a message; panics when it is of an earlier tick of its place than one
     /// before.
-    pub fn note(&mut self, message: &Value) {
+    fn note(&mut self, message: &Value) {
         let (kind, handle) = (message["type"].as_str(), message["handle"].as_u64());
         let handle = handle.unwrap_or_default();
         let tick = match kind {
@@ -141,6 +134,15 @@ impl Order {
         {
             *first = Some(tick);
         }
+    }
+
+    /// Whether the unit was seen to fly by now; panics when that was before the tick
+    /// at which its order takes effect.
+    fn is_shown_not_before(&self, effect: u64) -> bool {
+        let Some((unit, Some(shown))) = &self.flies else { return false };
+        let is_late = effect <= *shown;
+        assert!(is_late, "invariant 29: {effect} is when {unit} is to fly, {shown} showed it");
+        true
     }
 
     /// The whole of a tick of which the low 16 bits are told: it is near the last.
@@ -179,4 +181,18 @@ fn messages_of_a_place_that_come_out_of_order_are_noticed() {
     assert!(late.is_err(), "a tick came twice, and later ones between");
     let unasked = std::panic::catch_unwind(|| Order::default().note(&message("stateDelta", 2)));
     assert!(unasked.is_err(), "no keyframe came first");
+}
+
+#[test]
+fn an_effect_that_is_shown_before_its_tick_is_noticed() {
+    let course = json!({ "vx": 0, "vy": 7, "steps": 3 });
+    let update = json!({ "base": 2, "changed": [{ "unitId": 9, "changes": 8, "course": course }] });
+    let blocks = json!([{ "cell": 1, "content": { "update": update } }]);
+    let mut order = Order { flies: Some((json!(9), None)), ..Order::default() };
+    order.note(&json!({ "type": "keyframe", "handle": 3, "fullTick": 4, "blocks": [] }));
+    assert!(!order.is_shown_not_before(6));
+    order.note(&json!({ "type": "stateDelta", "handle": 3, "tick": 6, "blocks": blocks }));
+    assert!(order.is_shown_not_before(6));
+    let early = std::panic::catch_unwind(move || order.is_shown_not_before(8));
+    assert!(early.is_err(), "tick 6 showed what happens at 8");
 }
