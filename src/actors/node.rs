@@ -158,7 +158,8 @@ impl Node {
             // In the first commit behind which anything is claimed.
             core.send(ToCore::Event(Event::Rows { id: RULES_GROUP, group }));
         }
-        let own = if seat.is_shared() { own.in_cluster() } else { own };
+        let own =
+            if seat.is_shared() { own.in_cluster().with_roles(config.node.roles) } else { own };
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);

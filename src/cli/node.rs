@@ -6,8 +6,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings;
 use crate::config::{Config, Override};
-use crate::gateway::server::Server;
+use crate::gateway::server::{ServeError, Server};
 use crate::telemetry::{Recorder, logging};
+
+/// A node that is overtaken while it starts begins anew so often.
+const STARTS: u32 = 5;
 
 /// Run a node until Ctrl-C or SIGTERM.
 #[derive(Debug, clap::Args)]
@@ -71,8 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Runs the node until it is told to stop, or may not go on.
 async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
-    let rules = settings::rules(config)?;
-    let mut server = Server::start(config, rules, recorder).await?;
+    let mut server = start(config, &recorder).await?;
     let name = config.node.name.as_str();
     tracing::info!(name, url = server.url(), data = %config.node.data.display(), "ready");
     let deposed = server.take_deposed();
@@ -92,6 +94,22 @@ async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
     tracing::info!(name, "stopping");
     server.stop().await;
     Ok(())
+}
+
+/// Starts it. One that is overtaken before it is ready begins anew: a commit of
+/// its predecessor may have been on its way, or others declared that one dead
+/// just then. Of two processes of one node, each overtaking the other, this ends.
+async fn start(config: &Config, recorder: &Recorder) -> anyhow::Result<Server> {
+    let rules = settings::rules(config)?;
+    for _ in 1..STARTS {
+        match Server::start(config, rules.clone(), recorder.clone()).await {
+            Err(ServeError::Deposed(why)) => {
+                tracing::warn!(why, "overtaken before it was ready: it begins anew");
+            }
+            started => return Ok(started?),
+        }
+    }
+    Ok(Server::start(config, rules, recorder.clone()).await?)
 }
 
 /// Resolves on Ctrl-C or SIGTERM.

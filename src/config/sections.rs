@@ -10,9 +10,11 @@ use serde::{Deserialize, Deserializer};
 use super::Network;
 use super::values::{
     Advertise, Bounded, NodeName, PlayerName, StoreUrl, join_line, optional_path, parsed, path,
+    roles,
 };
 use crate::cluster::certificates::{JoinLine, Name};
 use crate::cluster::core::balance::LoadBalanceStrategy;
+use crate::cluster::core::roles::Roles;
 use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -40,6 +42,8 @@ pub struct NodeSettings {
     pub data: PathBuf,
     #[serde(deserialize_with = "optional_path")]
     pub ready_file: Option<PathBuf>,
+    #[serde(deserialize_with = "roles")]
+    pub roles: Roles,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
 use crate::cluster::certificates::{JoinLine, JoinLineError, Name};
+use crate::cluster::core::roles::{Role, Roles};
 
 /// A whole number from `MIN` to `MAX`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +167,18 @@ pub fn join_line<'de, D: Deserializer<'de>>(input: D) -> Result<Option<JoinLine>
         let expected = format!("a join line ({error})");
         D::Error::invalid_value(Unexpected::Other("another text"), &expected.as_str())
     })
+}
+
+/// The roles in a list of their names.
+pub fn roles<'de, D: Deserializer<'de>>(input: D) -> Result<Roles, D::Error> {
+    let expected = "a list of one or more of \"sector\", \"coordinator\", \"meta\", \"gateway\"";
+    let role = |name: String| {
+        let found = Role::ALL.into_iter().find(|role| role.name() == name);
+        found.ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&name), &expected))
+    };
+    let named = Vec::<String>::deserialize(input)?.into_iter().map(role);
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    Roles::of(named).ok_or_else(|| D::Error::invalid_value(Unexpected::Seq, &expected))
 }
 
 /// Which engine keeps the store.

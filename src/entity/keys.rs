@@ -15,6 +15,8 @@ pub const WORLD: &[u8] = b"galaxy/world";
 pub const RULES: &[u8] = b"rules/";
 /// All node rows.
 pub const ROW: &[u8] = b"row/";
+/// All [`roles`] keys.
+pub const ROLES: &[u8] = b"roles/";
 /// All snapshot chunks.
 pub const SNAPSHOT: &[u8] = b"snapshot/";
 /// All snapshot heads.
@@ -104,6 +106,17 @@ pub fn rules(hash: u64) -> Vec<u8> {
 /// The node's [`NodeRow`](super::commit::NodeRow).
 pub fn row(node: NodeId) -> Vec<u8> {
     join(&[ROW, &node.0.to_be_bytes()])
+}
+
+/// What `node` may do: its [roles](crate::cluster::core::roles).
+pub fn roles(node: NodeId) -> Vec<u8> {
+    join(&[ROLES, &node.0.to_be_bytes()])
+}
+
+/// The node that a key of [`roles`] names.
+pub fn parse_roles(key: &[u8]) -> Option<NodeId> {
+    let id = key.strip_prefix(ROLES)?.try_into().ok()?;
+    Some(NodeId(u32::from_be_bytes(id)))
 }
 
 /// The prefix of all [`ended_incarnation`] keys of `node`.

@@ -118,6 +118,10 @@ async fn open(
     stream: BodyStream,
 ) -> Result<HttpResponse, ProblemResponse> {
     let gateway = state.0.clone();
+    if !gateway.takes_players {
+        let detail = "this node has not the role gateway (node.roles): connect to one that has";
+        return Err(ProblemResponse::new(Kind::NotReady, detail));
+    }
     // A peer without an address is on a socket of this machine.
     let peer = request.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
     gateway.limits.connect(gateway.limits.client(peer, request.headers()))?;

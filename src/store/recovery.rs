@@ -2,6 +2,8 @@
 //! owned, the next free ids. Never writes. Called by the store's reading
 //! threads, by `starmesh replay` and by the simulator.
 
+use std::collections::BTreeMap;
+
 use super::worlds::Worlds;
 use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
@@ -10,6 +12,7 @@ use crate::cluster::core::directory::{self, Directory};
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
 use crate::cluster::core::node::ClusterRead;
+use crate::cluster::core::roles::Roles;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
@@ -202,8 +205,8 @@ pub fn node_ticks(store: &dyn Store) -> Result<NodeTicks, ReadError> {
     Ok(ticks)
 }
 
-/// The last declarations of death, then all nodes' rows, and the directory if its
-/// version is not `known`.
+/// The last declarations of death, then all nodes' rows and roles, and the
+/// directory if its version is not `known`.
 ///
 /// # Errors
 /// When the store does not answer, or the directory changed while it was read.
@@ -215,6 +218,11 @@ pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> 
         let row = NodeRow::from_bytes(&value).map_err(damaged)?;
         rows.extend(keys::parse_row(&key).map(|node| RowRead { node, version, row }));
     }
+    let mut roles = BTreeMap::new();
+    for (key, row) in store.scan(keys::ROLES, None, usize::MAX)? {
+        let said = keys::parse_roles(&key).zip(Roles::from_bytes(&row.value));
+        roles.extend([said.ok_or_else(|| ReadError::Damaged("the roles of a node".into()))?]);
+    }
     let version = store.get(keys::DIRECTORY_VERSION)?.map(|version| version.value);
     let damaged = |error: directory::RowError| match error {
         directory::RowError::Changed { .. } => ReadError::Away(error.to_string()),
@@ -222,12 +230,12 @@ pub fn cluster(store: &dyn Store, known: u64) -> Result<ClusterRead, ReadError> 
     };
     let version = directory::read_version(version.as_deref()).map_err(damaged)?;
     if version == known {
-        return Ok(ClusterRead { deaths, rows, directory: None });
+        return Ok(ClusterRead { deaths, rows, roles, directory: None });
     }
     let entries = store.scan(keys::DIRECTORY, None, usize::MAX)?;
     let entries = entries.into_iter().map(|(key, row)| (key, row.value));
     let directory = Directory::from_rows(version, entries).map_err(damaged)?;
-    Ok(ClusterRead { deaths, rows, directory: Some(directory) })
+    Ok(ClusterRead { deaths, rows, roles, directory: Some(directory) })
 }
 
 fn deaths(store: &dyn Store) -> Result<DeathsRead, ReadError> {

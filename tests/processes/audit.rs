@@ -1,7 +1,8 @@
 //! Owns the last word on a node that was killed, or a cluster that was: replays
 //! every entity of its store and compares that with what clients were told. Never
 //! starts anything; called when no process holds the data, of a cluster those of
-//! the node that has the store. Checks invariants 1, 4, 12 and 13.
+//! the node that has the store. Checks invariants 1, 4, 12, 13, 22 and,
+//! by `rebuilt`, 27.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::cluster::core::directory::Directory;
+use starmesh::cluster::core::members::RowRead;
 use starmesh::config::Config;
 use starmesh::entity::channel::ChannelMessage;
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
@@ -22,11 +24,13 @@ use starmesh::entity::record::Record;
 use starmesh::entity::replay::replay_with;
 use starmesh::entity::{Entity, World};
 use starmesh::sim::{Unit, UnitTypeId, rules};
+use starmesh::store::Store;
 use starmesh::store::recovery::{cluster, image, node_ticks, owned};
 use starmesh::store::sled::{Options, SegmentReader, Sled};
 use starmesh::store::worlds::Worlds;
 
-use crate::swarm::Answered;
+use crate::rebuilt::{Rebuilt, Shown, compare};
+use crate::swarm::{Answered, Told};
 
 /// What names a command for ever.
 type CommandKey = (PlayerId, SessionId, u32);
@@ -51,6 +55,8 @@ pub struct Counts {
     pub players: u64,
     /// Nodes that ever were.
     pub nodes: u64,
+    /// What clients had rebuilt, by what was in the journals.
+    pub rebuilt: Rebuilt,
     /// Players with acknowledged commands in sectors of several nodes, as the
     /// directory is in the end.
     pub on_several: u64,
@@ -76,6 +82,20 @@ struct Audit {
 /// Checks the data of a node that is not running against what its clients
 /// were told; panics with what is wrong.
 pub fn audit(data: &Path, told: &[Answered]) -> Counts {
+    check(data, told, &[])
+}
+
+/// The same against all that a swarm's clients wrote down.
+pub fn audit_told(data: &Path, told: &Told) -> Counts {
+    let counts = check(data, &told.answered, &told.shown);
+    let Rebuilt { compared, trimmed } = counts.rebuilt;
+    assert!(compared > trimmed, "too little of what was shown could be compared: {counts:?}");
+    let keyframes = told.report["keyframes"].as_u64();
+    assert!(keyframes > Some(0), "invariant 27: no keyframe was compared: {}", told.report);
+    counts
+}
+
+fn check(data: &Path, told: &[Answered], shown: &[Shown]) -> Counts {
     let folder = data.join("store");
     let store = Sled::open(&folder, Options::default()).expect("the store opens");
     let built_in = rules::file::built_in().expect("the rules are valid");
@@ -106,6 +126,10 @@ pub fn audit(data: &Path, told: &[Answered]) -> Counts {
     told.iter().for_each(|answered| audit.expect_kept(answered));
     audit.add_travellers();
     audit.check_units();
+    let parked = store.scan(b"parked/", None, 1).expect("the store answers");
+    assert!(parked.is_empty(), "invariant 22: {parked:?} is parked");
+    audit.check_claims(&members.rows);
+    audit.counts.rebuilt = compare(&store, &audit.worlds, shown);
     audit.counts.nodes = members.rows.len() as u64;
     audit.counts.on_several = on_several(&members.directory.unwrap_or_default(), told);
     audit.counts
@@ -167,7 +191,7 @@ impl Audit {
     /// Invariant 13: a unit is in one place.
     fn add(&mut self, place: EntityKey, unit: Unit) {
         let twice = self.units.insert(unit.id, (place, unit));
-        assert_eq!(twice, None, "unit {} is in two places: {place}", unit.id);
+        assert_eq!(twice, None, "invariant 13: unit {} is in two places: {place}", unit.id);
     }
 
     /// Units in messages that their receivers have not applied.
@@ -204,13 +228,30 @@ impl Audit {
         }
         let key = (told.player, told.session, ack.sequence);
         let Some(kept) = self.applied.get(&key) else {
-            panic!("acknowledged and in no record: {told:?}");
+            panic!("invariant 12: acknowledged and in no record: {told:?}");
         };
         let is_done = matches!(kept.result, CommandResult::Done(_));
         let kept_as = (kept.entity, kept.record, kept.tick.0, is_done);
         let told_as = (place, ack.entity_sequence, ack.effect_tick, ack.success);
-        assert_eq!(kept_as, told_as, "{told:?} is kept as {kept:?}");
+        assert_eq!(kept_as, told_as, "invariant 12: {told:?} is kept as {kept:?}");
         self.counts.found += 1;
+    }
+
+    /// Invariant 22: nothing is left with an incarnation that another one of its
+    /// node followed, or that was declared dead while others lived.
+    fn check_claims(&self, rows: &[RowRead]) {
+        for (entity, it) in &self.entities {
+            let Some(open) = it.head().claim else { continue };
+            let owner = (open.claim.node, open.claim.incarnation);
+            let row = rows.iter().find(|read| read.node == owner.0);
+            let row = &row.unwrap_or_else(|| panic!("{entity} is of nobody: {owner:?}")).row;
+            // Of a row that nobody runs under the incarnation before was the last.
+            let last = row.incarnation.0 - u64::from(row.is_vacant());
+            assert_eq!(
+                owner.1.0, last,
+                "invariant 22: {entity} was left with {owner:?}, which ended"
+            );
+        }
     }
 
     /// Invariant 13: each player has what it started with, each unit once.
@@ -221,9 +262,15 @@ impl Audit {
         }
         let start: BTreeMap<UnitTypeId, u32> = self.world.rules.start().iter().copied().collect();
         let players: BTreeSet<PlayerId> = owned.keys().copied().collect();
-        assert_eq!(players, self.players, "players with units, and players that were started");
+        assert_eq!(
+            players, self.players,
+            "invariant 13: players with units, and those that were started"
+        );
         for (player, units) in &owned {
-            assert_eq!(*units, start, "what player {player} has, and what it started with");
+            assert_eq!(
+                *units, start,
+                "invariant 13: what player {player} has, and what it started with"
+            );
         }
         self.counts.units = self.units.len() as u64;
         self.counts.hops = self.units.values().map(|(_, unit)| u64::from(unit.hops)).sum();
@@ -262,7 +309,7 @@ impl Seen<'_> {
             let before = self.last.insert(player, (session, sequence));
             assert!(before < Some((session, sequence)), "{entity}: {answer:?} after {before:?}");
             let twice = self.applied.insert((player, session, sequence), answer.clone());
-            assert_eq!(twice, None, "applied twice: {answer:?}");
+            assert_eq!(twice, None, "invariant 12: applied twice: {answer:?}");
         }
         assert_eq!(commands.next(), None, "{entity}: a command without an answer");
     }

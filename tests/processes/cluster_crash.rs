@@ -11,6 +11,7 @@ use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::support::{pause, wait_for};
 use crate::swarm::Swarm;
+use crate::watcher::Watcher;
 
 pub const CLIENTS: u64 = 16;
 
@@ -28,23 +29,40 @@ pub fn play(cluster: &Cluster, what: &str) -> Swarm {
 }
 
 /// Everybody goes on; then all stop, and nothing is lost.
-pub fn finish(cluster: Cluster, mut swarm: Swarm, what: &str) -> Counts {
+pub fn finish(cluster: Cluster, swarm: Swarm, what: &str) -> Counts {
+    finish_with(cluster, swarm, Vec::new(), what)
+}
+
+/// The same, with players who looked on.
+pub fn finish_with(
+    cluster: Cluster,
+    mut swarm: Swarm,
+    watchers: Vec<Watcher>,
+    what: &str,
+) -> Counts {
+    let heard: Vec<u64> = watchers.iter().map(Watcher::heard).collect();
+    println!("{what}: watchers heard {heard:?} messages, all in order");
+    drop(watchers);
     let nodes = cluster.count() as u64;
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     println!("{what}: {}", cluster.shown());
-    let (told, report) = swarm.stop();
-    println!("{what}: swarm {report}");
+    let told = swarm.told();
+    println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
-    println!("{what}: {} answers, {found:?}", told.len());
-    assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
+    println!("{what}: {} answers, {found:?}", told.answered.len());
+    assert_eq!((found.players, found.nodes), (CLIENTS + heard.len() as u64, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
     found
 }
 
 /// Waits until all nodes but `dead` have all units that are not on their way.
 pub fn wait_until_taken_over(cluster: &Cluster, dead: usize, what: &str, began: Instant) {
-    let all = 8.0 * CLIENTS as f64;
+    wait_for_units_of(CLIENTS, cluster, dead, what, began);
+}
+
+fn wait_for_units_of(players: u64, cluster: &Cluster, dead: usize, what: &str, began: Instant) {
+    let all = 8.0 * players as f64;
     let others = || (0..cluster.count()).filter(|index| *index != dead);
     wait_for("everything on the other nodes", || {
         let units: f64 = others().map(|index| cluster.metric(index, UNITS)).sum();
@@ -71,18 +89,24 @@ pub fn expect_time_stands_still(cluster: &Cluster, index: usize, what: &str) {
 fn a_killed_node_without_the_store_is_replaced_and_gets_its_share_back() {
     let mut cluster = Cluster::impatient(2);
     let mut swarm = play(&cluster, "kill");
+    // Of sectors of both nodes, at the gateway that stays.
+    let mut watchers: Vec<Watcher> =
+        (0..3).map(|n| Watcher::new(cluster.node(0), &format!("watcher{n}"))).collect();
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
     let known = swarm.answered().len();
     let began = Instant::now();
     cluster.kill(1);
-    wait_until_taken_over(&cluster, 1, "kill", began);
+    wait_for_units_of(CLIENTS + 3, &cluster, 1, "kill", began);
     // Players of the gateway that stayed, wherever their units were.
     swarm.wait_for_those(known, |client| client % 2 == 0);
     println!("kill: everybody of the other gateway plays after {:?}", began.elapsed());
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
     let began = Instant::now();
     cluster.restart(1);
     cluster.wait_for_units(1);
     println!("kill: it has its share again after {:?}", began.elapsed());
-    finish(cluster, swarm, "kill");
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
+    finish_with(cluster, swarm, watchers, "kill");
 }
 
 #[test]

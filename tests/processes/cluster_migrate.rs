@@ -35,10 +35,10 @@ fn play(cluster: &Cluster, what: &str) -> Swarm {
 /// All stop, and nothing is lost.
 fn finish(cluster: Cluster, swarm: Swarm, what: &str) -> Counts {
     let nodes = cluster.count() as u64;
-    let (told, report) = swarm.stop();
-    println!("{what}: swarm {report}");
+    let told = swarm.told();
+    println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
-    println!("{what}: {} answers, {found:?}", told.len());
+    println!("{what}: {} answers, {found:?}", told.answered.len());
     assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
     found

@@ -57,10 +57,10 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     swarm.wait_for_everybody(known);
     println!("{what}: everybody plays after {:?}; {}", began.elapsed(), cluster.shown());
     let nodes = cluster.count();
-    let (told, report) = swarm.stop();
-    println!("{what}: swarm {report}");
+    let told = swarm.told();
+    println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
-    println!("{what}: {} answers, {found:?}", told.len());
+    println!("{what}: {} answers, {found:?}", told.answered.len());
     assert_eq!((found.players, found.nodes), (CLIENTS, nodes as u64));
 }
 

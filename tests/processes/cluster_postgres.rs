@@ -4,10 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster_crash::{expect_time_stands_still, finish, play, wait_until_taken_over};
+use crate::cluster_crash::{
+    expect_time_stands_still, finish, finish_with, play, wait_until_taken_over,
+};
 use crate::cluster_support::Cluster;
 use crate::postgres_server::{self, Server};
 use crate::support::{pause, wait_for};
+use crate::watcher::Watcher;
 
 /// Nodes that this one declared dead.
 const DEATHS: &str = "starmesh_mesh_deaths_declared_total";
@@ -38,6 +41,8 @@ fn while_postgresql_is_down_time_stands_still_and_nobody_is_declared_dead() {
     let server = Server::start(&[]);
     let cluster = Cluster::empty().on(&server.database()).burying().of(2);
     let swarm = play(&cluster, "server");
+    let mut watcher = Watcher::new(cluster.node(0), "watcher");
+    watcher.see_an_order_through();
     server.stop();
     let began = Instant::now();
     (0..2).for_each(|index| expect_time_stands_still(&cluster, index, "server"));
@@ -50,6 +55,7 @@ fn while_postgresql_is_down_time_stands_still_and_nobody_is_declared_dead() {
     });
     println!("server: both take players again after {:?}", began.elapsed());
     let deaths = (0..2).map(|index| cluster.metric(index, DEATHS)).sum::<f64>();
-    finish(cluster, swarm, "server");
+    watcher.see_an_order_through();
+    finish_with(cluster, swarm, vec![watcher], "server");
     assert!(deaths < 0.5, "{deaths} nodes were declared dead");
 }

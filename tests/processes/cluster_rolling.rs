@@ -103,10 +103,10 @@ impl Rolling {
     /// All stop, and nothing is lost.
     fn finish(self) {
         self.swarm.expect_settled();
-        let (told, report) = self.swarm.stop();
-        println!("rolling: swarm {report}");
+        let told = self.swarm.told();
+        println!("rolling: swarm {}", told.report);
         let found = self.cluster.audited(&told);
-        println!("rolling: {} answers, {found:?}, {:?}", told.len(), self.began.elapsed());
+        println!("rolling: {} answers, {found:?}, {:?}", told.answered.len(), self.began.elapsed());
         assert_eq!((found.players, found.nodes), (CLIENTS, NODES as u64));
         assert!(found.handed_over > 0, "nothing was drained: {found:?}");
         assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");

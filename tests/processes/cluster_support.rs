@@ -3,15 +3,15 @@
 //! one's or on a server. Never looks at what they keep (`audit` does).
 //! Invariant: a node is started with a join line only once.
 
-use crate::audit::{Counts, audit};
+use crate::audit::{Counts, audit_told};
 use crate::operator::OPERATOR;
 use crate::support::{Home, Process, metric, starmesh, wait_for};
-use crate::swarm::{Answered, Swarm};
+use crate::swarm::{Swarm, Told};
 
 /// Units in the sectors of a node.
 pub const UNITS: &str = "starmesh_sector_units_count";
 /// Sectors that run on a node.
-const SECTORS: &str = "starmesh_sector_active_count";
+pub const SECTORS: &str = "starmesh_sector_active_count";
 
 /// Where nobody is to be declared dead: any process may stand still for seconds.
 const PATIENT_MS: &str = "20000";
@@ -203,15 +203,15 @@ impl Cluster {
 
     /// Stops all in order and audits what they kept against what a swarm was
     /// told: the store's folder, or a copy of the database in one.
-    pub fn audited(self, told: &[Answered]) -> Counts {
+    pub fn audited(self, told: &Told) -> Counts {
         let url = self.url.clone();
         let homes = self.stop();
-        let Some(url) = url else { return audit(homes[0].data(), told) };
+        let Some(url) = url else { return audit_told(homes[0].data(), told) };
         let copy = homes[0].path().join("copy");
         let copied = starmesh().args(["store", "copy", &url]).arg(&copy).output();
         let copied = copied.expect("the binary starts");
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-        audit(&copy, told)
+        audit_told(&copy, told)
     }
 
     /// A swarm on the gateways of all nodes.

@@ -2,6 +2,7 @@
 
 mod asleep;
 mod audit;
+mod audit_bites;
 mod audit_log;
 mod clock;
 mod cluster_balance;
@@ -11,6 +12,8 @@ mod cluster_migrate;
 mod cluster_partition;
 #[cfg(feature = "postgres")]
 mod cluster_postgres;
+#[cfg(feature = "postgres")]
+mod cluster_roles;
 mod cluster_rolling;
 mod cluster_storm;
 mod cluster_support;
@@ -23,10 +26,13 @@ mod full_disk;
 mod golden;
 mod operator;
 #[cfg(feature = "postgres")]
+mod overtaken;
+#[cfg(feature = "postgres")]
 #[path = "../promises/postgres_server.rs"]
 #[allow(dead_code, reason = "shared with another binary, which uses the rest")]
 mod postgres_server;
 mod power_cut;
+mod rebuilt;
 mod refused_data;
 mod sessions;
 mod shutdown;
@@ -35,3 +41,4 @@ mod stopped_reader;
 mod support;
 mod swarm;
 mod watch;
+mod watcher;

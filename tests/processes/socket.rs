@@ -164,6 +164,11 @@ impl Socket {
     pub async fn watch(&mut self, sector: &Value) -> Vec<Value> {
         self.send(json!({ "type": "subscribe", "area": { "sectors": [sector] } })).await;
         let keyframe = self.wait_for("keyframe").await;
+        self.own_units(&keyframe)
+    }
+
+    /// The player's units in a keyframe.
+    pub fn own_units(&self, keyframe: &Value) -> Vec<Value> {
         let player = &self.connected["player"];
         let blocks = keyframe["blocks"].as_array().expect("a keyframe has blocks");
         let units =

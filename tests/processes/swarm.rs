@@ -13,6 +13,7 @@ use starmesh::base::{PlayerId, SessionId};
 use starmesh::protocol::server::Ack;
 use starmesh::protocol::{Answer, Place};
 
+use crate::rebuilt::Shown;
 use crate::support::{Home, Process, starmesh, wait_for};
 
 /// Orders so fast that there is always one under way, and over borders, so that
@@ -43,6 +44,14 @@ pub struct Swarm {
     journal: PathBuf,
     report: PathBuf,
     log: PathBuf,
+}
+
+/// All that the clients of a swarm wrote down, and what it says of itself.
+pub struct Told {
+    pub answered: Vec<Answered>,
+    /// Their own units, whenever others came or left, and in the end.
+    pub shown: Vec<Shown>,
+    pub report: Value,
 }
 
 /// A command and its final answer, as the swarm wrote it down.
@@ -160,13 +169,20 @@ impl Swarm {
     }
 
     /// Lets the clients finish; expects that they found nothing wrong.
-    pub fn stop(mut self) -> (Vec<Answered>, Value) {
+    pub fn stop(self) -> (Vec<Answered>, Value) {
+        let Told { answered, report, .. } = self.told();
+        (answered, report)
+    }
+
+    /// The same, with all that they wrote down.
+    pub fn told(mut self) -> Told {
         self.process.signal(Signal::INT);
         let status = self.process.wait();
         let said = fs::read_to_string(&self.log).unwrap_or_default();
         assert!(status.success(), "the swarm found something, {status}:\n{said}");
         let report = fs::read(&self.report).expect("a report");
-        (self.answered(), serde_json::from_slice(&report).expect("a report is JSON"))
+        let report = serde_json::from_slice(&report).expect("a report is JSON");
+        Told { answered: self.answered(), shown: self.entries("units"), report }
     }
 
     fn expect_running(&mut self) {

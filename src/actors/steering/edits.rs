@@ -6,6 +6,10 @@
 use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::directory::{Directory, Edit};
 use crate::cluster::core::map::Map;
+use crate::cluster::core::roles::Role;
+
+/// With these roles a node has something that would have to go elsewhere.
+const RUNNING: [Role; 2] = [Role::Sector, Role::Meta];
 
 /// Why a wish is not carried out. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,10 +20,13 @@ pub enum Refusal {
     Dead { node: NodeId, living: Numbers },
     #[error("node {node} is to be left (drained); expected one of {open}, or undrain it first")]
     Draining { node: NodeId, open: Numbers },
+    #[error("node {node} has not the role {role}; expected one of {open}")]
+    NoRole { node: NodeId, role: Role, open: Numbers },
     #[error(
-        "node {node} is the last that lives and is not drained; expected another one to be there"
+        "node {node} is the last with the role {role} that lives and is not drained; expected \
+         another one to be there"
     )]
-    Last { node: NodeId },
+    Last { node: NodeId, role: Role },
     #[error("sector {0} belongs to nobody yet; expected the cluster's first directory to be there")]
     Nobody(SectorId),
     #[error("sector {0} is of scale 0 and has no parts; expected a scale from 1 on")]
@@ -77,9 +84,12 @@ pub fn drain(map: &Map, node: NodeId, on: bool) -> Result<Vec<Edit>, Refusal> {
     if map.directory.is_draining(node) == on {
         return Ok(Vec::new());
     }
-    let others = numbers(map, |other| other != node && is_open(map, other));
-    if on && others.0.is_empty() {
-        return Err(Refusal::Last { node });
+    let others = map.nodes.keys().filter(|other| **other != node && is_open(map, **other));
+    let others: Vec<NodeId> = others.copied().collect();
+    let is_last = |role: &Role| !others.iter().any(|other| map.has(*other, *role));
+    let mut roles = map.roles(node).iter().filter(|role| RUNNING.contains(role));
+    if let Some(role) = roles.find(is_last).filter(|_| on) {
+        return Err(Refusal::Last { node, role });
     }
     Ok(vec![Edit::Drain { node, on }])
 }
@@ -133,7 +143,7 @@ fn assign(sector: SectorId, node: NodeId) -> Edit {
     Edit::Assign { entity: EntityKey::Sector(sector), node }
 }
 
-/// Whether `node` may be given something.
+/// Whether `node` may be given a sector.
 fn takes(map: &Map, node: NodeId) -> Result<(), Refusal> {
     if !map.nodes.contains_key(&node) {
         return Err(Refusal::NoNode { node, known: numbers(map, |_| true) });
@@ -142,9 +152,20 @@ fn takes(map: &Map, node: NodeId) -> Result<(), Refusal> {
         return Err(Refusal::Dead { node, living: numbers(map, |node| map.lives(node)) });
     }
     if map.directory.is_draining(node) {
-        return Err(Refusal::Draining { node, open: numbers(map, |node| is_open(map, node)) });
+        return Err(Refusal::Draining {
+            node,
+            open: numbers(map, |node| takes_sectors(map, node)),
+        });
+    }
+    if !map.has(node, Role::Sector) {
+        let open = numbers(map, |node| takes_sectors(map, node));
+        return Err(Refusal::NoRole { node, role: Role::Sector, open });
     }
     Ok(())
+}
+
+fn takes_sectors(map: &Map, node: NodeId) -> bool {
+    is_open(map, node) && map.has(node, Role::Sector)
 }
 
 fn is_open(map: &Map, node: NodeId) -> bool {
@@ -157,6 +178,7 @@ fn numbers(map: &Map, which: impl Fn(NodeId) -> bool) -> Numbers {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
@@ -171,7 +193,8 @@ mod tests {
     fn map() -> Map {
         let standing = |lives| Standing { incarnation: Incarnation(1), lives };
         let nodes = (1..=4).map(|n| (NodeId(n), standing(n != 4))).collect();
-        let mut map = Map { directory: Arc::default(), nodes };
+        let roles = BTreeMap::new();
+        let mut map = Map { directory: Arc::default(), nodes, roles };
         commit(&mut map, vec![assign(ROOT, NodeId(1)), Edit::Drain { node: NodeId(3), on: true }]);
         map
     }
@@ -236,7 +259,10 @@ mod tests {
         assert_eq!(drain(&map, NodeId(3), true), Ok(vec![]), "it is");
         let edits = drain(&map, NodeId(2), true).expect("node 1 is left");
         commit(&mut map, edits);
-        assert_eq!(drain(&map, NodeId(1), true), Err(Refusal::Last { node: NodeId(1) }));
+        assert_eq!(
+            drain(&map, NodeId(1), true),
+            Err(Refusal::Last { node: NodeId(1), role: Role::Sector })
+        );
         assert_eq!(drain(&map, NodeId(2), false).map(|edits| edits.len()), Ok(1));
     }
 }

@@ -7,6 +7,8 @@ use crate::protocol::http::admin::{
     Steered,
 };
 
+/// How many roles there are.
+const ROLES: usize = 4;
 /// A sector that takes a tenth of a thread is hot for people.
 const HOT: u32 = 100;
 
@@ -38,7 +40,7 @@ fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
 
 pub fn nodes(answer: &Nodes) -> String {
     let heads = [
-        "NODE", "NAME", "STATE", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
+        "NODE", "NAME", "STATE", "ROLES", "LINK", "RTT ms", "STORE", "ENTRIES", "SECTORS", "UNITS",
         "PLAYERS", "LOAD", "OTHER", "BUSY", "PARKED", "TICK",
     ];
     let rows = answer.nodes.iter().map(node).collect();
@@ -75,6 +77,7 @@ fn node(node: &Node) -> Vec<String> {
         node.node.to_string(),
         node.name.clone().unwrap_or("-".into()),
         state.into(),
+        if node.roles.len() == ROLES { "all".into() } else { node.roles.join(",") },
         node.link.clone(),
         away,
         report.map_or("-".into(), |report| report.store.clone()),
@@ -254,12 +257,17 @@ mod tests {
             other_us: 1_050,
             balance: "ResourceUsage".into(),
         };
+        let roles = |count| {
+            let names = ["sector", "coordinator", "meta", "gateway"].into_iter().take(count);
+            names.map(str::to_owned).collect()
+        };
         let node = |node, name: &str, report| Node {
             node,
             name: Some(name.into()),
             address: None,
             lives: true,
             draining: false,
+            roles: roles(if node == 1 { 4 } else { 2 }),
             entries: 101,
             link: if node == 1 { "self" } else { "up" }.into(),
             round_trip_us: (node != 1).then_some(1_250),
@@ -270,17 +278,17 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let first = [
-            "1", "a", "lives", "self", "-", "sled", "101", "12", "3456", "5", "31.2", "%", "1.0",
-            "%", "34.5", "%", "0", "4711",
+            "1", "a", "lives", "all", "self", "-", "sled", "101", "12", "3456", "5", "31.2", "%",
+            "1.0", "%", "34.5", "%", "0", "4711",
         ];
         assert_eq!(cells(lines[1]), first);
-        let second = ["2", "b", "silent", "up", "1.2", "-", "101"];
+        let second = ["2", "b", "silent", "sector,coordinator", "up", "1.2", "-", "101"];
         let unknown = ["-"; 8];
         let second = [&second[..], &unknown[..]].concat();
         assert_eq!(cells(lines[2]), second);
         let last = "directory 7, as node 1 sees it; node 1 balances by ResourceUsage";
         assert_eq!(lines[3], last);
-        assert!(lines[0].starts_with("NODE  NAME  STATE"));
+        assert!(lines[0].starts_with("NODE  NAME  STATE  ROLES"));
     }
 
     #[test]

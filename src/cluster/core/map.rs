@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::directory::Directory;
+use super::roles::{Role, Roles};
 use crate::base::{EntityKey, Incarnation, NodeId};
 
 /// One node's row, as it was last read.
@@ -22,6 +23,8 @@ pub struct Standing {
 pub struct Map {
     pub directory: Arc<Directory>,
     pub nodes: BTreeMap<NodeId, Standing>,
+    /// Of those that said any.
+    pub roles: BTreeMap<NodeId, Roles>,
 }
 
 impl Map {
@@ -33,6 +36,16 @@ impl Map {
     /// Whether this node runs, as far as is known.
     pub fn lives(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|standing| standing.lives)
+    }
+
+    /// What `node` may do, as it last said.
+    pub fn roles(&self, node: NodeId) -> Roles {
+        self.roles.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Whether `node` has this role.
+    pub fn has(&self, node: NodeId, role: Role) -> bool {
+        self.roles(node).has(role)
     }
 
     /// Whether this incarnation of a node may be listened to. One that is newer

@@ -25,6 +25,7 @@ pub mod node;
 pub mod pipeline;
 pub mod places;
 pub mod rendezvous;
+pub mod roles;
 pub mod shares;
 pub mod snapshots;
 pub mod table;

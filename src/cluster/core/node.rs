@@ -520,7 +520,7 @@ impl NodeCore {
         self.next_tick = Millis(now.0 + TICK_MS);
         self.sent = now;
         let mut commit = self.empty_commit();
-        commit.groups.push(Group::default());
+        commit.groups.push(self.began());
         let slots = vec![Slot::Began];
         self.write_entries(&mut commit, &slots, now);
         let commit = self.pipeline.send(commit, slots);

@@ -1,13 +1,13 @@
 //! Owns which part of the galaxy a node gets when it comes, and who gets the
 //! parts of one that died: a pure function from the directory and the nodes that
-//! live to a change of the directory. Never weighs load. Called by the planner's
-//! [core](super::node) at every reading.
+//! live and may take something to a change of the directory. Never weighs load.
+//! Called by the planner's [core](super::node) at every reading.
 //!
 //! The galaxy is divided into a hundred regions or so, and each prefers the
 //! nodes in an order of its own ([rendezvous]). A newcomer
 //! gets those that prefer it to all others that live, about its share; of a node
 //! that died each goes to the one that it prefers of the rest. Invariant: nothing
-//! else moves, and where everybody who lives has a share there is no change.
+//! else moves, and where everybody who may has a share there is no change.
 
 use super::directory::{Change, Directory, EDITS_MAX, Edit, Kind};
 use super::rendezvous;
@@ -19,41 +19,70 @@ const REGIONS: u32 = 8;
 /// What tells the choice of a region's node from that of a ledger's.
 const REGION_KIND: u8 = 1;
 
-/// What the directory should become when `living`, ascending, are the nodes
-/// that take entities; `None` when it is as it should be, or nobody is there.
-pub fn plan(directory: &Directory, living: &[NodeId], galaxy: &Galaxy) -> Option<Change> {
-    let first = *living.first()?;
-    let lives = |node: NodeId| living.binary_search(&node).is_ok();
+/// Who may be given something: nodes that live, ascending.
+#[derive(Clone, Debug, Default)]
+pub struct Takers {
+    /// With the role sector.
+    pub sectors: Vec<NodeId>,
+    /// With the role meta.
+    pub meta: Vec<NodeId>,
+}
+
+/// What the directory should become with these takers; `None` when it is as it
+/// should be. What nobody may take stays whose it is.
+pub fn plan(directory: &Directory, takers: &Takers, galaxy: &Galaxy) -> Option<Change> {
+    let mut edits = share_regions(directory, &takers.sectors, galaxy);
+    edits.extend(share_numbered(directory, &takers.meta));
+    edits.truncate(EDITS_MAX);
+    (!edits.is_empty()).then(|| Change { seen: directory.version(), edits })
+}
+
+fn share_regions(directory: &Directory, takers: &[NodeId], galaxy: &Galaxy) -> Vec<Edit> {
+    let Some(first) = takers.first().copied() else { return Vec::new() };
+    let takes = |node: NodeId| takers.binary_search(&node).is_ok();
     let root = galaxy.root();
     let mut edits = Vec::new();
     let mut assign = |sector, node| {
         edits.push(Edit::Assign { entity: EntityKey::Sector(sector), node });
     };
-    if !directory.region_of(root).is_some_and(|(_, node)| lives(node)) {
+    if !directory.region_of(root).is_some_and(|(_, node)| takes(node)) {
         assign(root, first);
     }
-    // Who was there at the last plan shares the ledgers.
-    let settled = directory.nodes_of(Kind::Ledger);
+    // Who was there at the last plan has a share.
+    let settled = directory.nodes_of(Kind::Sector);
     for region in regions(galaxy) {
-        let Some(wanted) = choose(region, living) else { continue };
+        let Some(wanted) = choose(region, takers) else { continue };
         let entry = directory.region_of(region);
         let is_newcomer = !settled.contains(&wanted);
-        if is_newcomer || !entry.is_some_and(|(_, node)| lives(node)) {
+        if is_newcomer || !entry.is_some_and(|(_, node)| takes(node)) {
             assign(region, wanted);
         }
     }
     // What a plan split off besides.
     let finer = directory.regions().filter(|(sector, node)| {
-        !lives(*node) && *sector != root && sector.scale != region_scale(galaxy)
+        !takes(*node) && *sector != root && sector.scale != region_scale(galaxy)
     });
-    finer.for_each(|(sector, _)| assign(sector, choose(sector, living).unwrap_or(first)));
-    // Numbered entities that were put apart go back to all.
-    let apart = directory.entries().filter(|(entity, node)| !is_sector(*entity) && !lives(*node));
-    edits.extend(apart.map(|(entity, _)| Edit::Unassign { entity }));
-    let apart = Kind::ALL.into_iter().filter(|kind| directory.nodes_of(*kind) != living);
-    edits.extend(apart.map(|kind| Edit::Share { kind, nodes: living.to_vec() }));
-    edits.truncate(EDITS_MAX);
-    (!edits.is_empty()).then(|| Change { seen: directory.version(), edits })
+    finer.for_each(|(sector, _)| assign(sector, choose(sector, takers).unwrap_or(first)));
+    edits.extend(share(directory, Kind::Sector, takers));
+    edits
+}
+
+fn share_numbered(directory: &Directory, takers: &[NodeId]) -> Vec<Edit> {
+    if takers.is_empty() {
+        return Vec::new();
+    }
+    let takes = |node: NodeId| takers.binary_search(&node).is_ok();
+    // Those that were put apart go back to all.
+    let apart = directory.entries().filter(|(entity, node)| !is_sector(*entity) && !takes(*node));
+    let apart = apart.map(|(entity, _)| Edit::Unassign { entity });
+    let kinds = Kind::NUMBERED.into_iter();
+    apart.chain(kinds.filter_map(|kind| share(directory, kind, takers))).collect()
+}
+
+/// That these nodes share a kind, where others do.
+fn share(directory: &Directory, kind: Kind, nodes: &[NodeId]) -> Option<Edit> {
+    let is_so = directory.nodes_of(kind) == nodes;
+    (!is_so).then(|| Edit::Share { kind, nodes: nodes.to_vec() })
 }
 
 fn is_sector(entity: EntityKey) -> bool {
@@ -94,14 +123,22 @@ mod tests {
         ids.iter().copied().map(NodeId).collect()
     }
 
+    fn takers(sectors: &[u32], meta: &[u32]) -> Takers {
+        Takers { sectors: nodes(sectors), meta: nodes(meta) }
+    }
+
     /// The directory when these live, and how many regions changed their node.
     fn next(directory: &Directory, living: &[u32]) -> (Directory, usize) {
         let galaxy = galaxy();
         let mut after = directory.clone();
-        if let Some(change) = plan(directory, &nodes(living), &galaxy) {
+        if let Some(change) = plan(directory, &takers(living, living), &galaxy) {
             after.apply(&change).unwrap();
         }
-        assert_eq!(plan(&after, &nodes(living), &galaxy), None, "it is as it should be now");
+        assert_eq!(
+            plan(&after, &takers(living, living), &galaxy),
+            None,
+            "it is as it should be now"
+        );
         let node = |of: &Directory, region| of.node_of(EntityKey::Sector(region));
         let moved = regions(&galaxy).filter(|region| {
             node(directory, *region).is_some() && node(directory, *region) != node(&after, *region)
@@ -184,11 +221,32 @@ mod tests {
             |(sector, _)| Edit::Assign { entity: EntityKey::Sector(sector), node: NodeId(1) };
         let edits = of_two.map(away).collect();
         directory.apply(&Change { seen, edits }).unwrap();
-        assert_eq!(plan(&directory, &nodes(&[1, 2]), &galaxy()), None);
+        assert_eq!(plan(&directory, &takers(&[1, 2], &[1, 2]), &galaxy()), None);
+    }
+
+    #[test]
+    fn who_may_not_take_something_is_not_given_it_and_what_nobody_may_take_stays() {
+        let apply = |directory: &mut Directory, takers: &Takers| {
+            if let Some(change) = plan(directory, takers, &galaxy()) {
+                directory.apply(&change).unwrap();
+            }
+        };
+        let mut directory = Directory::default();
+        apply(&mut directory, &takers(&[2, 3], &[1, 3]));
+        assert_eq!(shares(&directory).into_keys().collect::<Vec<_>>(), nodes(&[2, 3]));
+        assert_eq!(directory.nodes_of(Kind::Ledger), nodes(&[1, 3]));
+        // Node 3 has another role from now on, and then node 2 is not there.
+        apply(&mut directory, &takers(&[2], &[1, 3]));
+        assert_eq!(shares(&directory).into_keys().collect::<Vec<_>>(), nodes(&[2]));
+        let before = directory.clone();
+        apply(&mut directory, &takers(&[], &[1, 3]));
+        assert_eq!(directory, before, "nobody may take sectors");
+        apply(&mut directory, &takers(&[2], &[]));
+        assert_eq!(directory, before, "nobody may take ledgers");
     }
 
     #[test]
     fn where_nobody_lives_nothing_is_planned() {
-        assert_eq!(plan(&Directory::default(), &[], &galaxy()), None);
+        assert_eq!(plan(&Directory::default(), &Takers::default(), &galaxy()), None);
     }
 }

@@ -50,7 +50,8 @@ pub async fn healthz() -> impl Responder {
         (status = 503, description = "It does not; `detail` says why", body = crate::protocol::http::Problem, content_type = "application/problem+json"),
     )
 )]
-/// Whether the node takes players.
+/// Whether the node does its part: where it has the role gateway, whether it
+/// takes players.
 pub async fn readyz(state: Data<HttpState>) -> Result<impl Responder, ProblemResponse> {
     let Readiness { store, ticking, linked, disk, parked } = state.health.readiness();
     let parts = [

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::port::{Port, Roster};
 use crate::actors::entities::Entities;
 use crate::base::{Millis, PlayerId};
+use crate::cluster::core::roles::Role;
 use crate::config::Config;
 use crate::gateway::accounts::{AccountError, Accounts};
 use crate::gateway::limits::Limits;
@@ -31,6 +32,8 @@ const SLOTS_MS: u64 = 40;
 
 /// The parts that sessions work with.
 pub struct Gateway {
+    /// Whether the node has the role.
+    pub takes_players: bool,
     pub entities: Entities,
     pub accounts: Accounts,
     pub limits: Arc<Limits>,
@@ -50,6 +53,7 @@ impl Gateway {
         limits: Arc<Limits>,
     ) -> Gateway {
         Gateway {
+            takes_players: config.node.roles.has(Role::Gateway),
             entities,
             accounts,
             limits,

@@ -35,6 +35,8 @@ pub struct Node {
     pub lives: bool,
     /// It is to be left.
     pub draining: bool,
+    /// Of `sector`, `coordinator`, `meta` and `gateway`, as it last said.
+    pub roles: Vec<String>,
     /// Entries of the directory that give it something.
     pub entries: u64,
     /// From the node that answers: `self`, `up`, `down` or `refused`.

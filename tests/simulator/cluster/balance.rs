@@ -23,7 +23,7 @@ fn map(cluster: &Cluster) -> Map {
     let standing = |incarnation| Standing { incarnation, lives: true };
     let nodes = cluster.nodes.iter();
     let nodes = nodes.map(|(id, node)| (*id, standing(node.core.incarnation()))).collect();
-    Map { directory: Arc::new(cluster.directory()), nodes }
+    Map { directory: Arc::new(cluster.directory()), nodes, roles: BTreeMap::new() }
 }
 
 /// What a node says of its load.

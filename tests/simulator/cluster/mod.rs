@@ -29,6 +29,7 @@ mod members;
 mod network;
 mod node;
 mod players;
+mod roles;
 mod routes;
 mod signatures;
 mod slow;
@@ -46,6 +47,7 @@ use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::node::Event;
+use starmesh::cluster::core::roles::Roles;
 use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
@@ -128,6 +130,11 @@ impl Cluster {
 
     /// Starts a process of node `id`, which begins its next incarnation.
     fn start(&mut self, id: u32) {
+        self.start_with(id, Roles::default());
+    }
+
+    /// The same with these roles.
+    fn start_with(&mut self, id: u32, roles: Roles) {
         let world = self.builds.get(&id).unwrap_or(&self.world).clone();
         let build = Build {
             world,
@@ -135,7 +142,8 @@ impl Cluster {
             limits: self.limits,
             commits_left: self.commits_left,
         };
-        let node = Node::start(NodeId(id), &self.store, &build, self.now);
+        let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
+        node.core = node.core.with_roles(roles);
         self.nodes.insert(NodeId(id), node);
         let group = rules_group(&build.world.rules);
         self.event(id, Event::Rows { id: 0, group });

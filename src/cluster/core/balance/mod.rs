@@ -47,13 +47,16 @@ pub use told::{NodeTold, SECTORS_TOLD_MAX, STALE_MS, Told};
 
 use super::directory::Directory;
 use super::map::Map;
+use super::roles::Role;
 use crate::base::NodeId;
 use planner::Planner;
 
-/// The node that plans: of those that live the one with the smallest id. While
+/// The node that plans: of those that live, and have the role coordinator if one
+/// has, the one with the smallest id. While
 /// nodes differ about who lives two may; their plans name what they saw.
 pub fn planner_of(map: &Map) -> Option<NodeId> {
-    map.nodes.keys().copied().find(|node| map.lives(*node))
+    let living = || map.nodes.keys().copied().filter(|node| map.lives(*node));
+    living().find(|node| map.has(*node, Role::Coordinator)).or_else(|| living().next())
 }
 
 /// What should change. An empty plan where all is well.

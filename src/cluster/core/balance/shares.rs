@@ -17,7 +17,7 @@ impl Planner<'_> {
         if nodes.is_empty() {
             return;
         }
-        for kind in Kind::ALL {
+        for kind in Kind::NUMBERED {
             if self.directory.nodes_of(kind) != nodes {
                 self.plan.shares.push((kind, nodes.clone()));
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::load::{ClusterLoad, NodeLoad, RestLoad, SectorLoad};
 use crate::base::{Incarnation, Millis, NodeId, SectorId};
 use crate::cluster::core::map::Map;
+use crate::cluster::core::roles::Role;
 use crate::cluster::core::update::TimestampedUpdate;
 
 /// What was heard longer ago counts as not told.
@@ -145,6 +146,8 @@ impl Told {
             other_us: told.map_or(0, |told| told.other_us),
             alive: map.lives(node),
             draining: map.directory.is_draining(node),
+            sectors: map.has(node, Role::Sector),
+            meta: map.has(node, Role::Meta),
             told: told.is_some(),
             rest: told.map(|told| told.rest).unwrap_or_default(),
             round_trips: told.map(|told| told.round_trips.clone()).unwrap_or_default(),

@@ -11,8 +11,9 @@
 //!                            └─ the directory names another ──> hand-over
 //! ```
 //!
-//! The planner is the node with the smallest id of those that live; two are
-//! harmless, because a change names the version that it was made from.
+//! The planner is the node with the smallest id of those that live and have the
+//! role coordinator, or of all that live where nobody has it; two are harmless,
+//! because a change names the version that it was made from.
 //!
 //! Invariants: nothing is loaded before the directory is known; a node claims
 //! what the directory says is its own, or what it was given.
@@ -25,14 +26,16 @@ use super::audit::head;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::deaths::DeathsRead;
-use crate::cluster::core::directory::Directory;
+use crate::cluster::core::directory::{Change, Directory};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::members::{Members, RowRead};
 use crate::cluster::core::message::NodeMessage;
 use crate::cluster::core::pipeline::{Dead, Slot};
-use crate::cluster::core::shares;
-use crate::entity::commit::Group;
+use crate::cluster::core::roles::{Role, Roles};
+use crate::cluster::core::shares::{self, Takers};
+use crate::entity::commit::{Group, Put};
 use crate::entity::input::Input;
+use crate::entity::keys;
 
 /// Rows and directory are read so often.
 const READ_MS: u64 = 200;
@@ -44,6 +47,7 @@ pub struct ClusterRead {
     pub deaths: DeathsRead,
     /// Of every node that ever was.
     pub rows: Vec<RowRead>,
+    pub roles: BTreeMap<NodeId, Roles>,
     /// `None` when its version is still the one asked about.
     pub directory: Option<Directory>,
 }
@@ -52,6 +56,9 @@ pub struct ClusterRead {
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub members: Members,
+    /// This node's, and those that others said.
+    own_roles: Roles,
+    roles: BTreeMap<NodeId, Roles>,
     pub directory: Arc<Directory>,
     /// What was last handed out.
     shown: Map,
@@ -123,6 +130,8 @@ impl Cluster {
     fn new(me: NodeId, silent_ms: u64) -> Cluster {
         Cluster {
             members: Members::new(me, silent_ms),
+            own_roles: Roles::default(),
+            roles: BTreeMap::new(),
             directory: Arc::default(),
             shown: Map::default(),
             reading: false,
@@ -156,7 +165,21 @@ impl Cluster {
     }
 
     fn planner(&self) -> Option<NodeId> {
-        self.members.living().next()
+        self.with_role(Role::Coordinator).next().or_else(|| self.members.living().next())
+    }
+
+    /// Who lives and has this role, ascending.
+    fn with_role(&self, role: Role) -> impl Iterator<Item = NodeId> {
+        let roles = |node: &NodeId| self.roles.get(node).copied().unwrap_or_default();
+        self.members.living().filter(move |node| roles(node).has(role))
+    }
+
+    /// Who of them is to have something; where all are to be left, nobody is.
+    fn takers(&self, role: Role) -> Vec<NodeId> {
+        let all: Vec<NodeId> = self.with_role(role).collect();
+        let is_kept = |node: &NodeId| !self.directory.is_draining(*node);
+        let kept: Vec<NodeId> = all.iter().copied().filter(is_kept).collect();
+        if kept.is_empty() { all } else { kept }
     }
 }
 
@@ -166,6 +189,20 @@ impl NodeCore {
     pub fn in_cluster(mut self) -> NodeCore {
         self.cluster = Some(Cluster::new(self.node, self.limits.silent_ms));
         self
+    }
+
+    /// The same with these roles, where it has all else.
+    #[must_use]
+    pub fn with_roles(mut self, roles: Roles) -> NodeCore {
+        self.cluster.iter_mut().for_each(|cluster| cluster.own_roles = roles);
+        self
+    }
+
+    /// What begins an incarnation: with it the node says what it may do.
+    pub(super) fn began(&self) -> Group {
+        let roles = self.cluster.as_ref().map(|cluster| cluster.own_roles.to_bytes());
+        let put = roles.map(|roles| Put { key: keys::roles(self.node), value: Some(roles) });
+        Group { puts: put.into_iter().collect(), ..Group::default() }
     }
 
     /// Nodes of the cluster that live, as far as is known here; none without a
@@ -205,7 +242,8 @@ impl NodeCore {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
         cluster.ahead.retain(|_, early| early.is_wanted(now));
-        let Some(ClusterRead { deaths, rows, directory }) = read else { return };
+        let Some(ClusterRead { deaths, rows, roles, directory }) = read else { return };
+        cluster.roles = roles;
         let living: Vec<NodeId> = cluster.members.living().collect();
         let vacant: Vec<NodeId> =
             rows.iter().filter(|read| read.row.is_vacant()).map(|read| read.node).collect();
@@ -248,8 +286,10 @@ impl NodeCore {
         let nodes = cluster.members.standings();
         if cluster.shown.directory.version() != cluster.directory.version()
             || cluster.shown.nodes != nodes
+            || cluster.shown.roles != cluster.roles
         {
-            cluster.shown = Map { directory: cluster.directory.clone(), nodes };
+            let (directory, roles) = (cluster.directory.clone(), cluster.roles.clone());
+            cluster.shown = Map { directory, nodes, roles };
             self.effects.push(NodeEffect::Map(cluster.shown.clone()));
         }
     }
@@ -260,12 +300,11 @@ impl NodeCore {
         if cluster.changing || self.settling || cluster.planner() != Some(self.node) {
             return;
         }
-        // Where all are to be left, nobody is.
-        let living: Vec<NodeId> = cluster.members.living().collect();
-        let is_kept = |node: &NodeId| !cluster.directory.is_draining(*node);
-        let kept: Vec<NodeId> = living.iter().copied().filter(is_kept).collect();
-        let living = if kept.is_empty() { living } else { kept };
-        if let Some(change) = shares::plan(&cluster.directory, &living, &self.world.galaxy) {
+        let (sectors, meta) = (cluster.takers(Role::Sector), cluster.takers(Role::Meta));
+        let plan = shares::plan(&cluster.directory, &Takers { sectors, meta }, &self.world.galaxy);
+        // Also one that gives nobody anything: until there is one no node is ready.
+        let first = (!cluster.is_known()).then(Change::default);
+        if let Some(change) = plan.or(first) {
             cluster.changing = true;
             cluster.change = Some(change.group());
         }

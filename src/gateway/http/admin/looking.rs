@@ -55,6 +55,7 @@ pub async fn nodes(Admin(steering): Admin) -> Answer<admin::Nodes> {
             address: member.map(|member| member.address.clone()),
             lives: standing.lives,
             draining: map.directory.is_draining(*node),
+            roles: map.roles(*node).iter().map(|role| role.to_string()).collect(),
             entries: map.directory.entries().filter(|(_, owner)| owner == node).count() as u64,
             link: if *node == me { "self" } else { state(link) }.to_owned(),
             round_trip_us: link.and_then(round_trip).map(|(_, us)| us),

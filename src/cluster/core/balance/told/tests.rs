@@ -28,7 +28,7 @@ fn map(nodes: u32) -> Map {
     directory.apply(&Change { seen: 0, edits }).unwrap();
     let standing = Standing { incarnation: Incarnation(7), lives: true };
     let nodes = all.into_iter().map(|node| (node, standing)).collect();
-    Map { directory: Arc::new(directory), nodes }
+    Map { directory: Arc::new(directory), nodes, roles: BTreeMap::new() }
 }
 
 fn update(node: u32, timestamp: u64, sectors: Vec<SectorLoad>) -> TimestampedUpdate<NodeTold> {

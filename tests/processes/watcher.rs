@@ -1,0 +1,198 @@
+//! Owns a player with a plain socket that looks at its sector through whatever
+//! happens to the cluster: invariant 29 from outside. Invariants: of each place
+//! ticks come in order, and an acknowledgement's tick is not after the first
+//! message that shows its effect.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::socket::{Socket, register};
+use crate::support::{Home, PATIENCE};
+
+/// A player and all that it was told.
+pub struct Watcher {
+    runtime: Runtime,
+    socket: Socket,
+    sector: Value,
+    /// Standing units that no order named yet.
+    units: Vec<Value>,
+    order: Order,
+    sequence: u32,
+}
+
+/// What the messages so far say.
+#[derive(Default)]
+struct Order {
+    /// The last tick of each handle.
+    ticks: BTreeMap<u64, u64>,
+    /// Messages of places.
+    heard: u64,
+    /// The unit that is waited for, and the tick at which it first flew.
+    flies: Option<(Value, Option<u64>)>,
+}
+
+impl Watcher {
+    /// A new player at this node.
+    pub fn new(gateway: &Home, name: &str) -> Watcher {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let target = gateway.target();
+        let (socket, sector, units, order) = runtime.block_on(async {
+            let token = register(&target, name).await;
+            let mut socket = Socket::connect_again(&target, &token, None).await;
+            let sector = socket.sector();
+            let mut order = Order::default();
+            socket.send(json!({ "type": "subscribe", "area": { "sectors": [sector] } })).await;
+            let units = loop {
+                let message = next(&mut socket).await;
+                order.note(&message);
+                if message["type"] == "keyframe" {
+                    break socket.own_units(&message);
+                }
+            };
+            (socket, sector, units, order)
+        });
+        Watcher { runtime, socket, sector, units, order, sequence: 0 }
+    }
+
+    /// Orders the next of its units to fly, again for as long as it is put off, and
+    /// sees it fly: not before the tick that the acknowledgement says.
+    pub fn see_an_order_through(&mut self) {
+        let unit = self.units.pop().expect("a unit that stands");
+        self.sequence += 1;
+        self.order.flies = Some((unit["id"].clone(), None));
+        let Watcher { runtime, socket, sector, order, sequence, .. } = self;
+        runtime.block_on(async {
+            let tick = acknowledged(socket, order, sector, *sequence, &unit).await;
+            while !order.is_shown_not_before(tick) {
+                order.note(&next(socket).await);
+            }
+        });
+    }
+
+    /// How many messages of places came, all in order.
+    pub fn heard(&self) -> u64 {
+        self.order.heard
+    }
+}
+
+/// The tick at which the order takes effect.
+async fn acknowledged(
+    socket: &mut Socket,
+    order: &mut Order,
+    sector: &Value,
+    sequence: u32,
+    unit: &Value,
+) -> u64 {
+    let began = Instant::now();
+    loop {
+        socket.send_order(sector, sequence, unit).await;
+        let ack = loop {
+            let message = next(socket).await;
+            if message["type"] == "ack" && message["sequence"] == sequence {
+                break message;
+            }
+            order.note(&message);
+        };
+        if ack["success"] == true {
+            return ack["effectTick"].as_u64().expect("a tick");
+        }
+        let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+        let is_put_off = again.contains(&ack["error"]);
+        assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn next(socket: &mut Socket) -> Value {
+    socket.next().await.expect("its gateway stays")
+}
+
+impl Order {
+    /// Takes a message; panics when it is of an earlier tick of its place than one
+    /// before.
+    fn note(&mut self, message: &Value) {
+        let (kind, handle) = (message["type"].as_str(), message["handle"].as_u64());
+        let handle = handle.unwrap_or_default();
+        let tick = match kind {
+            Some("unsubscribed") => {
+                self.ticks.remove(&handle);
+                return;
+            }
+            Some("keyframe") => message["fullTick"].as_u64().expect("a keyframe's tick"),
+            Some("stateDelta") => self.whole(handle, message["tick"].as_u64().expect("a tick")),
+            _ => return,
+        };
+        let before = self.ticks.insert(handle, tick).unwrap_or_default();
+        assert!(before <= tick, "invariant 29: {tick} of handle {handle} came after {before}");
+        self.heard += 1;
+        if let Some((unit, first @ None)) = &mut self.flies
+            && shows_flying(message, unit)
+        {
+            *first = Some(tick);
+        }
+    }
+
+    /// Whether the unit was seen to fly by now; panics when that was before the tick
+    /// at which its order takes effect.
+    fn is_shown_not_before(&self, effect: u64) -> bool {
+        let Some((unit, Some(shown))) = &self.flies else { return false };
+        let is_late = effect <= *shown;
+        assert!(is_late, "invariant 29: {effect} is when {unit} is to fly, {shown} showed it");
+        true
+    }
+
+    /// The whole of a tick of which the low 16 bits are told: it is near the last.
+    fn whole(&self, handle: u64, low: u64) -> u64 {
+        let last = self.ticks.get(&handle).copied();
+        let last = last.unwrap_or_else(|| panic!("invariant 27: no keyframe before {low}"));
+        let ahead = low.wrapping_sub(last) & 0xffff;
+        // More than half the way round is behind.
+        if ahead < 0x8000 { last + ahead } else { last + ahead - 0x1_0000 }
+    }
+}
+
+/// Whether the message gives the unit a course that moves it.
+fn shows_flying(message: &Value, unit: &Value) -> bool {
+    let blocks = message["blocks"].as_array().into_iter().flatten();
+    let told = blocks.flat_map(|block| {
+        let content = &block["content"];
+        let update = &content["update"];
+        let lists = [&update["changed"], &update["appeared"]];
+        let whole = ["keyframe", "arrivals"].map(|kind| &content[kind]["units"]);
+        lists.into_iter().chain(whole).filter_map(Value::as_array).flatten()
+    });
+    told.filter(|it| it["id"] == *unit || it["unitId"] == *unit)
+        .any(|it| ["vx", "vy"].iter().any(|axis| it["course"][axis].as_i64().unwrap_or(0) != 0))
+}
+
+#[test]
+fn messages_of_a_place_that_come_out_of_order_are_noticed() {
+    let message = |kind, tick: u64| json!({ "type": kind, "handle": 3, "tick": tick & 0xffff, "fullTick": tick, "blocks": [] });
+    let mut order = Order::default();
+    order.note(&message("keyframe", 0xfffe));
+    order.note(&message("stateDelta", 0x1_0000));
+    order.note(&message("stateDelta", 0x1_0002));
+    assert_eq!(order.heard, 3);
+    let late = std::panic::catch_unwind(move || order.note(&message("stateDelta", 0x1_0000)));
+    assert!(late.is_err(), "a tick came twice, and later ones between");
+    let unasked = std::panic::catch_unwind(|| Order::default().note(&message("stateDelta", 2)));
+    assert!(unasked.is_err(), "no keyframe came first");
+}
+
+#[test]
+fn an_effect_that_is_shown_before_its_tick_is_noticed() {
+    let course = json!({ "vx": 0, "vy": 7, "steps": 3 });
+    let update = json!({ "base": 2, "changed": [{ "unitId": 9, "changes": 8, "course": course }] });
+    let blocks = json!([{ "cell": 1, "content": { "update": update } }]);
+    let mut order = Order { flies: Some((json!(9), None)), ..Order::default() };
+    order.note(&json!({ "type": "keyframe", "handle": 3, "fullTick": 4, "blocks": [] }));
+    assert!(!order.is_shown_not_before(6));
+    order.note(&json!({ "type": "stateDelta", "handle": 3, "tick": 6, "blocks": blocks }));
+    assert!(order.is_shown_not_before(6));
+    let early = std::panic::catch_unwind(move || order.is_shown_not_before(8));
+    assert!(early.is_err(), "tick 6 showed what happens at 8");
+}
