@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{Chain, Problem, Rows, Verifier};
+use super::chain::{Chain, KeptHead, Problem, Rows, Verifier, Witness};
 use super::*;
 use crate::base::Tick;
 use crate::entity::commit::{Group, NodeRow};
@@ -241,4 +241,51 @@ fn entries_that_are_only_copied_do_not_count() {
 
 fn audit_of_node(node: u32) -> Vec<u8> {
     [keys::AUDIT, &node.to_be_bytes()[..]].concat()
+}
+
+#[test]
+fn a_head_that_was_kept_elsewhere_remembers_what_nobody_else_does() {
+    let kept: Vec<(NodeId, Head)> = model()
+        .verify()
+        .into_iter()
+        .map(|it| (it.node, it.head.unwrap().head().unwrap()))
+        .collect();
+    let verify = |model: &Model| {
+        let mut verifier = Verifier::new(model.rows.clone());
+        kept.iter().for_each(|(node, head)| verifier.add_kept(*node, *head));
+        for (key, value) in &model.log {
+            verifier.add(keys::parse_audit(key).expect("an entry's key"), value);
+        }
+        let chains = verifier.finish(&model.rows);
+        chains.into_iter().filter_map(|chain| chain.problem).collect::<Vec<_>>()
+    };
+    assert_eq!(verify(&model()), []);
+    let mut later = model();
+    later.commit(1, 3, 3, vec![claimed(8)]);
+    assert_eq!(verify(&later), [], "it went on");
+    // Another, young cluster in its place: whole by itself.
+    let mut young = Model::default();
+    young.commit(1, 1, 0, vec![Decision::Began { logic: Logic::default() }]);
+    assert_eq!(young.problems(), []);
+    let found = verify(&young);
+    let is_cut = |found: &Problem| matches!(found, Problem::CutOff { by: Witness::Kept, .. });
+    assert!(found.len() == 2 && found.iter().all(is_cut), "{found:?}");
+    // One that has come as far, otherwise.
+    let mut other = model();
+    other.log.clear();
+    other.rows.values_mut().for_each(|row| row.audit_root = [0; 32]);
+    let found = verify(&other);
+    let is_new = |found: &Problem| matches!(found, Problem::Contradicted { by: Witness::Kept, .. });
+    assert!(found.len() == 2 && found.iter().all(is_new), "{found:?}");
+}
+
+#[test]
+fn a_head_is_read_as_it_was_printed_and_nothing_else_is_one() {
+    let head = model().verify().remove(0).head.expect("it has a row");
+    let (node, read) = model().head(1);
+    assert_eq!((node, head.head()), (NodeId(1), Some(read)));
+    for root in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(32)] {
+        let wrong = KeptHead { root: root.to_owned(), ..head.clone() };
+        assert_eq!(wrong.head(), None, "{root}");
+    }
 }

@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use super::{NodeCore, NodeEffect};
+use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{Millis, NodeId, Tick};
 use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{HEADS_MAX, Head, Signature, Statement};
@@ -22,8 +22,9 @@ use crate::entity::commit::Group;
 
 /// The log is signed at most so often.
 const EVERY_MS: u64 = 1_000;
-/// An orderly stop waits so long for the last signature.
-const LAST_WITHIN_MS: u64 = 2_000;
+/// An orderly stop waits so long for the last signature; a node that stops waits
+/// for all together a second more.
+const LAST_WITHIN_MS: u64 = 4_000;
 
 /// What is to be signed, and what was.
 #[derive(Debug, Default)]
@@ -113,7 +114,7 @@ impl NodeCore {
     /// it took too long. After [`Event::Settle`](super::Event::Settle) that comes
     /// once all else is settled.
     pub fn is_signed(&self) -> bool {
-        self.signing.is_done()
+        self.phase == Phase::Deposed || self.signing.is_done()
     }
 
     /// Since when entries of this node have been unsigned.
