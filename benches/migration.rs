@@ -1,0 +1,254 @@
+//! How long clients notice that a sector moves between two nodes as processes:
+//! commands that are due every millisecond from many players, each timed from
+//! when it was due to its answer; and the steps that players watching there are
+//! shown. The same is measured before, over as long a time without a move, beside
+//! what was lost, doubled and out of order. The move is the operator's
+//! `migrate`, to and fro.
+//!
+//! `cargo bench --bench migration -- --units 10000 --moves 10`
+
+#[path = "migration/fleet.rs"]
+mod fleet;
+#[path = "cluster/nodes.rs"]
+mod nodes;
+#[path = "migration/probe.rs"]
+mod probe;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use starmesh::base::SectorId;
+use starmesh::client::admin::AdminTarget;
+use starmesh::protocol::http::admin::Region;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use fleet::{Captain, Field, SHIPS};
+use nodes::{Galaxy, Node, option, token};
+use probe::{Probes, STEP_TICKS, Schedule, Shown, Steps};
+
+/// The smallest galaxy: from the farthest start it is a minute of warp.
+const GALAXY: Galaxy = Galaxy { seed: 1, side: 512 };
+/// Players that enlist at a time.
+const AT_ONCE: usize = 16;
+const PROBE_EVERY: Duration = Duration::from_millis(1);
+/// So many players give the probes, in turn; each may have 32 unanswered.
+const PROBERS: u32 = 48;
+/// At each gateway one watches.
+const WATCHERS: u32 = 2;
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const GATHER_WITHIN: Duration = Duration::from_secs(400);
+
+/// A time that is looked at: a move, or as long without one.
+#[derive(Clone, Copy)]
+struct Window {
+    begin: Instant,
+    end: Instant,
+    /// Until it ran at the other node and nowhere else.
+    moved: Option<Duration>,
+}
+
+struct Scene {
+    field: Field,
+    admin: AdminTarget,
+    window: Duration,
+}
+
+fn main() {
+    let (units, moves) = (option("--units", 1000), option("--moves", 4));
+    let window = Duration::from_millis(u64::from(option("--window-ms", 3000)));
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = Node::pair(dir.path(), GALAXY);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(run([&first, &second], units, moves, window));
+}
+
+async fn run(nodes: [&Node; 2], units: u32, moves: u32, window: Duration) {
+    let players = units.div_ceil(SHIPS).max(PROBERS.min(8) + WATCHERS);
+    let field = Field { sector: meeting(), players };
+    let admin = token(&nodes[0].target(), "operator".into()).await;
+    let scene = Scene { field, admin: AdminTarget::new(nodes[0].target(), admin), window };
+    let captains = enlist(nodes, field).await;
+    let gathered = scene.gather(players * SHIPS).await;
+    println!("{} ships in one sector, {gathered:.0?} after they were sent", players * SHIPS);
+
+    let (probes, steps) = (Arc::<Mutex<Probes>>::default(), Vec::from_iter(watched()));
+    let (stop, stopped) = watch::channel(false);
+    let tasks = begin(captains, field, &probes, &steps, &stopped);
+    sleep(Duration::from_secs(2)).await;
+    let still = scene.windows(moves, false).await;
+    let moving = scene.windows(moves, true).await;
+    stop.send_replace(true);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let probes = std::mem::take(&mut *probes.lock().unwrap());
+    report("without a move", &still, &probes, &steps);
+    report("with a move", &moving, &probes, &steps);
+    println!("all commands: {} answered, {:?}", probes.answered.len(), probes.faults);
+}
+
+fn watched() -> impl Iterator<Item = Arc<Mutex<Steps>>> {
+    (0..WATCHERS).map(|_| Arc::default())
+}
+
+/// A sector in the middle of the galaxy in which ships can stand anywhere.
+fn meeting() -> SectorId {
+    let galaxy = starmesh::sim::Galaxy::new(GALAXY.seed, GALAXY.side).unwrap();
+    let middle = i64::from(GALAXY.side / 2);
+    let free = |sector: &SectorId| galaxy.obstacles(*sector).is_empty();
+    (0..64).map(|n| SectorId::tactical(middle + n, middle)).find(free).unwrap()
+}
+
+/// The players that stay connected: those that probe and those that watch.
+async fn enlist(nodes: [&Node; 2], field: Field) -> Vec<Captain> {
+    let (turns, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), Vec::new());
+    for number in 0..field.players {
+        let (turns, target) = (turns.clone(), nodes[number as usize % 2].target());
+        tasks.push(tokio::spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            let mut captain = Captain::enlist(target, number, field).await;
+            if number < PROBERS + WATCHERS {
+                return Some(captain);
+            }
+            captain.client.stop().await;
+            None
+        }));
+    }
+    let mut stay = Vec::new();
+    for task in tasks {
+        stay.extend(task.await.unwrap());
+    }
+    stay
+}
+
+/// The first watch, the others probe.
+fn begin(
+    captains: Vec<Captain>,
+    field: Field,
+    probes: &Arc<Mutex<Probes>>,
+    steps: &[Arc<Mutex<Steps>>],
+    stop: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let probers = captains.len() as u32 - WATCHERS;
+    let (now, every) = (Instant::now(), PROBE_EVERY * probers);
+    let task = |(n, captain): (u32, Captain)| match steps.get(n as usize) {
+        Some(steps) => tokio::spawn(probe::watch(captain, field, steps.clone(), stop.clone())),
+        None => {
+            let schedule = Schedule { first: now + PROBE_EVERY * n, every };
+            let stop = stop.clone();
+            tokio::spawn(probe::probe(captain, field, schedule, probes.clone(), stop))
+        }
+    };
+    (0..).zip(captains).map(task).collect()
+}
+
+impl Scene {
+    /// How long it takes until so many ships are there.
+    async fn gather(&self, ships: u32) -> Duration {
+        let began = Instant::now();
+        loop {
+            let there = self.region().await.running.iter().map(|it| it.units).sum::<u64>();
+            if there >= u64::from(ships) {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < GATHER_WITHIN, "{there} of {ships} ships came");
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn region(&self) -> Region {
+        self.admin.sector(self.field.sector).await.expect("where the sector runs")
+    }
+
+    async fn windows(&self, count: u32, moving: bool) -> Vec<Window> {
+        let mut windows = Vec::new();
+        for _ in 0..count {
+            let begin = Instant::now();
+            let moved = if moving { Some(self.migrate().await) } else { None };
+            let end = (begin + self.window).max(Instant::now());
+            sleep_until(end).await;
+            windows.push(Window { begin, end, moved });
+        }
+        windows
+    }
+
+    /// To the other node; how long until it ran there and nowhere else.
+    async fn migrate(&self) -> Duration {
+        let began = Instant::now();
+        let runs = |region: &Region| -> Vec<u32> {
+            let here = region.running.iter().filter(|it| it.sectors > 0);
+            here.map(|it| it.node).collect()
+        };
+        let to = 3 - runs(&self.region().await)[0];
+        self.admin.migrate(self.field.sector, to).await.expect("a node of two");
+        while runs(&self.region().await) != [to] {
+            assert!(began.elapsed() < GATHER_WITHIN, "it does not move");
+            sleep(ASK_EVERY).await;
+        }
+        began.elapsed()
+    }
+}
+
+fn report(what: &str, windows: &[Window], probes: &Probes, steps: &[Arc<Mutex<Steps>>]) {
+    let mut all = Vec::new();
+    let (mut worst, mut still) = (Vec::new(), Vec::new());
+    println!("{what}:");
+    for window in windows {
+        let due = probes.answered.iter().filter(|it| window.has(it.due));
+        let mut took: Vec<Duration> = due.map(|it| it.at - it.due).collect();
+        took.sort_unstable();
+        let gaps = steps.iter().map(|steps| window.longest_gap(&steps.lock().unwrap().shown));
+        worst.push(took.last().copied().unwrap_or_default());
+        still.push(gaps.max().unwrap_or_default());
+        if let Some(moved) = window.moved {
+            let (worst, still) = (worst[worst.len() - 1], still[still.len() - 1]);
+            println!("  in {moved:.0?}: longest answer {worst:.0?}, between steps {still:.0?}");
+        }
+        all.append(&mut took);
+    }
+    all.sort_unstable();
+    let at = |share: usize| all.get(all.len() * share / 1000).copied().unwrap_or_default();
+    println!("  {} commands: p50 {:.1?}, p99 {:.1?}", all.len(), at(500), at(990));
+    show("  longest from due to answered", worst);
+    show("  longest between two steps shown", still);
+    let (mut shown, mut lost, mut back, mut keyframes, mut broken) = (0, 0, 0, 0, 0);
+    for steps in steps {
+        let steps = steps.lock().unwrap();
+        let seen: Vec<&Shown> = steps.shown.iter().filter(|it| windows_have(windows, it)).collect();
+        for two in seen.windows(2) {
+            back += u64::from(two[1].tick <= two[0].tick && !two[1].keyframe);
+            lost += (two[1].tick.saturating_sub(two[0].tick) / STEP_TICKS).saturating_sub(1);
+        }
+        shown += seen.len();
+        keyframes += seen.iter().filter(|it| it.keyframe).count();
+        broken += steps.broken;
+    }
+    println!(
+        "  {shown} steps shown, {lost} not, {back} twice or back; {keyframes} keyframes; \
+         {broken} breaks so far"
+    );
+}
+
+fn windows_have(windows: &[Window], shown: &Shown) -> bool {
+    windows.iter().any(|window| window.has(shown.at))
+}
+
+impl Window {
+    fn has(&self, at: Instant) -> bool {
+        (self.begin..self.end).contains(&at)
+    }
+
+    fn longest_gap(&self, shown: &[Shown]) -> Duration {
+        let gaps = shown.windows(2).filter(|two| two[1].at > self.begin && two[0].at < self.end);
+        gaps.map(|two| two[1].at - two[0].at).max().unwrap_or_default()
+    }
+}
+
+fn show(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() - 1) * share / 100];
+    println!("{what}: median {:.0?}, worst {:.0?} of {}", at(50), at(100), times.len());
+}
