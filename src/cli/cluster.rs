@@ -96,7 +96,7 @@ fn introduce(args: &Args, nodes: &Nodes, steering: &anyhow::Result<PathBuf>) {
         };
         let node = nodes.next().unwrap_or(first);
         text += &format!(
-            "  kill -9 {:<30} what {} ran runs elsewhere within two seconds; it is\n{:41}started \
+            "  kill -9 {:<40} what {} ran runs elsewhere within two seconds; it is\n{:51}started \
              again here after ten\n  {program} watch --target {}\n",
             node.id, node.name, "", node.url
         );
@@ -120,7 +120,7 @@ fn steered(program: &str, url: &str, password: &str) -> String {
         operator::NAME
     );
     for (call, what) in tries {
-        text += &format!("  {:<38} {what}\n", format!("admin {call}"));
+        text += &format!("  {:<48} {what}\n", format!("admin {call}"));
     }
     text
 }

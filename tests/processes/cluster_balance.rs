@@ -37,8 +37,10 @@ keyframe_interval_ms = 1500
 "#;
 
 fn home(cluster: &Cluster, name: &str) -> Home {
-    // So large that all players begin in one of the regions that nodes share.
+    // So large, and one beside the other, that all players begin in one of the
+    // regions that nodes share.
     let home = cluster.home(name).with("GALAXY__SECTORS_PER_SIDE", "10000");
+    let home = home.with("GALAXY__LEDGER_SHARDS", "1");
     // By players, of whom there are as many however busy the machine is.
     let home = home.with("CLUSTER__BALANCE", "player-count");
     home.with("CLUSTER__BALANCE_EVERY_MS", "1000").with("ENGINE__SECTOR_QUIET_S", "3600")

@@ -181,6 +181,18 @@ fn cold_entries_go_and_the_directory_is_small_again() {
     assert!(model.plan().is_empty());
 }
 
+/// What sleeps in one would else be the node's above, and so would what wakes.
+#[test]
+fn entries_by_which_nodes_share_the_galaxy_stay_with_nothing_in_them() {
+    let mut model = even(4, 40);
+    let of = |node| SectorId { x: node, y: 0, scale: 3 };
+    model.load.sectors.retain(|sector| !of(2).contains(sector.sector));
+    model.settings.moves_max = 0;
+    assert_eq!(model.plan().merged, [of(2)]);
+    model.settings.kept_scale = 3;
+    assert_eq!(model.plan().merged, []);
+}
+
 #[test]
 fn a_cold_entry_goes_back_to_the_node_above_when_both_stay_near_the_mean() {
     let mut model = even(3, 40);
