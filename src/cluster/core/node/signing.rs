@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use super::{NodeCore, NodeEffect, Phase};
+use super::{NodeCore, NodeEffect};
 use crate::base::{Millis, NodeId, Tick};
 use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{HEADS_MAX, Head, Signature, Statement};
@@ -114,7 +114,7 @@ impl NodeCore {
     /// it took too long. After [`Event::Settle`](super::Event::Settle) that comes
     /// once all else is settled.
     pub fn is_signed(&self) -> bool {
-        self.phase == Phase::Deposed || self.signing.is_done()
+        self.is_over() || self.signing.is_done()
     }
 
     /// Since when entries of this node have been unsigned.
