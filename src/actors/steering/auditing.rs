@@ -113,7 +113,7 @@ impl Auditing {
 
     async fn verify(&self, began: Millis) -> Result<Findings, AuditError> {
         let until = Instant::now() + WITHIN;
-        let found = self.rows.read(|store| certificates(store)).await?;
+        let found = self.rows.read(certificates).await?;
         let notary = Arc::new(Notary::new(found, &self.authorities)?);
         let mut verification = self.rows.read(|store| Verification::begin(store, &[])).await?;
         loop {
