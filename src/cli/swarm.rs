@@ -42,10 +42,12 @@ async fn watched(config: SwarmConfig) -> anyhow::Result<Report> {
     let start = Instant::now();
     let mut swarm = std::pin::pin!(run_swarm(config, stats.clone(), stopped));
     let mut draw = interval(DRAW_EVERY);
+    // One for the whole run: what comes between two of them is heard by nobody.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     let report = loop {
         tokio::select! {
             report = &mut swarm => break report,
-            _ = tokio::signal::ctrl_c() => drop(stop.send(true)),
+            _ = &mut interrupted, if !*stop.borrow() => _ = stop.send_replace(true),
             _ = draw.tick() => show(&bar, start, &stats),
         }
     };
