@@ -137,7 +137,7 @@ mod tests {
             audit_root: before.map_or([0; 32], |row| row.audit_root),
             groups,
         };
-        assert_eq!(store.commit(&commit).unwrap().refused, []);
+        assert!(store.commit(&commit).unwrap().refused.is_empty());
     }
 
     fn find(store: &Memory, rules: &Rules) -> Result<World, GalaxyError> {
