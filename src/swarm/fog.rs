@@ -7,12 +7,14 @@
 //! mask is judged [`AFTER_MS`] later, by all that was seen of the own units
 //! from [`BEFORE_MS`] before it on. Where that is not known nothing is judged:
 //! on a line that is slower than that, while a unit is seen nowhere, after time
-//! stood still. The caller clears then, and masks are judged again when the cells
-//! that only stay in them from before have left.
+//! stood still. The caller clears then, and so does a unit that comes to be where
+//! it cannot have come from one cell at a time: it was shown nowhere on the way,
+//! as a sector's updates pause while a busy machine hands it over. Masks are
+//! judged again when the cells that only stay in them from before have left.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::SectorId;
+use crate::base::{SectorId, UnitId};
 use crate::protocol::UnitRecord;
 use crate::view::CellsView;
 use crate::view::fog::{CELLS, Cell, Mask, Sight};
@@ -50,6 +52,8 @@ pub struct Unseen {
 pub struct Fog {
     /// When a unit was last known there, in the caller's milliseconds.
     posts: BTreeMap<Post, u64>,
+    /// The cell of the galaxy in which each unit was seen last, and when.
+    last: BTreeMap<UnitId, ([i64; 2], u64)>,
     shown: BTreeMap<SectorId, Mask>,
     /// When it was first known where the units are.
     since: Option<u64>,
@@ -69,6 +73,9 @@ impl Fog {
         if sector.scale > 0 {
             return;
         }
+        if self.has_jumped(sector, own, now) {
+            self.clear();
+        }
         for unit in own {
             let Cell { x, y } = Cell::of(unit.position.into());
             self.posts.insert(Post { sector, x, y, type_id: unit.type_id }, now);
@@ -81,6 +88,20 @@ impl Fog {
         if mask.0 & !before.0 != 0 && self.waiting.len() < WAITING_MAX {
             self.waiting.push_back((now, sector, mask));
         }
+    }
+
+    /// Whether one of them was somewhere meanwhile that was not shown.
+    fn has_jumped(&mut self, sector: SectorId, own: &[UnitRecord], now: u64) -> bool {
+        let mut has_jumped = false;
+        for unit in own {
+            let Cell { x, y } = Cell::of(unit.position.into());
+            let at = [(sector.x, x), (sector.y, y)];
+            let at = at.map(|(sector, cell)| sector * i64::from(CELLS) + i64::from(cell));
+            let before = self.last.insert(unit.id, (at, now));
+            let is_far = |(from, _): ([i64; 2], u64)| (0..2).any(|i| from[i].abs_diff(at[i]) > 1);
+            has_jumped |= before.is_some_and(is_far);
+        }
+        has_jumped
     }
 
     /// What was shown long enough ago and cannot be seen.
@@ -96,6 +117,7 @@ impl Fog {
         }
         let oldest = now.saturating_sub(BEFORE_MS + AFTER_MS);
         self.posts.retain(|_, at| *at >= oldest);
+        self.last.retain(|_, (_, at)| *at >= oldest);
         faults
     }
 
@@ -178,6 +200,19 @@ mod tests {
         // Its unit left the corner's reach right before.
         (0..5).for_each(|at| note(&mut fog, WEST, &shown(WEST, Some(1), corner()), 200 * at));
         (1..20).for_each(|at| note(&mut fog, WEST, &shown(WEST, Some(1), Mask::NONE), 1_000 * at));
+        assert_eq!(fog.judge(&sensors(), LATER), []);
+    }
+
+    #[test]
+    fn what_a_unit_saw_on_a_way_that_was_not_shown_is_none() {
+        let mut fog = Fog::default();
+        let cell = crate::base::geometry::SECTOR_STEPS / CELLS;
+        (0..30).for_each(|at| note(&mut fog, WEST, &shown(WEST, Some(1), Mask::NONE), 200 * at));
+        // For six seconds nothing came. What it saw last of its way is shown still.
+        let there = shown(WEST, Some(4 * cell + 1), corner());
+        (0..5).for_each(|at| note(&mut fog, WEST, &there, 12_000 + 200 * at));
+        let there = shown(WEST, Some(4 * cell + 1), Mask::NONE);
+        (1..20).for_each(|at| note(&mut fog, WEST, &there, 13_000 + 200 * at));
         assert_eq!(fog.judge(&sensors(), LATER), []);
     }
 
