@@ -40,9 +40,8 @@ pub fn finish_with(
     watchers: Vec<Watcher>,
     what: &str,
 ) -> Counts {
-    let heard: Vec<u64> = watchers.iter().map(Watcher::heard).collect();
+    let heard: Vec<u64> = watchers.into_iter().map(Watcher::leave).collect();
     println!("{what}: watchers heard {heard:?} messages, all in order");
-    drop(watchers);
     let nodes = cluster.count() as u64;
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);

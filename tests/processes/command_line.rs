@@ -57,6 +57,15 @@ fn names_file_and_line_of_a_value_out_of_range() {
 }
 
 #[test]
+fn a_node_has_one_role_at_least_and_none_that_there_is_not() {
+    let said = refused_settings("[node]\nroles = [\"meta\", \"pilot\"]\n");
+    assert!(said.contains("node.toml:2: node.roles: found "), "{said}");
+    assert!(said.contains("pilot") && said.contains("expected a list of one or more"), "{said}");
+    let said = refused_settings("[node]\nroles = []\n");
+    assert!(said.contains("node.roles: found ") && said.contains("one or more of"), "{said}");
+}
+
+#[test]
 fn tells_its_version() {
     let output = starmesh(&["--version"]);
     assert!(output.status.success());

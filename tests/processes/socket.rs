@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use starmesh::client::Target;
-use starmesh::protocol::http::{Login, Register, Secret};
+use starmesh::client::{CallError, Target};
+use starmesh::protocol::http::{Login, Register, Secret, Tokens};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -20,6 +20,11 @@ pub const PASSWORD: &str = "correct horse";
 
 /// Makes the account and gives its access token.
 pub async fn register(target: &Target, name: &str) -> String {
+    try_register(target, name).await.expect("an account").access_token.0
+}
+
+/// Makes the account, if the node answers.
+pub async fn try_register(target: &Target, name: &str) -> Result<Tokens, CallError> {
     let register = Register {
         name: name.to_owned(),
         email: format!("{name}@example.org"),
@@ -27,7 +32,7 @@ pub async fn register(target: &Target, name: &str) -> String {
         display_name: None,
         faction: None,
     };
-    target.register(register).await.expect("an account").access_token.0
+    target.register(register).await
 }
 
 /// Logs the account in and gives its access token, if it can be opened.
@@ -181,13 +186,7 @@ impl Socket {
 
     /// Orders the unit to a corner of the sector and waits for no answer.
     pub async fn send_order(&mut self, sector: &Value, sequence: u32, unit: &Value) {
-        let corner = json!({ "sector": sector, "x": 1_u64 << 28, "y": 1_u64 << 28 });
-        self.send(json!({
-            "type": "moveFleet", "sequence": sequence, "time": 0,
-            "place": { "sector": sector }, "units": [unit["id"]],
-            "target": { "position": corner },
-        }))
-        .await;
+        self.send(order(sector, sequence, unit)).await;
     }
 
     /// Orders the unit to a corner of the sector; the answer.
@@ -197,6 +196,16 @@ impl Socket {
         assert_eq!(ack["sequence"], sequence, "{ack}");
         ack
     }
+}
+
+/// An order to a unit to fly to a corner of the sector.
+pub fn order(sector: &Value, sequence: u32, unit: &Value) -> Value {
+    let corner = json!({ "sector": sector, "x": 1_u64 << 28, "y": 1_u64 << 28 });
+    json!({
+        "type": "moveFleet", "sequence": sequence, "time": 0,
+        "place": { "sector": sector }, "units": [unit["id"]],
+        "target": { "position": corner },
+    })
 }
 
 /// What an acknowledgement says of its command. The rest is of the connection

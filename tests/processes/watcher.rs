@@ -7,25 +7,32 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use starmesh::client::Target;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
 
-use crate::socket::{Socket, register};
+use crate::socket::{Socket, log_in, order, try_register};
 use crate::support::{Home, PATIENCE};
 
-/// A player and all that it was told.
+/// Messages that may wait for the test: minutes of them.
+const WAITING: usize = 10_000;
+
+/// A player that reads all it is told, also while the test does something else.
 pub struct Watcher {
     runtime: Runtime,
-    socket: Socket,
+    told: Receiver<Value>,
+    says: Sender<Value>,
     sector: Value,
     /// Standing units that no order named yet.
     units: Vec<Value>,
-    order: Order,
+    seen: Seen,
     sequence: u32,
 }
 
 /// What the messages so far say.
 #[derive(Default)]
-struct Order {
+struct Seen {
     /// The last tick of each handle.
     ticks: BTreeMap<u64, u64>,
     /// Messages of places.
@@ -37,25 +44,27 @@ struct Order {
 impl Watcher {
     /// A new player at this node.
     pub fn new(gateway: &Home, name: &str) -> Watcher {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let target = gateway.target();
-        let (socket, sector, units, order) = runtime.block_on(async {
-            let token = register(&target, name).await;
-            let mut socket = Socket::connect_again(&target, &token, None).await;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+        let (tell, told) = channel(WAITING);
+        let (says, said) = channel(WAITING);
+        let mut seen = Seen::default();
+        let (sector, units) = runtime.block_on(async {
+            let token = account(&gateway.target(), name).await;
+            let mut socket = Socket::connect_again(&gateway.target(), &token, None).await;
             let sector = socket.sector();
-            let mut order = Order::default();
             socket.send(json!({ "type": "subscribe", "area": { "sectors": [sector] } })).await;
             let units = loop {
-                let message = next(&mut socket).await;
-                order.note(&message);
+                let message = socket.next().await.expect("its gateway stays");
+                seen.note(&message);
                 if message["type"] == "keyframe" {
                     break socket.own_units(&message);
                 }
             };
-            (socket, sector, units, order)
+            tokio::spawn(listen(socket, tell, said));
+            (sector, units)
         });
-        Watcher { runtime, socket, sector, units, order, sequence: 0 }
+        Watcher { runtime, told, says, sector, units, seen, sequence: 0 }
     }
 
     /// Orders the next of its units to fly, again for as long as it is put off, and
@@ -63,55 +72,89 @@ impl Watcher {
     pub fn see_an_order_through(&mut self) {
         let unit = self.units.pop().expect("a unit that stands");
         self.sequence += 1;
-        self.order.flies = Some((unit["id"].clone(), None));
-        let Watcher { runtime, socket, sector, order, sequence, .. } = self;
-        runtime.block_on(async {
-            let tick = acknowledged(socket, order, sector, *sequence, &unit).await;
-            while !order.is_shown_not_before(tick) {
-                order.note(&next(socket).await);
-            }
-        });
+        self.seen.flies = Some((unit["id"].clone(), None));
+        let effect = self.acknowledged(&unit);
+        while !self.seen.is_shown_not_before(effect) {
+            let message = self.next();
+            self.seen.note(&message);
+        }
     }
 
-    /// How many messages of places came, all in order.
-    pub fn heard(&self) -> u64 {
-        self.order.heard
+    /// Leaves; how many messages of places came till then, all in order.
+    pub fn leave(self) -> u64 {
+        let Watcher { runtime, mut told, says, mut seen, .. } = self;
+        drop(says);
+        while let Some(message) = runtime.block_on(told.recv()) {
+            seen.note(&message);
+        }
+        seen.heard
+    }
+
+    /// The tick at which the order takes effect.
+    fn acknowledged(&mut self, unit: &Value) -> u64 {
+        let began = Instant::now();
+        loop {
+            let order = order(&self.sector, self.sequence, unit);
+            self.says.blocking_send(order).expect("its gateway stays");
+            let ack = loop {
+                let message = self.next();
+                if message["type"] == "ack" && message["sequence"] == self.sequence {
+                    break message;
+                }
+                self.seen.note(&message);
+            };
+            if ack["success"] == true {
+                return ack["effectTick"].as_u64().expect("a tick");
+            }
+            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let is_put_off = again.contains(&ack["error"]);
+            assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
+            self.runtime.block_on(sleep(Duration::from_millis(50)));
+        }
+    }
+
+    fn next(&mut self) -> Value {
+        let next = async { timeout(PATIENCE, self.told.recv()).await };
+        self.runtime.block_on(next).expect("a message in time").expect("its gateway stays")
     }
 }
 
-/// The tick at which the order takes effect.
-async fn acknowledged(
-    socket: &mut Socket,
-    order: &mut Order,
-    sector: &Value,
-    sequence: u32,
-    unit: &Value,
-) -> u64 {
+/// Reads for as long as somebody wants to know, and says what it is given.
+async fn listen(mut socket: Socket, tell: Sender<Value>, mut said: Receiver<Value>) {
+    loop {
+        tokio::select! {
+            message = socket.next() => match message {
+                Some(message) => match tell.send(message).await {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                None => return,
+            },
+            message = said.recv() => match message {
+                Some(message) => socket.send(message).await,
+                None => return,
+            },
+        }
+    }
+}
+
+/// An access token of a new account, on a node that may be slow to answer.
+async fn account(target: &Target, name: &str) -> String {
     let began = Instant::now();
     loop {
-        socket.send_order(sector, sequence, unit).await;
-        let ack = loop {
-            let message = next(socket).await;
-            if message["type"] == "ack" && message["sequence"] == sequence {
-                break message;
-            }
-            order.note(&message);
-        };
-        if ack["success"] == true {
-            return ack["effectTick"].as_u64().expect("a tick");
+        match try_register(target, name).await {
+            Ok(tokens) => return tokens.access_token.0,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "no account: {error}"),
         }
-        let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
-        let is_put_off = again.contains(&ack["error"]);
-        assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // It may have been made all the same.
+        if let Some(token) = log_in(target, name).await {
+            return token;
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
-async fn next(socket: &mut Socket) -> Value {
-    socket.next().await.expect("its gateway stays")
-}
-
-impl Order {
+impl Seen {
     /// Takes a message; panics when it is of an earlier tick of its place than one
     /// before.
     fn note(&mut self, message: &Value) {
@@ -172,14 +215,14 @@ fn shows_flying(message: &Value, unit: &Value) -> bool {
 #[test]
 fn messages_of_a_place_that_come_out_of_order_are_noticed() {
     let message = |kind, tick: u64| json!({ "type": kind, "handle": 3, "tick": tick & 0xffff, "fullTick": tick, "blocks": [] });
-    let mut order = Order::default();
-    order.note(&message("keyframe", 0xfffe));
-    order.note(&message("stateDelta", 0x1_0000));
-    order.note(&message("stateDelta", 0x1_0002));
-    assert_eq!(order.heard, 3);
-    let late = std::panic::catch_unwind(move || order.note(&message("stateDelta", 0x1_0000)));
+    let mut seen = Seen::default();
+    seen.note(&message("keyframe", 0xfffe));
+    seen.note(&message("stateDelta", 0x1_0000));
+    seen.note(&message("stateDelta", 0x1_0002));
+    assert_eq!(seen.heard, 3);
+    let late = std::panic::catch_unwind(move || seen.note(&message("stateDelta", 0x1_0000)));
     assert!(late.is_err(), "a tick came twice, and later ones between");
-    let unasked = std::panic::catch_unwind(|| Order::default().note(&message("stateDelta", 2)));
+    let unasked = std::panic::catch_unwind(|| Seen::default().note(&message("stateDelta", 2)));
     assert!(unasked.is_err(), "no keyframe came first");
 }
 
@@ -188,11 +231,11 @@ fn an_effect_that_is_shown_before_its_tick_is_noticed() {
     let course = json!({ "vx": 0, "vy": 7, "steps": 3 });
     let update = json!({ "base": 2, "changed": [{ "unitId": 9, "changes": 8, "course": course }] });
     let blocks = json!([{ "cell": 1, "content": { "update": update } }]);
-    let mut order = Order { flies: Some((json!(9), None)), ..Order::default() };
-    order.note(&json!({ "type": "keyframe", "handle": 3, "fullTick": 4, "blocks": [] }));
-    assert!(!order.is_shown_not_before(6));
-    order.note(&json!({ "type": "stateDelta", "handle": 3, "tick": 6, "blocks": blocks }));
-    assert!(order.is_shown_not_before(6));
-    let early = std::panic::catch_unwind(move || order.is_shown_not_before(8));
+    let mut seen = Seen { flies: Some((json!(9), None)), ..Seen::default() };
+    seen.note(&json!({ "type": "keyframe", "handle": 3, "fullTick": 4, "blocks": [] }));
+    assert!(!seen.is_shown_not_before(6));
+    seen.note(&json!({ "type": "stateDelta", "handle": 3, "tick": 6, "blocks": blocks }));
+    assert!(seen.is_shown_not_before(6));
+    let early = std::panic::catch_unwind(move || seen.is_shown_not_before(8));
     assert!(early.is_err(), "tick 6 showed what happens at 8");
 }
