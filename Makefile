@@ -1,6 +1,6 @@
 # What people run. `make test` is the gate; everything else is cargo.
 
-.PHONY: help test demo cluster sim golden crash crowd bench wasm
+.PHONY: help test demo cluster sim golden crash crowd bench bench-yardstick wasm
 
 help:
 	@echo 'make demo              one node and 200 computer-played empires, kept in data/demo'
@@ -11,6 +11,7 @@ help:
 	@echo 'make crash [ROUNDS=n]  SIGKILL under load, 20 rounds; SEED=n repeats them'
 	@echo 'make crowd [CLIENTS=n] a ship of each of 1000 players goes into one sector, five minutes'
 	@echo 'make bench             what docs/benchmarks.md records'
+	@echo 'make bench-yardstick  our links beside ractor_cluster and kameo, which it downloads and builds'
 	@echo 'make wasm              the pure library as a WebAssembly module'
 
 test:
@@ -43,6 +44,10 @@ crowd:
 
 bench:
 	cargo bench --locked --bench '*'
+
+# A package of its own with a lock file of its own: nothing of it is in the product.
+bench-yardstick:
+	cd benches/yardstick && cargo run --release --locked
 
 wasm:
 	scripts/wasm-build

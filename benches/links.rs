@@ -2,8 +2,9 @@
 //! and asks with 750 in flight against the same asks over channels between two
 //! threads. Each node has one thread. Beside the wall's figures stand those of
 //! the processor: what the busier thread would do with a core of its own.
+//! With `--json` the last line has the figures for programs.
 //!
-//! `cargo bench --bench links -- --seconds 3 --bytes 61 --in-flight 750`
+//! `cargo bench --bench links -- --seconds 3 --bytes 61 --in-flight 750 [--json]`
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -123,17 +124,20 @@ fn main() {
     let address = two.links.address().unwrap().to_string();
     one.links.set_peer(NodeId(2), address);
     let link = one.runtime.block_on(linked(&one.links));
-    messages(&one, &two, &link, seconds, bytes);
+    let messages = messages(&one, &two, &link, seconds, bytes);
     let remote = remote_asks(&one, &two, &link, seconds, in_flight);
     let local = local_asks(seconds, in_flight);
     println!("remote ask : local ask = {:.2} : 1 by the wall", local.0 / remote.0);
     println!("                         {:.2} : 1 by the busier thread", local.1 / remote.1);
+    if std::env::args().any(|argument| argument == "--json") {
+        print_json(messages, remote, local);
+    }
     one.end();
     two.end();
 }
 
 /// One way, as fast as the link takes them.
-fn messages(one: &Node, two: &Node, link: &Link, seconds: Duration, bytes: usize) {
+fn messages(one: &Node, two: &Node, link: &Link, seconds: Duration, bytes: usize) -> (f64, f64) {
     let before = (one.cpu(), two.cpu());
     let began = Instant::now();
     ENDED.store(false, Ordering::Relaxed);
@@ -162,6 +166,7 @@ fn messages(one: &Node, two: &Node, link: &Link, seconds: Duration, bytes: usize
         each(cpu.0),
         each(cpu.1)
     );
+    rate
 }
 
 /// Asks over the link, so many in flight: per second by the wall and by the
@@ -246,6 +251,17 @@ fn local_asks(time: Duration, in_flight: u64) -> (f64, f64) {
 /// Per second of the wall, and per second of the busier thread's processor.
 fn rates(count: f64, took: Duration, cpu: (Duration, Duration)) -> (f64, f64) {
     (count / took.as_secs_f64(), count / cpu.0.max(cpu.1).as_secs_f64())
+}
+
+/// In one line, the last.
+fn print_json(messages: (f64, f64), remote_asks: (f64, f64), local_asks: (f64, f64)) {
+    let rate = |(wall, cpu): (f64, f64)| serde_json::json!({ "wall": wall, "cpu": cpu });
+    let figures = serde_json::json!({
+        "messages": rate(messages),
+        "remote_asks": rate(remote_asks),
+        "local_asks": rate(local_asks),
+    });
+    println!("{figures}");
 }
 
 async fn linked(links: &Links) -> Link {

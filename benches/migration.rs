@@ -70,28 +70,25 @@ async fn run(nodes: [&Node; 2], units: u32, moves: u32, window: Duration) {
     let field = Field { sector: meeting(), players };
     let admin = token(&nodes[0].target(), "operator".into()).await;
     let scene = Scene { field, admin: AdminTarget::new(nodes[0].target(), admin), window };
-    let captains = enlist(nodes, field).await;
+    let ((start, started), (stop, stopped)) = (watch::channel(None), watch::channel(false));
+    let (probes, steps) = (Arc::default(), (0..WATCHERS).map(|_| Arc::default()).collect());
+    let part = Part { field, probes, steps, start: started, stop: stopped };
+    let tasks = enlist(nodes, &part);
     let gathered = scene.gather(players * SHIPS).await;
-    println!("{} ships in one sector, {gathered:.0?} after they were sent", players * SHIPS);
+    println!("{} ships in one sector after {gathered:.0?}", players * SHIPS);
 
-    let (probes, steps) = (Arc::<Mutex<Probes>>::default(), Vec::from_iter(watched()));
-    let (stop, stopped) = watch::channel(false);
-    let tasks = begin(captains, field, &probes, &steps, &stopped);
-    sleep(Duration::from_secs(2)).await;
+    start.send_replace(Some(Instant::now()));
+    sleep(Duration::from_secs(5)).await;
     let still = scene.windows(moves, false).await;
     let moving = scene.windows(moves, true).await;
     stop.send_replace(true);
     for task in tasks {
         task.await.unwrap();
     }
-    let probes = std::mem::take(&mut *probes.lock().unwrap());
-    report("without a move", &still, &probes, &steps);
-    report("with a move", &moving, &probes, &steps);
+    let probes = std::mem::take(&mut *part.probes.lock().unwrap());
+    report("without a move", &still, &probes, &part.steps);
+    report("with a move", &moving, &probes, &part.steps);
     println!("all commands: {} answered, {:?}", probes.answered.len(), probes.faults);
-}
-
-fn watched() -> impl Iterator<Item = Arc<Mutex<Steps>>> {
-    (0..WATCHERS).map(|_| Arc::default())
 }
 
 /// A sector in the middle of the galaxy in which ships can stand anywhere.
@@ -102,47 +99,55 @@ fn meeting() -> SectorId {
     (0..64).map(|n| SectorId::tactical(middle + n, middle)).find(free).unwrap()
 }
 
-/// The players that stay connected: those that probe and those that watch.
-async fn enlist(nodes: [&Node; 2], field: Field) -> Vec<Captain> {
-    let (turns, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), Vec::new());
-    for number in 0..field.players {
-        let (turns, target) = (turns.clone(), nodes[number as usize % 2].target());
-        tasks.push(tokio::spawn(async move {
-            let _turn = turns.acquire().await.unwrap();
-            let mut captain = Captain::enlist(target, number, field).await;
-            if number < PROBERS + WATCHERS {
-                return Some(captain);
-            }
-            captain.client.stop().await;
-            None
-        }));
-    }
-    let mut stay = Vec::new();
-    for task in tasks {
-        stay.extend(task.await.unwrap());
-    }
-    stay
+/// What players work with.
+#[derive(Clone)]
+struct Part {
+    field: Field,
+    probes: Arc<Mutex<Probes>>,
+    /// Of each watcher.
+    steps: Vec<Arc<Mutex<Steps>>>,
+    /// When all ships are there.
+    start: watch::Receiver<Option<Instant>>,
+    stop: watch::Receiver<bool>,
 }
 
-/// The first watch, the others probe.
-fn begin(
-    captains: Vec<Captain>,
-    field: Field,
-    probes: &Arc<Mutex<Probes>>,
-    steps: &[Arc<Mutex<Steps>>],
-    stop: &watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let probers = captains.len() as u32 - WATCHERS;
-    let (now, every) = (Instant::now(), PROBE_EVERY * probers);
-    let task = |(n, captain): (u32, Captain)| match steps.get(n as usize) {
-        Some(steps) => tokio::spawn(probe::watch(captain, field, steps.clone(), stop.clone())),
-        None => {
-            let schedule = Schedule { first: now + PROBE_EVERY * n, every };
-            let stop = stop.clone();
-            tokio::spawn(probe::probe(captain, field, schedule, probes.clone(), stop))
-        }
+/// All players, some at a time; each is at one of the gateways.
+fn enlist(nodes: [&Node; 2], part: &Part) -> Vec<JoinHandle<()>> {
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let player = |number: u32| {
+        let (turns, part) = (turns.clone(), part.clone());
+        let target = nodes[number as usize % 2].target();
+        tokio::spawn(async move {
+            let turn = turns.acquire().await.unwrap();
+            let captain = Captain::enlist(target, number, part.field).await;
+            drop(turn);
+            part.play(captain).await;
+        })
     };
-    (0..).zip(captains).map(task).collect()
+    (0..part.field.players).map(player).collect()
+}
+
+impl Part {
+    /// The first players watch, the next probe; of the others half have their
+    /// ships patrol. Those leave.
+    async fn play(self, mut captain: Captain) {
+        let probers = (self.field.players - WATCHERS).min(PROBERS);
+        let leaves = captain.number >= WATCHERS + probers;
+        if leaves && captain.number.is_multiple_of(2) {
+            return captain.client.stop().await;
+        }
+        let start = captain.wait(self.start).await;
+        if leaves {
+            captain.patrol(self.field).await;
+            return captain.client.stop().await;
+        }
+        if let Some(steps) = self.steps.get(captain.number as usize) {
+            return probe::watch(captain, self.field, steps.clone(), self.stop).await;
+        }
+        let first = start + PROBE_EVERY * (captain.number - WATCHERS);
+        let schedule = Schedule { first, every: PROBE_EVERY * probers };
+        probe::probe(captain, self.field, schedule, self.probes, self.stop).await;
+    }
 }
 
 impl Scene {

@@ -1,6 +1,5 @@
 //! Brings players' ships into one sector: each player registers, connects, and
-//! sends all its ships there at warp speed; half of them have their ships patrol
-//! there. Never waits for ships to arrive.
+//! sends all its ships there at warp speed. Never waits for ships to arrive.
 
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use starmesh::base::{EntityKey, PlayerId, SectorId, UnitId};
 use starmesh::client::{Client, Event, Options, Target, Wanted};
 use starmesh::protocol::command::Target as Aim;
 use starmesh::protocol::{CodecKind, Destination, Order, Recipients};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::nodes::token;
@@ -63,17 +63,27 @@ impl Captain {
     async fn send(&mut self, field: Field) {
         let (player, home) = self.connect().await;
         self.find_ships(player, home).await;
-        self.order(home, Order::Warp { target: Aim::Position(field.place(self.number, 0)) });
-        if self.number.is_multiple_of(2) {
-            let target = Aim::Position(field.place(self.number, PATROL));
-            self.order(home, Order::Patrol { target });
-        }
-        while self.client.core().unanswered().next().is_some() {
-            if let Some(Event::Answered { ack, .. }) = self.next().await {
-                assert!(ack.success, "an order was refused: {:?}", ack.error);
+        self.order(home, Order::Warp { target: Aim::Position(field.place(self.number, 0)) }).await;
+        self.client.core().unsubscribe(EntityKey::Sector(home));
+    }
+
+    /// Stays connected until it is said when all begin.
+    pub async fn wait(&mut self, mut start: watch::Receiver<Option<Instant>>) -> Instant {
+        loop {
+            tokio::select! {
+                _ = start.wait_for(Option::is_some) => {}
+                _ = self.client.next(Instant::now() + LIMIT) => {}
+            }
+            if let Some(start) = *start.borrow() {
+                return start;
             }
         }
-        self.client.core().unsubscribe(EntityKey::Sector(home));
+    }
+
+    /// Has its ships go back and forth where they are.
+    pub async fn patrol(&mut self, field: Field) {
+        let target = Aim::Position(field.place(self.number, PATROL));
+        self.order(field.sector, Order::Patrol { target }).await;
     }
 
     async fn connect(&mut self) -> (PlayerId, SectorId) {
@@ -97,12 +107,17 @@ impl Captain {
         }
     }
 
-    /// Behind the orders that its ships have.
-    fn order(&mut self, home: SectorId, order: Order) {
+    /// Returns when it is answered.
+    async fn order(&mut self, place: SectorId, order: Order) {
         let recipients = Recipients::Units(self.ships.clone());
-        let wanted = Wanted { recipients, order, queue: true, predicted: None };
+        let wanted = Wanted { recipients, order, queue: false, predicted: None };
         let now = self.client.now();
-        self.client.core().command(now, EntityKey::Sector(home), wanted).expect("an order");
+        self.client.core().command(now, EntityKey::Sector(place), wanted).expect("an order");
+        while self.client.core().unanswered().next().is_some() {
+            if let Some(Event::Answered { ack, .. }) = self.next().await {
+                assert!(ack.success, "an order was refused: {:?}", ack.error);
+            }
+        }
     }
 
     async fn next(&mut self) -> Option<Event> {
