@@ -115,8 +115,7 @@ impl Node {
         store: Arc<dyn Store>,
         seat: Seat,
     ) -> Result<Node, StartError> {
-        let (world, made) = find_galaxy(store.as_ref(), config, rules)?;
-        let new_rules = galaxy::new_rules(store.as_ref(), &world.rules)?;
+        let (world, new_rows) = find_galaxy(store.as_ref(), config, rules)?;
         let (number, mesh) = (seat.node(), seat.mesh());
         let row = galaxy::last_row(store.as_ref(), number)?;
         let (limits, threads) = (limits_of(config), threads_of(config));
@@ -151,13 +150,10 @@ impl Node {
             config,
             &limits,
         )?;
-        if let Some(group) = made {
-            core.send(ToCore::Event(Event::Rows { id: GALAXY_GROUP, group }));
-        }
-        if let Some(group) = new_rules {
-            // In the first commit behind which anything is claimed.
-            core.send(ToCore::Event(Event::Rows { id: RULES_GROUP, group }));
-        }
+        // In the first commit behind which anything is claimed.
+        new_rows.into_iter().for_each(|(id, group)| {
+            core.send(ToCore::Event(Event::Rows { id, group }));
+        });
         let own =
             if seat.is_shared() { own.in_cluster().with_roles(config.node.roles) } else { own };
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
@@ -332,15 +328,19 @@ fn start_tables(
     arbiters.iter().enumerate().map(start).collect()
 }
 
-/// The galaxy of the store, or a new one and the group that stores it.
+/// The galaxy of the store, or a new one, by `rules`; and the groups that store
+/// what of both is new.
 fn find_galaxy(
     store: &dyn Store,
     config: &Config,
     rules: Rules,
-) -> Result<(Arc<World>, Option<Group>), GalaxyError> {
+) -> Result<(Arc<World>, Vec<(u64, Group)>), GalaxyError> {
     let (world, made) = galaxy::find_or_make(store, config, rules)?;
+    let new_rules = galaxy::new_rules(store, &world.rules)?;
     tracing::info!("runs by {}", world.logic());
-    Ok((Arc::new(world), made))
+    let made = made.map(|group| (GALAXY_GROUP, group));
+    let rules = new_rules.map(|group| (RULES_GROUP, group));
+    Ok((Arc::new(world), made.into_iter().chain(rules).collect()))
 }
 
 fn start_rows(store: &Arc<dyn Store>, config: &Config, core: &CoreHandle) -> (Rows, Forwarding) {

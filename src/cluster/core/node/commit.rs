@@ -127,18 +127,12 @@ impl NodeCore {
         let woke = claim.is_some() && slept.is_some();
         let closing = self.closing.get(&entity).cloned();
         let (mut inputs, mut puts) = (Vec::new(), Vec::new());
-        if let Some(from) = adopts {
-            encode_input(&Input::Adopt { from }, &mut inputs);
-        }
-        if let Some(claim) = claim {
-            encode_input(&Input::Claim(claim), &mut inputs);
+        let first = [adopts.map(|from| Input::Adopt { from }), claim.map(Input::Claim)];
+        let then = [dilation.map(Input::Dilate), closing.is_some().then_some(Input::Close)];
+        let ours: Vec<Input> = first.into_iter().chain(then).flatten().collect();
+        ours.iter().for_each(|input| encode_input(input, &mut inputs));
+        if claim.is_some() {
             puts = self.claim_puts(entity, woke);
-        }
-        if let Some(dilation) = dilation {
-            encode_input(&Input::Dilate(dilation), &mut inputs);
-        }
-        if closing.is_some() {
-            encode_input(&Input::Close, &mut inputs);
         }
         let mut taken = 0;
         while inputs.len() < self.limits.record_bytes
@@ -152,9 +146,9 @@ impl NodeCore {
             encode_input(&Input::HandOver { to }, &mut inputs);
             encode_input(&Input::Hash { tick, hash }, &mut inputs);
         }
-        let ours = [adopts.is_some(), claim.is_some(), dilation.is_some(), closing.is_some()];
-        let last = 2 * u32::from(taker.is_some());
-        let count = taken + last + ours.map(u32::from).iter().sum::<u32>();
+        let ends = if taker.is_some() { 2 } else { 0 };
+        // A few.
+        let count = taken + ends + u32::try_from(ours.len()).unwrap_or(u32::MAX);
         let bytes = encode_record(&header, self.world.logic(), count, &inputs);
         let record = Committed {
             entity,

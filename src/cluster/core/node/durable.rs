@@ -3,7 +3,7 @@
 //! Invariant: tables hear of a durable tick before its records.
 
 use super::{NodeCore, NodeEffect, Phase};
-use crate::base::Millis;
+use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::{Committed, ToTable};
 use crate::cluster::core::pipeline::{Settled, Slot};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
@@ -103,20 +103,14 @@ impl NodeCore {
                     self.grant_ids();
                 }
                 Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness => {}
-                // Refused is as good: then another node has written it.
-                Slot::Snapshot { entity, sequence, .. } if self.adopts(entity, sequence) => {
-                    adopted.push(entity);
-                }
                 Slot::Snapshot { entity, sequence, bytes } => {
-                    self.snapshots.end(entity);
-                    let ended = if accepted {
-                        self.counts.snapshots += 1;
-                        ToTable::SnapshotDone { entity, sequence, bytes }
+                    if self.adopts(entity, sequence) {
+                        // Refused is as good: then another node has written it.
+                        adopted.push(entity);
                     } else {
-                        self.counts.refused += 1;
-                        ToTable::SnapshotRefused { entity, sequence }
-                    };
-                    self.tell(entity, ended);
+                        let bytes = accepted.then_some(bytes);
+                        self.handle_snapshot_ended(entity, sequence, bytes);
+                    }
                 }
             }
         }
@@ -126,6 +120,18 @@ impl NodeCore {
         self.tell_records(records);
         self.send_waiting();
         adopted.into_iter().for_each(|entity| self.go_on_adopting(entity));
+    }
+
+    /// A snapshot of an entity here is durable, with so many bytes, or was refused.
+    fn handle_snapshot_ended(&mut self, entity: EntityKey, sequence: u64, bytes: Option<u64>) {
+        self.snapshots.end(entity);
+        self.counts.snapshots += u64::from(bytes.is_some());
+        self.counts.refused += u64::from(bytes.is_none());
+        let ended = match bytes {
+            Some(bytes) => ToTable::SnapshotDone { entity, sequence, bytes },
+            None => ToTable::SnapshotRefused { entity, sequence },
+        };
+        self.tell(entity, ended);
     }
 
     fn note_records(&mut self, records: &[Committed]) {

@@ -150,13 +150,7 @@ impl NodeCore {
         if self.loading.is_pinned(entity) {
             self.want_snapshot(entity);
         }
-        let is_asked = self.loading.is_to_be_seen(entity);
-        for message in self.loading.finish(entity) {
-            self.tell(entity, message);
-        }
-        if is_asked {
-            self.tell(entity, ToTable::Awake(entity));
-        }
+        self.pass_here(entity);
     }
 
     fn handle_unloaded(&mut self, entity: EntityKey, error: LoadError) {
@@ -179,7 +173,7 @@ impl NodeCore {
         }
     }
 
-    /// What was to be loaded runs here already: what waits for it goes to it.
+    /// What was to be loaded runs here: what waits for it goes to it.
     fn pass_here(&mut self, entity: EntityKey) {
         let is_asked = self.loading.is_to_be_seen(entity);
         for message in self.loading.finish(entity) {
