@@ -47,7 +47,9 @@ async fn watched(config: SwarmConfig) -> anyhow::Result<Report> {
     let report = loop {
         tokio::select! {
             report = &mut swarm => break report,
-            _ = &mut interrupted, if !*stop.borrow() => { let _ = stop.send_replace(true); }
+            _ = &mut interrupted, if !*stop.borrow() => {
+                stop.send_replace(true);
+            }
             _ = draw.tick() => show(&bar, start, &stats),
         }
     };
