@@ -37,6 +37,8 @@ use crate::telemetry::metrics;
 pub const GALAXY_GROUP: u64 = 0;
 /// The group that stores a node's rules. It may be refused: another node was first.
 pub const RULES_GROUP: u64 = u64::MAX;
+/// A thread whose core is over looks so often whether it is to end.
+const IDLE_MS: u64 = 100;
 /// Events taken together.
 const BATCH: usize = 4096;
 
@@ -180,7 +182,10 @@ impl CoreThread {
         self.handle(vec![Event::Clock]);
         while !self.ended {
             let now = self.now();
-            let wait = Duration::from_millis(self.wake_at.since(now));
+            // A core that is over wants nothing more: it waits for its end.
+            let is_over = self.core.is_over();
+            let wait_ms = if is_over { IDLE_MS } else { self.wake_at.since(now) };
+            let wait = Duration::from_millis(wait_ms);
             let mut events = Vec::new();
             match receiver.recv_timeout(wait) {
                 Ok(message) => self.take(message, &mut events),

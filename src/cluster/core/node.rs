@@ -467,7 +467,7 @@ impl NodeCore {
     /// Whatever can go on now goes on.
     fn advance(&mut self, now: Millis) {
         if self.phase == Phase::Over {
-            return self.effects.push(NodeEffect::WakeAt(Millis(now.0 + TICK_MS)));
+            return;
         }
         if let Some(commit) = self.pipeline.resend(now) {
             self.effects.push(NodeEffect::Commit(commit));

@@ -42,16 +42,16 @@ impl Witness {
         now: u64,
     ) {
         let Ok(answer) = done else { return };
+        // One that is answered from the row does nothing more.
+        if self.moved.get(&commit.node).is_some_and(|(_, known)| answer.version <= *known) {
+            return;
+        }
+        self.moved.insert(commit.node, (now, answer.version));
         let groups = (0_u32..).zip(&commit.groups);
         let accepted = groups.filter(|(index, _)| !answer.refused.contains(index));
         for (_, group) in accepted {
             self.check_claim(group);
             self.check_deaths(store, group, now);
-        }
-        // One that was answered from the row did not move it.
-        let is_new = self.moved.get(&commit.node).is_none_or(|(_, known)| answer.version > *known);
-        if is_new {
-            self.moved.insert(commit.node, (now, answer.version));
         }
     }
 
