@@ -1,12 +1,18 @@
 //! Durable commands per second, from admission to the acknowledgement that
-//! their commit released: a whole node without its sockets, on the embedded
-//! store. In the same run, on the same disk: bare appends with `fdatasync`,
-//! alone and in batches as large as the node's were.
+//! their commit released: a whole node without its sockets, on each of the
+//! stores that are named, one after the other. In the same run, on the same disk:
+//! bare appends with `fdatasync`, alone and in batches as large as the node's
+//! were.
 //!
-//! `cargo bench --bench durable_commands -- [PLAYERS] [SECONDS]`
+//! `cargo bench --bench durable_commands -- [PLAYERS] [SECONDS] [STORE...]`, stores
+//! being `sled`, `mesh` and `postgres`
+
+#[path = "durable_commands/stores.rs"]
+mod stores;
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,7 +28,7 @@ use starmesh::entity::commands::PlayerCommand;
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::input::Connect;
 use starmesh::sim::{Command, Instruction, UnitIds, rules};
-use starmesh::store::sled::{Options, Sled};
+use starmesh::store::Store;
 
 /// Commands each player has unanswered: what an entity takes of one session.
 const UNANSWERED: u32 = 32;
@@ -95,12 +101,24 @@ fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let players: u64 = args.next().map_or(500, |arg| arg.parse().unwrap());
     let seconds: u64 = args.next().map_or(3, |arg| arg.parse().unwrap());
-    actix::System::new().block_on(run(players, Duration::from_secs(seconds)));
+    let named: Vec<String> = args.collect();
+    let stores = if named.is_empty() { vec!["sled".to_owned()] } else { named };
+    for name in stores {
+        println!("--- {name}");
+        ENDED.store(false, Ordering::Relaxed);
+        let time = Duration::from_secs(seconds);
+        // Opening waits, which nobody may inside of the system.
+        let run = move || {
+            let folder = tempfile::tempdir_in(".").unwrap();
+            let opened = stores::open(&name, folder.path());
+            let store = opened.store.clone();
+            actix::System::new().block_on(run(store, folder.path(), players, time));
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
 }
 
-async fn run(players: u64, time: Duration) {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let store = Arc::new(Sled::open(&folder.path().join("store"), Options::default()).unwrap());
+async fn run(store: Arc<dyn Store>, folder: &Path, players: u64, time: Duration) {
     let config = Config::with("[store]\nfree_min_mib = 0").unwrap();
     let node = Node::start(&config, rules::file::built_in().unwrap(), store).unwrap();
     let (answered, rejected) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -139,7 +157,7 @@ async fn run(players: u64, time: Duration) {
     println!("rejected           {:>12}", rejected.load(Ordering::Relaxed));
     let batch = (bytes / commits).max(64.0) as usize;
     for size in [64, batch] {
-        let rate = appends(folder.path().join("raw").as_path(), size);
+        let rate = appends(&folder.join("raw"), size);
         println!("bare append + fdatasync of {size} B: {rate:.0}/s");
     }
     node.stop().await;
@@ -165,7 +183,7 @@ fn player(
 }
 
 /// Appends of `size` bytes per second, each synchronised, for half a second.
-fn appends(path: &std::path::Path, size: usize) -> f64 {
+fn appends(path: &Path, size: usize) -> f64 {
     let mut file = File::create(path).unwrap();
     let bytes = vec![7; size];
     let began = Instant::now();
