@@ -237,7 +237,9 @@ mod tests {
         let row = Some((member.clone(), 4));
         let found = Registered { row, name_version: Some(4), has_certificate: true, last };
         let certificate = Put { key: keys::certificate(NodeId(1), &[8; 32]), value: Some(vec![]) };
-        let register = |member, found| registration(NodeId(1), member, &certificate, found);
+        let register = |member: &MemberRow, found: &Registered| {
+            registration(NodeId(1), member, &certificate, found)
+        };
         assert_eq!(register(&member, &found), None);
         let moved = MemberRow { address: "h:2".into(), ..member.clone() };
         let group = register(&moved, &found).unwrap();
