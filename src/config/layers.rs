@@ -308,7 +308,7 @@ mod tests {
         check_file(
             "[motor]\nthreads = 4\n",
             "my.toml:2: unknown setting motor; expected one of the sections node, http, store, \
-             cluster, galaxy, players, limits, sessions, engine, telemetry",
+             cluster, galaxy, rules, players, limits, sessions, engine, telemetry",
         );
         check_file("http = 3\n", "my.toml:1: unknown setting http; expected a section, [http]");
     }

@@ -162,6 +162,6 @@ fn cut_tail(home: &Home, entries: &[(Vec<u8>, Vec<u8>)]) -> (Put, Vec<Put>) {
     let cut = entries.iter().filter(is_last).map(|(key, _)| put(key, None)).collect();
     let found = open(home).get(&keys::row(NODE)).expect("the store answers").expect("a row");
     let row = NodeRow::from_bytes(&found.value).expect("a row");
-    let row = NodeRow { number: number - 1, audit_root: base, ..row };
+    let row = NodeRow { incarnation, number: number - 1, audit_root: base, ..row };
     (put(&keys::row(NODE), Some(row.to_bytes())), cut)
 }

@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(cells(lines[2]), second);
         let last = "directory 7, as node 1 sees it; node 1 balances by ResourceUsage";
         assert_eq!(lines[3], last);
-        assert!(lines[0].starts_with("NODE  NAME  STATE  ROLES"));
+        assert_eq!(cells(lines[0])[..4], ["NODE", "NAME", "STATE", "ROLES"]);
     }
 
     #[test]
