@@ -328,13 +328,16 @@ fn start_tables(
     arbiters.iter().enumerate().map(start).collect()
 }
 
+/// A group of rows that is to be stored at the start, and its id.
+type NewRows = (u64, Group);
+
 /// The galaxy of the store, or a new one, by `rules`; and the groups that store
 /// what of both is new.
 fn find_galaxy(
     store: &dyn Store,
     config: &Config,
     rules: Rules,
-) -> Result<(Arc<World>, Vec<(u64, Group)>), GalaxyError> {
+) -> Result<(Arc<World>, Vec<NewRows>), GalaxyError> {
     let (world, made) = galaxy::find_or_make(store, config, rules)?;
     let new_rules = galaxy::new_rules(store, &world.rules)?;
     tracing::info!("runs by {}", world.logic());
