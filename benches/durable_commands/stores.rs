@@ -61,6 +61,7 @@ fn mesh(store: Arc<dyn Store>) -> Opened {
         formats: Formats { lowest: 1, highest: 1 },
         build: "bench".into(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        address: String::new(),
         limits: Limits::default(),
         store: Some(store),
     };

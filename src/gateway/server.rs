@@ -32,6 +32,7 @@ use super::ws::{self, WsState};
 use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
 use crate::actors::mesh::{MeshError, NodeMesh};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
+use crate::actors::rows::StoreAway;
 use crate::actors::steering::{Auditing, BalanceSettings, Balancer, Steering};
 use crate::base::Millis;
 use crate::cluster::certificates::CertificateError;
@@ -53,6 +54,8 @@ const TICK_LATE: Duration = Duration::from_secs(3);
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// What the store did not answer at the start is asked again after so long.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a node did not start. Nothing of it runs, nothing was changed but what
 /// was there already completed.
@@ -312,11 +315,25 @@ async fn begin(
 
 type Served = (ServerHandle, Vec<SocketAddr>, [JoinHandle<()>; 3]);
 
+/// Opens the accounts when the store answers: it is waited for, as for the node's
+/// own row.
+async fn open_accounts(config: &Config, node: &Node) -> Result<Accounts, ServeError> {
+    loop {
+        let secret = ClusterSecret::open(&config.node.data)?;
+        let opened =
+            Accounts::open(node.rows.clone(), secret, &config.players, Arc::new(wall)).await;
+        match opened {
+            Err(SigningError::Store(StoreAway::Unchanged(_) | StoreAway::Unknown)) => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// Starts all that stands between the node and its players.
 async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Served, ServeError> {
-    let secret = ClusterSecret::open(&config.node.data)?;
-    let clock = Arc::new(wall);
-    let accounts = Accounts::open(node.rows.clone(), secret, &config.players, clock).await?;
+    let accounts = open_accounts(config, node).await?;
     let limits = Arc::new(Limits::new(&config.limits, &config.http));
     let health = Arc::new(health_of(node));
     let sessions = WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
