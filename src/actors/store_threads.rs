@@ -30,6 +30,9 @@ const WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// A read that must succeed is tried again after this long.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// Nodes that left or died at once, each of whose keys are read.
+const LEFT_MAX: usize = 64;
+
 /// The way to the store's threads; they end when it is dropped.
 pub struct StoreThreads {
     commits: SyncSender<Arc<Commit>>,
@@ -77,8 +80,9 @@ impl StoreThreads {
         std::thread::Builder::new().name("store".into()).spawn(move || {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
-        // All loads that the core has under way, and its four other reads.
-        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 4);
+        // All loads that the core has under way, its five other reads, and one more
+        // for each of many nodes that left at once.
+        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 5 + LEFT_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
         let worlds = Arc::new(Worlds::new(branches.world.clone()));

@@ -256,7 +256,9 @@ pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Repl
         return Ok(of(entity, logic, 0));
     };
     let (logic, head) = SnapshotHead::decode(head)?;
-    let bytes = image.chunks.concat();
+    // Behind those of a shorter snapshot there may be some of one that was given up.
+    let chunks = &image.chunks[..image.chunks.len().min(head.chunks as usize)];
+    let bytes = chunks.concat();
     let found = StateHash::of(&bytes);
     if found != head.hash {
         return Err(ReplayError::SnapshotHash { expected: head.hash, found });

@@ -288,6 +288,8 @@ async fn or_deposed<T>(
 ) -> (Option<oneshot::Receiver<String>>, Result<T, ServeError>) {
     let Some(mut deposed) = deposed else { return (None, begun.await) };
     tokio::select! {
+        // What begins then ends in errors of its own.
+        biased;
         why = &mut deposed => (None, Err(ServeError::Deposed(why.unwrap_or_default()))),
         begun = begun => (Some(deposed), begun),
     }

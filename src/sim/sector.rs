@@ -138,6 +138,12 @@ impl SectorState {
         self.quiet >= QUIET_STEPS
     }
 
+    /// The rules are others from here on: what was still by the old ones may move.
+    /// Whoever reads a snapshot begins so, too.
+    pub fn note_other_rules(&mut self) {
+        (self.quiet, self.derived) = (0, None);
+    }
+
     /// How many units of each type `player` has here, in order of types, those
     /// of which there are any.
     pub fn counts(&self, player: PlayerId) -> Vec<(UnitTypeId, u32)> {
@@ -206,6 +212,14 @@ mod tests {
     proptest! {
         /// Invariant 19.
         #[test]
+    fn what_was_still_is_stepped_again_when_the_rules_are_others() {
+        let mut sector = SectorState::new(HERE);
+        assert!(sector.is_idle());
+        sector.note_other_rules();
+        assert!(!sector.is_idle());
+    }
+
+    #[test]
         fn advancing_is_stepping_so_many_times(happenings in happenings()) {
             let stepped = play(&happenings, |sector, n, around, changes, left| {
                 for i in 0..n {

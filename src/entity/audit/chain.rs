@@ -101,6 +101,8 @@ struct Progress {
     span: Option<(Millis, Millis)>,
     witnessed: u64,
     signed: Signed,
+    /// There are entries, and there was no row of the node.
+    has_no_row: bool,
     problem: Option<Problem>,
 }
 
@@ -126,7 +128,11 @@ impl Verifier {
         match self.rows.get(&place.node) {
             Some(row) if (place.incarnation, place.number) > position(row) => return,
             Some(_) => {}
-            None => chain.note(Problem::NoRow),
+            // It may have begun since the rows were read.
+            None => {
+                chain.has_no_row = true;
+                return;
+            }
         }
         let entry = match Entry::from_bytes(value) {
             Ok(entry) => entry,
@@ -193,6 +199,9 @@ impl Verifier {
             self.compare(by, node, head, later);
         }
         for (node, chain) in &mut self.chains {
+            if chain.has_no_row && !later.contains_key(node) {
+                chain.note(Problem::NoRow);
+            }
             for at in std::mem::take(&mut chain.signed.beyond) {
                 if !reaches(later, *node, (at.incarnation, at.number)) {
                     chain.note(Problem::SignedBeyond(at));

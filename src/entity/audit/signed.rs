@@ -45,11 +45,12 @@ impl Signed {
         end: Option<(Incarnation, u64)>,
     ) -> Result<(), Problem> {
         let at = SignedPlace::of(statement);
-        verdict.map_err(|doubt| Problem::Doubtful { at, doubt })?;
+        // Of what came meanwhile not even the certificate may have been there.
         if end.is_none_or(|end| statement.at() > end) {
             self.beyond.push(at);
             return Ok(());
         }
+        verdict.map_err(|doubt| Problem::Doubtful { at, doubt })?;
         if commits.root_at(statement.at()) != statement.head.root {
             return Err(Problem::SignedOtherwise(at));
         }
@@ -69,7 +70,9 @@ impl Signed {
     /// signed. Its tick moves only while it runs, so the time in which it stood
     /// still does not count.
     pub fn unsigned_ms(&self, commits: &Commits, row: &NodeRow) -> Option<u64> {
-        let tail = commits.after(self.upto);
+        // Who has the key of another node only must not cover what this one did: a
+        // successor signs what a dead node had not signed for a moment.
+        let tail = commits.after(self.own.map(|own| own.at()));
         let first = tail.first()?;
         let own = self.own.filter(|own| own.at().0 == first.at.0);
         Some(match own {

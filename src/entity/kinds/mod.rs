@@ -63,8 +63,10 @@ impl Kind {
     /// The rules are others from here on. Orders under way are carried out as they
     /// began; what the ledger made of the rules it makes anew.
     pub(super) fn adopted(&mut self, _: &mut Context<'_>) {
-        if let Kind::Ledger(ledger) = self {
-            ledger.adopted();
+        match self {
+            Kind::Board(_) => {}
+            Kind::Ledger(ledger) => ledger.adopted(),
+            Kind::Sector(sector) => sector.adopted(),
         }
     }
 

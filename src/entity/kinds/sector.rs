@@ -78,6 +78,10 @@ impl Sector {
         self.state.is_idle() && self.unshown.is_predictable() && self.book.presences.is_settled()
     }
 
+    pub(super) fn adopted(&mut self) {
+        self.state.note_other_rules();
+    }
+
     /// Whether it is what the seed gives.
     pub(super) fn is_seed(&self) -> bool {
         self.state == SectorState::new(self.state.sector()) && self.book == Book::default()

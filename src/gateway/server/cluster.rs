@@ -50,6 +50,13 @@ impl Seated {
     }
 }
 
+impl Drop for Seated {
+    /// A start that is given up half-way leaves nothing behind that goes on.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Whose store is where.
 pub struct Stores {
     /// Of this node, for those that have none.

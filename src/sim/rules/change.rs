@@ -1,7 +1,9 @@
 //! Owns which rules a galaxy may go on by: those that know every type of unit
 //! there can be in it. Never compares numbers that units do not depend on. Called
 //! when a node starts with rules that the galaxy has not had. Invariant: an entity
-//! that adopts rules that may follow has no unit they cannot move or see by.
+//! that adopts rules that may follow has no unit they cannot move or see by. Back on
+//! a node of earlier rules, while nodes are restarted one by one, units of a new type
+//! stand still there, blind, until they come to a newer node.
 
 use super::{Rules, UnitType, UnitTypeId};
 

@@ -324,11 +324,15 @@ fn forget_witnesses(log: &mut Log, node: NodeId) {
 #[test]
 fn the_keys_of_signatures_are_the_nodes_alone() {
     let mut cluster = Cluster::of(1);
-    let before = cluster.store.scan(keys::AUDIT_SIGNATURE, None, 9).expect("the memory answers");
+    let signatures = |cluster: &Cluster| {
+        cluster.store.scan(keys::AUDIT_SIGNATURE, None, 9).expect("the memory answers")
+    };
+    cluster.run_until("its log is signed", |cluster| !signatures(cluster).is_empty());
+    let before = signatures(&cluster);
     let (key, value) = (before[0].0.clone(), None);
     let group = Group { puts: vec![Put { key, value }], ..Group::default() };
     cluster.event(1, Event::Rows { id: 7, group });
     cluster.run(1_000);
-    let after = cluster.store.scan(keys::AUDIT_SIGNATURE, None, 9).expect("the memory answers");
+    let after = signatures(&cluster);
     assert_eq!(after[0], before[0], "a gateway deletes none");
 }

@@ -18,6 +18,8 @@ use crate::cluster::core::update::TimestampedUpdate;
 pub const STALE_MS: u64 = 5_000;
 /// Sectors that a node tells one by one, and those that its players look at.
 pub const SECTORS_TOLD_MAX: usize = 2_048;
+/// A thousand threads; sums of what nodes tell stay far from the largest number.
+const COST_TOLD_MAX_US: u64 = 100_000_000;
 /// Nodes to which a node tells its distance.
 const ROUND_TRIPS_MAX: usize = 1_024;
 
@@ -67,6 +69,7 @@ impl NodeTold {
             let more = self.sectors.split_off(SECTORS_TOLD_MAX);
             self.rest = self.rest.plus(RestLoad::of(&more));
         }
+        self.rest.cost_us = self.rest.cost_us.min(COST_TOLD_MAX_US);
         self.observed.truncate(SECTORS_TOLD_MAX);
         self.round_trips.truncate(ROUND_TRIPS_MAX);
         self

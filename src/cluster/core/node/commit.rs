@@ -47,7 +47,8 @@ impl NodeCore {
             slots.push(slot);
         };
         let cluster = self.take_cluster_groups(now);
-        let witness = self.take_witness(now);
+        // Nobody would sign it any more.
+        let witness = if self.leaving { None } else { self.take_witness(now) };
         let signature = self.take_signature();
         stale
             .into_iter()

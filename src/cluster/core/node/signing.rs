@@ -133,6 +133,10 @@ impl NodeCore {
             return;
         }
         self.signing.asked = None;
+        let Statement { node, head: last, tick, .. } = *statement;
+        if signature.is_none() && node != self.node {
+            self.signing.buried.push_front(Dead { node, last, tick });
+        }
         self.signing.made = signature.filter(|it| it.statement == *statement);
         if self.signing.made.is_none() {
             self.counts.sign_failures += 1;
