@@ -209,9 +209,7 @@ mod tests {
         shuffled
     }
 
-    proptest! {
-        /// Invariant 19.
-        #[test]
+    #[test]
     fn what_was_still_is_stepped_again_when_the_rules_are_others() {
         let mut sector = SectorState::new(HERE);
         assert!(sector.is_idle());
@@ -219,7 +217,9 @@ mod tests {
         assert!(!sector.is_idle());
     }
 
-    #[test]
+    proptest! {
+        /// Invariant 19.
+        #[test]
         fn advancing_is_stepping_so_many_times(happenings in happenings()) {
             let stepped = play(&happenings, |sector, n, around, changes, left| {
                 for i in 0..n {
