@@ -154,8 +154,7 @@ impl Node {
         new_rows.into_iter().for_each(|(id, group)| {
             core.send(ToCore::Event(Event::Rows { id, group }));
         });
-        let own =
-            if seat.is_shared() { own.in_cluster().with_roles(config.node.roles) } else { own };
+        let own = seated(own, &seat, config);
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
@@ -280,6 +279,11 @@ fn limits_of(config: &Config) -> Limits {
 
 fn threads_of(config: &Config) -> Tables {
     Tables { common: config.engine.arbiters.usize(), hot: config.engine.hot_threads() }
+}
+
+/// The core of a node that has its store for itself, or shares it.
+fn seated(core: NodeCore, seat: &Seat, config: &Config) -> NodeCore {
+    if seat.is_shared() { core.in_cluster().with_roles(config.node.roles) } else { core }
 }
 
 fn table_parts(entities: &Entities, core: &CoreHandle, ending: &Ending) -> TableParts {

@@ -1,8 +1,8 @@
 //! Owns what every entity of a galaxy may look up and none may change: the
 //! rules, the shape of the galaxy, the number of ledgers. Shape and number are
 //! kept in the store from the galaxy's making on, under
-//! [`keys::WORLD`](super::keys::WORLD), with the rules of that day; the rules
-//! that any node has had since are each under [`keys::rules`](super::keys::rules).
+//! [`keys::WORLD`], with the rules of that day; the rules
+//! that any node has had since are each under [`keys::rules`].
 //! Never changes while a node runs.
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::audit::Head;
 use starmesh::entity::commands::CommandAnswer;
-use starmesh::entity::commit::{Commit, CommitError, NodeRow};
+use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::{World, keys};
@@ -216,6 +216,22 @@ impl Node {
         }
     }
 
+    /// What it hears of a commit, which is judged when the store takes it.
+    fn commit(
+        &mut self,
+        commit: &Commit,
+        now: u64,
+        witness: &mut Witness,
+    ) -> Result<CommitAnswer, CommitError> {
+        self.commits_left -= 1;
+        let store = &*self.store;
+        let done = store.commit(commit);
+        witness.note_commit(store, commit, &done, now);
+        logic::check_records(store, self.worlds.own(), commit, &done);
+        audit::check_entries(commit).unwrap_or_else(|why| panic!("{why}"));
+        if self.lose_answers { Err(unknown()) } else { done }
+    }
+
     fn run_effect(
         &mut self,
         effect: NodeEffect,
@@ -235,12 +251,7 @@ impl Node {
                 self.held = Some(commit);
             }
             NodeEffect::Commit(commit) => {
-                self.commits_left -= 1;
-                let done = store.commit(&commit);
-                witness.note_commit(store, &commit, &done, now);
-                logic::check_records(store, self.worlds.own(), &commit, &done);
-                audit::check_entries(&commit).unwrap_or_else(|why| panic!("{why}"));
-                let done = if self.lose_answers { Err(unknown()) } else { done };
+                let done = self.commit(&commit, now, witness);
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
