@@ -245,8 +245,7 @@ fn replayed(
         let line = format!("{}/snapshot/{sequence}", play.name);
         let snapshot = bytes(found, &line)?;
         let head = Some(bytes(found, &format!("{}/head/{sequence}", play.name))?);
-        // As long ones are stored: in parts.
-        let chunks = snapshot.chunks(1000).map(<[u8]>::to_vec).collect();
+        let chunks = vec![snapshot.clone()];
         let behind = records.iter().filter(|(record, _)| record > sequence).cloned().collect();
         let again =
             replay_to_end(play.key, &Image { head, chunks, records: behind }, known, &line)?;

@@ -71,7 +71,7 @@ impl Socket {
                 socket.connected = told;
                 return socket;
             }
-            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let again = ["busy", "storeAway", "attachAgain"].map(|why| json!({ why: {} }));
             let is_put_off = again.contains(&told["answer"]);
             assert!(is_put_off && began.elapsed() < PATIENCE, "{told}");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -87,7 +87,7 @@ impl Socket {
             if ack["success"] == true {
                 return ack;
             }
-            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let again = ["busy", "storeAway", "attachAgain"].map(|why| json!({ why: {} }));
             let is_put_off = again.contains(&ack["error"]);
             assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
             tokio::time::sleep(Duration::from_millis(20)).await;

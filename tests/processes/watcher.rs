@@ -106,7 +106,7 @@ impl Watcher {
             if ack["success"] == true {
                 return ack["effectTick"].as_u64().expect("a tick");
             }
-            let again = [json!({ "busy": {} }), json!({ "storeAway": {} })];
+            let again = ["busy", "storeAway", "attachAgain"].map(|why| json!({ why: {} }));
             let is_put_off = again.contains(&ack["error"]);
             assert!(is_put_off && began.elapsed() < PATIENCE, "{ack}");
             self.runtime.block_on(sleep(Duration::from_millis(50)));
