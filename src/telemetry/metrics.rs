@@ -189,7 +189,7 @@ metrics_list! {
     SECTORS_DILATED: GaugeMetric = "starmesh_sector_dilated_count" ["percent"]
         "Sectors that run slower than the node because their thread is too busy, by the per cent of its ticks that they make.";
     SECTORS_HIBERNATED: GaugeMetric = "starmesh_sector_hibernated_count" []
-        "Sectors that are in the store only, because nothing happens in them; 0 until they have been counted, soon after the start.";
+        "Sectors of this node that are in the store only, because nothing happens in them; 0 until they have been counted, soon after the start. Counted anew at most once a minute when the directory changed, so over all nodes each is in one sum.";
     SECTORS_HIBERNATED_TOTAL: CounterMetric = "starmesh_sector_hibernations_total" []
         "Times a sector went to hibernate.";
     SECTORS_DELETED: CounterMetric = "starmesh_sector_deletions_total" []

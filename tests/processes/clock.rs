@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use starmesh::client::Target;
 
@@ -29,7 +29,14 @@ impl WallClock {
         // The wrapper knows where its library is.
         let mut wrapper = Command::new("faketime");
         wrapper.args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"]);
-        let printed = wrapper.output().expect("faketime, which scripts/ensure-system installs");
+        wrapper.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let wrapper = wrapper.spawn().expect("faketime, which scripts/ensure-system installs");
+        let process = wrapper.id();
+        let printed = wrapper.wait_with_output().expect("it ends");
+        // It leaves these behind, and fails where another one of its number did.
+        for left in ["sem.faketime_sem_", "faketime_shm_"] {
+            let _ = std::fs::remove_file(format!("/dev/shm/{left}{process}"));
+        }
         assert!(printed.status.success(), "faketime: {}", String::from_utf8_lossy(&printed.stderr));
         let preload = String::from_utf8(printed.stdout).expect("a path").trim().to_owned();
         let clock = WallClock { file: home.path().join("wall-clock"), preload };

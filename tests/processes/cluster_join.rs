@@ -98,8 +98,9 @@ fn who_may_not_join_hears_why_and_so_does_the_node_that_was_asked() {
     assert!(log.contains("is not of the cluster that the token is for"), "{log}");
     said(cluster.node(0), "turned away");
 
-    let mistyped = if line.ends_with('0') { "1" } else { "0" };
-    let log = refused(&third, &format!("{}{mistyped}", &line[..line.len() - 1]));
+    let (before, behind) = line.split_at(line.len() - 6);
+    let mistyped = if behind.starts_with('a') { "b" } else { "a" };
+    let log = refused(&third, &format!("{before}{mistyped}{}", &behind[1..]));
     assert!(log.contains("its checksum does not match"), "{log}");
 
     // Nobody who was refused left anything behind.

@@ -36,10 +36,11 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     println!("{what}: {}", cluster.shown());
     let said = |index: usize, part: &str| cluster.node(index).log().matches(part).count();
     let before: Vec<usize> = down.iter().map(|index| said(*index, "link up")).collect();
+    let lost: Vec<usize> = down.iter().map(|index| said(*index, "link down")).collect();
     relays.iter().for_each(|relay| relay.control().cut());
     let began = Instant::now();
-    for index in down {
-        wait_for("a link that is down", || (said(*index, "link down") > 0).then_some(()));
+    for (index, lost) in down.iter().zip(lost) {
+        wait_for("a link that is down", || (said(*index, "link down") > lost).then_some(()));
     }
     println!("{what}: links down after {:?}", began.elapsed());
     pause(CUT.saturating_sub(began.elapsed()));

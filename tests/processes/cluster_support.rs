@@ -189,6 +189,13 @@ impl Cluster {
 
     /// Stops all in order, the one with the store last; what they said.
     pub fn stop(mut self) -> Vec<Home> {
+        // A node that says nothing has nothing parked: it is judged by its end.
+        let parked = |index| self.metric(index, "starmesh_entity_parked_count");
+        let parked: Vec<f64> = (0..self.count()).map(parked).collect();
+        assert!(
+            parked.iter().all(|count| *count == 0.0),
+            "invariant 22: parked, of each: {parked:?}"
+        );
         let mut homes = Vec::new();
         while let Some(Member { home, process }) = self.members.pop() {
             let (status, took) = process.expect("it runs").terminate();

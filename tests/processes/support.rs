@@ -38,7 +38,8 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        pause(Duration::from_millis(5));
+        // What is looked at may be long: a condition is no load.
+        pause(Duration::from_millis(5).max(began.elapsed() / 20).min(Duration::from_millis(100)));
     }
 }
 
