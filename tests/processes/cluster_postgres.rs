@@ -47,7 +47,7 @@ fn while_postgresql_is_down_time_stands_still_and_nobody_is_declared_dead() {
     let began = Instant::now();
     (0..2).for_each(|index| expect_time_stands_still(&cluster, index, "server"));
     // Longer than a node may be silent.
-    pause(Duration::from_secs(4).saturating_sub(began.elapsed()));
+    pause(Duration::from_secs(7).saturating_sub(began.elapsed()));
     server.start_again();
     let began = Instant::now();
     wait_for("nodes that take players", || {
