@@ -195,7 +195,14 @@ impl Player<'_> {
     pub async fn order(&self, sector: SectorId, command: PlayerCommand) -> CommandAnswer {
         let entity = EntityKey::Sector(sector);
         let ticket = attach(self.node, entity, command.player, command.session).await;
+        let sequence = command.sequence;
         self.node.entities.command(self.connection, entity, ticket, command);
-        self.port.wait_for(answer).await
+        loop {
+            let found = self.port.wait_for(answer).await;
+            // An answer of before a restart may come again.
+            if found.sequence == sequence {
+                return found;
+            }
+        }
     }
 }

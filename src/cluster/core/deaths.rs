@@ -1,5 +1,5 @@
 //! Owns how many nodes may be declared dead just now: in ten seconds at most a
-//! third of them, or one, by whomever (`semantics.md` 2.9). All who declare share
+//! third of them, or one, by whomever. All who declare share
 //! one key, which has the last declarations: it is read before the rows, and every
 //! declaration checks that it is as it was read, and writes it anew. So of two who
 //! saw the same silence one is refused, and reads first what the other did.
