@@ -197,12 +197,7 @@ impl Player<'_> {
         let ticket = attach(self.node, entity, command.player, command.session).await;
         let sequence = command.sequence;
         self.node.entities.command(self.connection, entity, ticket, command);
-        loop {
-            let found = self.port.wait_for(answer).await;
-            // An answer of before a restart may come again.
-            if found.sequence == sequence {
-                return found;
-            }
-        }
+        let its = |found: &CommandAnswer| found.sequence == sequence;
+        self.port.wait_for(|message| answer(message).filter(its)).await
     }
 }
