@@ -16,7 +16,7 @@ pub const SECTORS: &str = "starmesh_sector_active_count";
 /// Where nobody is to be declared dead: any process may stand still for seconds.
 const PATIENT_MS: &str = "20000";
 /// Where somebody is: as short as a busy machine can bear.
-const IMPATIENT_MS: &str = "5000";
+const IMPATIENT_MS: &str = "3000";
 
 /// One node, whether it runs or not.
 pub struct Member {
@@ -38,7 +38,7 @@ impl Cluster {
         Cluster::empty().of(count)
     }
 
-    /// So many nodes, and who stands still for five seconds is dead.
+    /// So many nodes, and who stands still for three seconds is dead.
     pub fn impatient(count: usize) -> Cluster {
         Cluster::empty().burying().of(count)
     }
@@ -48,7 +48,7 @@ impl Cluster {
         Cluster { members: Vec::new(), used: Vec::new(), silent_ms: PATIENT_MS, url: None }
     }
 
-    /// Who stands still for five seconds will be declared dead.
+    /// Who stands still for three seconds will be declared dead.
     pub fn burying(self) -> Cluster {
         Cluster { silent_ms: IMPATIENT_MS, ..self }
     }

@@ -8,9 +8,8 @@ use rustix::process::Signal;
 use crate::socket::{Socket, can_log_in, register};
 use crate::support::Home;
 
-/// What the node gives commands, sessions, requests and the store by default, and as
-/// much again.
-const BOUND: Duration = Duration::from_secs(50);
+/// What the node gives sessions and requests by default, and as much again.
+const BOUND: Duration = Duration::from_secs(20);
 
 #[test]
 fn an_idle_node_ends_with_0_and_takes_its_ready_file_away() {
