@@ -96,7 +96,7 @@ fn introduce(args: &Args, nodes: &Nodes, steering: &anyhow::Result<PathBuf>) {
         };
         let node = nodes.next().unwrap_or(first);
         text += &format!(
-            "  kill -9 {:<40} what {} ran runs elsewhere within two seconds; it is\n{:51}started \
+            "  kill -9 {:<40} what {} ran runs elsewhere in about two seconds; it is\n{:51}started \
              again here after ten\n  {program} watch --target {}\n",
             node.id, node.name, "", node.url
         );
