@@ -57,6 +57,18 @@ fn names_file_and_line_of_a_value_out_of_range() {
 }
 
 #[test]
+fn names_file_and_line_of_what_is_wrong_in_the_rules() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, "[[start]]\nunit = \"Dreadnought\"\ncount = 1\n").expect("it is writable");
+    let file = file.to_str().expect("its name is UTF-8");
+    let said = refused_settings(&format!("[rules]\nfile = {file:?}\n"));
+    assert!(said.contains("rules.toml:2: unit: expected the name of a unit"), "{said}");
+    let said = refused_settings("[rules]\nfile = \"/nonexistent/rules.toml\"\n");
+    assert!(said.contains("rules.file: /nonexistent/rules.toml: cannot be read"), "{said}");
+}
+
+#[test]
 fn tells_its_version() {
     let output = starmesh(&["--version"]);
     assert!(output.status.success());

@@ -23,6 +23,7 @@ mod event;
 mod handover;
 mod moving;
 mod routes;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -329,6 +330,7 @@ impl NodeCore {
             || (self.pipeline.is_idle()
                 && self.order.is_empty()
                 && self.rows.is_empty()
+                && !self.is_retiring()
                 && self.places.is_settled())
     }
 
@@ -351,6 +353,9 @@ impl NodeCore {
             }
             FromTable::Leaving { entity, generation, tick, hash } => {
                 self.handle_leaving(entity, generation, tick, hash);
+            }
+            FromTable::Retired { entity, sequence, bytes } => {
+                self.handle_retired(entity, sequence, bytes);
             }
             FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
             FromTable::Carry(message) => self.carry(message),

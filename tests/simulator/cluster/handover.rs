@@ -27,9 +27,7 @@ fn busy() -> (Cluster, EntityKey, UnitId) {
 /// Gives a sector to a node that agrees and then hears nothing more of its owner.
 fn give_unheard(cluster: &mut Cluster, sector: EntityKey, to: u32) {
     cluster.assign(sector, to);
-    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
-        message.body == NodeBody::Accept(sector)
-    };
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| matches!(message.body, NodeBody::Accept { entity, .. } if entity == sector);
     cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
     cluster.network.cuts.extend((2..=3).map(|other| (NodeId(1), NodeId(other))));
     cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
@@ -61,7 +59,7 @@ fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
     cluster.assign(sector, 2);
     cluster.run_until("it is loaded there", |cluster| {
         let log = &cluster.network.log;
-        log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector))
+        log.iter().any(|(.., message)| matches!(message.body, NodeBody::Accept { entity, .. } if entity == sector))
     });
     assert_eq!(cluster.owner(sector), Some(NodeId(1)));
     let took = cluster.run_until("it is there", |cluster| {
@@ -83,7 +81,7 @@ fn a_snapshot_made_meanwhile_has_all_of_it_loaded() {
     cluster.assign(sector, 2);
     cluster.run_until("it is being loaded", |cluster| {
         let log = &cluster.network.log;
-        log.iter().any(|(.., message)| message.body == NodeBody::Offer(sector))
+        log.iter().any(|(.., message)| matches!(message.body, NodeBody::Offer { entity, .. } if entity == sector))
     });
     cluster.run(100);
     cluster.event(1, Event::Pinned(vec![sector]));
@@ -200,9 +198,7 @@ fn a_claim_is_asked_for_until_it_is_answered() {
 fn one_that_is_given_while_it_is_loaded_is_loaded_again() {
     let (mut cluster, sector, _) = busy();
     cluster.assign(sector, 2);
-    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
-        message.body == NodeBody::Accept(sector)
-    };
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| matches!(message.body, NodeBody::Accept { entity, .. } if entity == sector);
     cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
     // Some giver before said so, late: its answer comes when the sector is given.
     cluster.network.weather.slow_ms = 300;

@@ -76,7 +76,7 @@ pub fn check_loaded(
 }
 
 /// A cluster of two and a unit that flies about in a sector of node 1.
-fn busy(limits: Limits) -> (Cluster, EntityKey, UnitId) {
+pub fn busy(limits: Limits) -> (Cluster, EntityKey, UnitId) {
     let mut cluster = Cluster::empty(1);
     cluster.limits = limits;
     (1..=2).for_each(|id| cluster.start(id));
@@ -90,20 +90,20 @@ fn busy(limits: Limits) -> (Cluster, EntityKey, UnitId) {
     (cluster, sector, unit)
 }
 
-fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() }
 }
 
 impl Cluster {
     /// A process of a node ends, and one with these rules begins.
-    fn restart_with(&mut self, id: u32, world: &Arc<World>) {
+    pub fn restart_with(&mut self, id: u32, world: &Arc<World>) {
         self.kill(id);
         self.builds.insert(id, world.clone());
         self.start(id);
     }
 
     /// The logic of an entity's last record, or of its snapshot.
-    fn logic_of(&self, entity: EntityKey) -> Option<Logic> {
+    pub fn logic_of(&self, entity: EntityKey) -> Option<Logic> {
         let image = recovery::image(&*self.store, entity).expect("the memory answers");
         image.logics().pop()
     }

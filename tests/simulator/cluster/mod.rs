@@ -12,6 +12,7 @@ mod network;
 mod node;
 mod routes;
 mod storm;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::read::Query;
 use starmesh::entity::world::rules_group;
 use starmesh::sim::rules::sample;
-use starmesh::sim::{Command, Galaxy, Instruction, Target, UnitIds};
+use starmesh::sim::{Command, Galaxy, Instruction, LOGIC_VERSION, Target, UnitIds};
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
@@ -49,6 +50,8 @@ struct Cluster {
     world: Arc<World>,
     /// The same galaxy by other rules.
     later: Arc<World>,
+    /// The later rules in a build of the next version of the simulation.
+    next: Arc<World>,
     known: KnownWorlds,
     /// What processes of a node run that is started from now on, if not `world`.
     builds: BTreeMap<u32, Arc<World>>,
@@ -80,13 +83,16 @@ impl Cluster {
         let rules = sample::rules().expect("sample rules");
         let world = World::new(galaxy, 3, rules);
         let later = world.with_rules(sample::later_rules().expect("sample rules"));
+        let next = Arc::new(later.clone().of_version(LOGIC_VERSION + 1));
         let (world, later) = (Arc::new(world), Arc::new(later));
+        let known = KnownWorlds::new(world.clone()).with(later.clone()).with(next.clone());
         // Long enough for an entity to be watched while it moves; and some are
         // loaded before they are given, others after.
         let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         Cluster {
-            known: KnownWorlds::new(world.clone()).with(later.clone()),
+            known,
             later,
+            next,
             builds: BTreeMap::new(),
             limits,
             commits_left: usize::MAX,

@@ -126,6 +126,11 @@ impl Node {
         })
     }
 
+    /// So many more commits reach the store.
+    pub fn let_commits(&mut self, count: usize) {
+        self.commits_left = count;
+    }
+
     /// Whether a commit is on its way and does not get there.
     pub fn is_holding(&self) -> bool {
         self.held.is_some()

@@ -103,6 +103,9 @@ impl NodeCore {
                 Slot::Snapshot { entity, sequence, .. } if self.adopts(entity, sequence) => {
                     adopted.push(entity);
                 }
+                Slot::Snapshot { entity, sequence, .. } if self.retires(entity, sequence) => {
+                    self.note_retired(entity, now);
+                }
                 Slot::Snapshot { entity, sequence, bytes } => {
                     self.snapshots.end(entity);
                     let ended = if accepted {
