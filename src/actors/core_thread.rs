@@ -314,6 +314,11 @@ impl CoreThread {
                  is claimed until they agree; set the clock or start the node again"
             ),
             NodeEffect::Claiming { .. } => tracing::info!("the clocks agree again"),
+            NodeEffect::Lacks(entity, needed) => tracing::warn!(
+                %entity,
+                "its journal needs {needed}, which this node cannot run; living nodes that can \
+                 are asked for it"
+            ),
             NodeEffect::Unloadable(entity, error) => self.park(entity, &error),
             NodeEffect::Mismatch(entity, found) => {
                 tracing::error!(%entity, ?found, "replay differs from a journalled hash");
@@ -428,6 +433,7 @@ impl CoreThread {
             metrics::SECTORS_HIBERNATED.set(asleep as f64);
         }
         metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
+        metrics::LACKING.set(counts.foreign as f64);
         metrics::ADOPTED.increment(counts.adopted - before.adopted);
         metrics::DEATHS.increment(counts.deaths - before.deaths);
         metrics::UNHEEDED.increment(counts.unheeded - before.unheeded);

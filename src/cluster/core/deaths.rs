@@ -7,8 +7,8 @@
 //!
 //! Invariant: a declaration counts for ten seconds from when it was read here
 //! first, which is not before it was made; so no clocks need agree. Only a process
-//! that has just begun goes by the clock of whoever declared, and allows for what
-//! clocks may differ.
+//! that has just begun goes by the clock of whoever declared, and allows for a
+//! minute that the declaration was on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use crate::entity::keys;
 
 /// At most a third of the nodes are declared dead in this time.
 const CAP_MS: u64 = 10_000;
-/// The clocks of two nodes that declare differ by no more: each by two seconds
-/// from the store's.
-const CLOCKS_DIFFER_MS: u64 = 4_000;
+/// A declaration was no longer on its way to a store that was away, and the clocks
+/// of who declared and who reads it do not differ by more.
+const LATE_MS: u64 = 60_000;
 /// Of a declaration in the key: node and time, big endian.
 const DEATH_BYTES: usize = 12;
 
@@ -69,7 +69,7 @@ impl Deaths {
         let is_first = !std::mem::replace(&mut self.is_known, true);
         self.version = read.version;
         let since = |death: &Death| {
-            let said = Millis(death.at.0.saturating_add(CLOCKS_DIFFER_MS)).min(now);
+            let said = Millis(death.at.0.saturating_add(LATE_MS)).min(now);
             let known = self.since.get(death).copied();
             (*death, known.unwrap_or(if is_first { said } else { now }))
         };
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn who_has_just_begun_goes_by_the_clock_of_who_declared() {
         let mut deaths = Deaths::default();
-        deaths.note_read(&read(&[(2, 36_000), (3, 36_001), (4, 70_000)]), Millis(50_000));
-        assert_eq!(room(&deaths, 9, 50_000), 1, "the second and the third count");
+        deaths.note_read(&read(&[(2, 30_000), (3, 30_001), (4, 120_000)]), Millis(100_000));
+        assert_eq!(room(&deaths, 9, 100_000), 1, "the second and the third count");
     }
 
     #[test]

@@ -375,6 +375,20 @@ impl Loading {
         }
     }
 
+    /// What it takes to load `entity` is not here: it waits, and what waits for it,
+    /// until it is [resumed](Self::resume).
+    pub fn hold(&mut self, entity: EntityKey) {
+        self.under_way.remove(&entity);
+    }
+
+    /// Loads `entity`, which was [held](Self::hold), again, if it is not loaded or
+    /// to be tried again already.
+    pub fn resume(&mut self, entity: EntityKey) {
+        if !self.under_way.contains(&entity) && !self.failed.contains(&entity) {
+            self.let_go(entity);
+        }
+    }
+
     /// Asks again for all that was postponed.
     pub fn retry(&mut self) {
         for entity in std::mem::take(&mut self.failed) {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::table::Moved;
-use crate::base::{EntityKey, Millis, StateHash, Tick};
+use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::audit::Head;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
@@ -53,6 +53,9 @@ pub enum ToTable {
     /// Have this entity take nothing more, for another node gets it; answered by
     /// [`FromTable::Leaving`] when nothing waits for it any more.
     Leave(EntityKey),
+    /// This record gave the entity to a node of another version of the simulation,
+    /// which can read a state and run nothing: answered by [`FromTable::Retired`].
+    Retire { record: Committed, to: NodeId },
     /// To whoever asked for the entity to be woken, by way of its table: it is
     /// installed. The table itself does nothing about it.
     Awake(EntityKey),
@@ -125,6 +128,9 @@ pub enum FromTable {
     /// be handed over. Until [`ToTable::Drop`] it goes on. `hash` is of its state
     /// after the step to `tick`, a tick without a record.
     Leaving { entity: EntityKey, generation: u64, tick: Tick, hash: StateHash },
+    /// The entity's state after `sequence`, with which it was given to another node;
+    /// `None` when that record did not fit.
+    Retired { entity: EntityKey, sequence: u64, bytes: Option<Vec<u8>> },
     /// All that the table has of the entity is for another one: nothing of it is
     /// left here. `None` when it stays, because it is about to hibernate.
     Yielded { entity: EntityKey, moved: Option<Box<Moved>> },
@@ -155,15 +161,19 @@ pub enum NodeBody {
     Deliver(ChannelMessage),
     /// What an entity sent was applied; comes again with the message.
     Acknowledge(Acknowledgement),
-    /// May this entity be handed over to you?
-    Offer(EntityKey),
-    /// It may: whatever is given is claimed.
-    Accept(EntityKey),
+    /// May this entity, which this version of the simulation runs, be handed over to
+    /// you?
+    Offer { entity: EntityKey, version: u32 },
+    /// It may, to a node of this version: whatever is given is claimed.
+    Accept { entity: EntityKey, version: u32 },
     /// This entity was handed over to you with the record of that sequence, or
     /// (0) before anybody can say: claim it. Comes again until it is answered.
     Claim { entity: EntityKey, sequence: u64 },
     /// This entity is claimed here, or was claimed and given away again.
     Claimed { entity: EntityKey, sequence: u64 },
+    /// This entity is mine and its journal needs this version of the simulation, which
+    /// I am not: if you are, claim it and hand it over. Comes again.
+    Reclaim { entity: EntityKey, version: u32 },
     /// That connections are lost, for a ledger that is not where that was said.
     Lost { entity: EntityKey, input: Input },
     /// So far the sender's audit log is signed, and that is durable.
@@ -176,8 +186,10 @@ impl NodeBody {
         Some(match self {
             NodeBody::Deliver(message) => message.channel.receiver,
             NodeBody::Acknowledge(ack) => ack.channel.sender,
-            NodeBody::Offer(entity) | NodeBody::Accept(entity) => *entity,
-            NodeBody::Claim { entity, .. }
+            NodeBody::Offer { entity, .. }
+            | NodeBody::Accept { entity, .. }
+            | NodeBody::Reclaim { entity, .. }
+            | NodeBody::Claim { entity, .. }
             | NodeBody::Claimed { entity, .. }
             | NodeBody::Lost { entity, .. } => *entity,
             NodeBody::Signed(_) => return None,

@@ -25,6 +25,7 @@ mod moving;
 mod routes;
 mod signing;
 mod stale;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -338,7 +339,7 @@ impl NodeCore {
     }
 
     fn has_nothing_waiting(&self) -> bool {
-        self.order.is_empty() && self.rows.is_empty()
+        self.order.is_empty() && self.rows.is_empty() && !self.is_retiring()
     }
 
     /// Whether this process commits nothing any more, ever.
@@ -375,6 +376,9 @@ impl NodeCore {
             }
             FromTable::Leaving { entity, generation, tick, hash } => {
                 self.handle_leaving(entity, generation, tick, hash);
+            }
+            FromTable::Retired { entity, sequence, bytes } => {
+                self.handle_retired(entity, sequence, bytes);
             }
             FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
             FromTable::Carry(message) => self.carry(message),

@@ -218,6 +218,7 @@ impl Table {
             ToTable::Drop(entity) => self.drop_entity(entity),
             ToTable::Yield(entity) => self.yield_up(entity),
             ToTable::Leave(entity) => self.leave_node(entity),
+            ToTable::Retire { record, to } => self.retire(&record, to),
             ToTable::Adopt { moved, then } => self.adopt(*moved, then),
             ToTable::Awake(_) => {}
         }

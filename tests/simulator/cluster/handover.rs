@@ -31,12 +31,18 @@ fn busy() -> (Cluster, EntityKey, UnitId) {
     (cluster, sector, unit)
 }
 
+fn is_offer(message: &NodeMessage, sector: EntityKey) -> bool {
+    matches!(message.body, NodeBody::Offer { entity, .. } if entity == sector)
+}
+
+fn is_accept(message: &NodeMessage, sector: EntityKey) -> bool {
+    matches!(message.body, NodeBody::Accept { entity, .. } if entity == sector)
+}
+
 /// Gives a sector to a node that agrees and then hears nothing more of its owner.
 fn give_unheard(cluster: &mut Cluster, sector: EntityKey, to: u32) {
     cluster.assign(sector, to);
-    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
-        message.body == NodeBody::Accept(sector)
-    };
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| is_accept(message, sector);
     cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
     cluster.network.cuts.extend((2..=3).map(|other| (NodeId(1), NodeId(other))));
     cluster.run_until("it is nobody's", |cluster| cluster.owner(sector).is_none());
@@ -68,7 +74,7 @@ fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
     cluster.assign(sector, 2);
     cluster.run_until("it is loaded there", |cluster| {
         let log = &cluster.network.log;
-        log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector))
+        log.iter().any(|(.., message)| is_accept(message, sector))
     });
     assert_eq!(cluster.owner(sector), Some(NodeId(1)));
     let took = cluster.run_until("it is there", |cluster| {
@@ -151,11 +157,11 @@ fn what_was_loaded_long_ago_is_loaded_again_before_it_is_taken() {
     cluster.run(1_000);
     let incarnation = cluster.node(1).core.incarnation();
     let offer = |cluster: &mut Cluster| {
-        let sent = cluster.network.log.len();
-        let message = NodeMessage { hops: 0, body: NodeBody::Offer(sector) };
+        let (sent, version) = (cluster.network.log.len(), cluster.world.logic().version);
+        let message = NodeMessage { hops: 0, body: NodeBody::Offer { entity: sector, version } };
         cluster.event(2, Event::FromNode { node: NodeId(1), incarnation, message });
         let log = &cluster.network.log[sent..];
-        let accepted = log.iter().any(|(.., message)| message.body == NodeBody::Accept(sector));
+        let accepted = log.iter().any(|(.., message)| is_accept(message, sector));
         cluster.run(100);
         accepted
     };
@@ -178,7 +184,7 @@ fn a_snapshot_made_meanwhile_has_all_of_it_loaded() {
     cluster.assign(sector, 2);
     cluster.run_until("it is being loaded", |cluster| {
         let log = &cluster.network.log;
-        log.iter().any(|(.., message)| message.body == NodeBody::Offer(sector))
+        log.iter().any(|(.., message)| is_offer(message, sector))
     });
     cluster.run(100);
     cluster.event(1, Event::Pinned(vec![sector]));
@@ -295,9 +301,7 @@ fn a_claim_is_asked_for_until_it_is_answered() {
 fn one_that_is_given_while_it_is_loaded_is_loaded_again() {
     let (mut cluster, sector, _) = busy();
     cluster.assign(sector, 2);
-    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
-        message.body == NodeBody::Accept(sector)
-    };
+    let agreed = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| is_accept(message, sector);
     cluster.run_until("the taker agrees", |cluster| cluster.network.log.iter().any(agreed));
     // Some giver before said so, late: its answer comes when the sector is given.
     cluster.network.weather.slow_ms = 300;

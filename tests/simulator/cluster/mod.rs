@@ -35,6 +35,7 @@ mod signatures;
 mod slow;
 mod store;
 mod storm;
+mod versions;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::read::Query;
 use starmesh::entity::world::rules_group;
 use starmesh::sim::rules::sample;
-use starmesh::sim::{Command, Galaxy, Instruction, Target, UnitIds};
+use starmesh::sim::{Command, Galaxy, Instruction, LOGIC_VERSION, Target, UnitIds};
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
@@ -77,9 +78,13 @@ struct Cluster {
     world: Arc<World>,
     /// The same galaxy by other rules.
     later: Arc<World>,
+    /// The later rules in a build of the next version of the simulation.
+    next: Arc<World>,
     known: KnownWorlds,
     /// What processes of a node run that is started from now on, if not `world`.
     builds: BTreeMap<u32, Arc<World>>,
+    /// How far the clocks of such processes are ahead of the store's.
+    clocks_ms: BTreeMap<u32, u64>,
     limits: Limits,
     commits_left: usize,
     now: u64,
@@ -107,14 +112,18 @@ impl Cluster {
         let rules = sample::rules().expect("sample rules");
         let world = World::new(galaxy, 3, rules);
         let later = world.with_rules(sample::later_rules().expect("sample rules"));
+        let next = Arc::new(later.clone().of_version(LOGIC_VERSION + 1));
         let (world, later) = (Arc::new(world), Arc::new(later));
+        let known = KnownWorlds::new(world.clone()).with(later.clone()).with(next.clone());
         // Long enough for an entity to be watched while it moves; and some are
         // loaded before they are given, others after.
         let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         Cluster {
-            known: KnownWorlds::new(world.clone()).with(later.clone()),
+            known,
             later,
+            next,
             builds: BTreeMap::new(),
+            clocks_ms: BTreeMap::new(),
             limits,
             commits_left: usize::MAX,
             store: Arc::new(Memory::new()),
@@ -141,6 +150,7 @@ impl Cluster {
             known: self.known.clone(),
             limits: self.limits,
             commits_left: self.commits_left,
+            ahead_ms: self.clocks_ms.get(&id).copied().unwrap_or(0),
         };
         let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
         node.core = node.core.with_roles(roles);

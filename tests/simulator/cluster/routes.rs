@@ -138,9 +138,7 @@ fn leaving(cluster: &mut Cluster, ledger: EntityKey, from: u32, to: u32) {
     cluster.node(from).hold_commits = true;
     cluster.assign_by(to, ledger, to);
     cluster.run(400);
-    let accepted = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| {
-        message.body == NodeBody::Accept(ledger)
-    };
+    let accepted = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| matches!(message.body, NodeBody::Accept { entity, .. } if entity == ledger);
     assert!(cluster.network.log.iter().any(accepted), "it is not on its way");
 }
 

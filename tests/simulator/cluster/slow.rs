@@ -113,8 +113,8 @@ fn a_node_that_stands_still_again_and_again_ends_each_time_and_loses_nothing() {
 fn nodes_whose_clocks_differ_hand_over_without_a_step_back() {
     let mut cluster = Cluster::empty(1);
     for (id, ahead_ms) in (1..).zip([0, 1_900, 900]) {
+        cluster.clocks_ms.insert(id, ahead_ms);
         cluster.start(id);
-        cluster.node(id).ahead_ms = ahead_ms;
     }
     cluster.run_until("all have their share", |cluster| cluster.is_settled());
     let (_, home) = cluster.found(1);

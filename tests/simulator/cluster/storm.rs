@@ -3,6 +3,8 @@
 //! doubled and late, sectors are given to and fro, while units fly over borders
 //! between nodes. Then faults end, and everything must be whole.
 
+use std::sync::Arc;
+
 use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
 
 use super::Cluster;
@@ -13,13 +15,13 @@ use crate::random::Random;
 const STORMS: u64 = 60;
 const STORM_MS: u64 = 40_000;
 
-/// Of so many storms one has nodes of different rules.
+/// Of so many storms one has nodes of different rules and versions.
 const MIXED_EVERY: u64 = 3;
 
 /// What the next process of a node runs by.
 fn draw_rules(cluster: &mut Cluster, random: &mut Random, node: u32) {
-    let world = if random.chance(500) { &cluster.later } else { &cluster.world };
-    let world = world.clone();
+    let worlds = [&cluster.world, &cluster.later, &cluster.next];
+    let world = Arc::clone(random.pick(&worlds).expect("three"));
     cluster.builds.insert(node, world);
 }
 
@@ -27,7 +29,7 @@ struct Storm {
     cluster: Cluster,
     random: Random,
     nodes: u32,
-    /// Each process draws which rules it has.
+    /// Each process draws which rules and version it has.
     mixed: bool,
     places: Vec<SectorId>,
 }
@@ -77,9 +79,8 @@ impl Storm {
             1 if runs => self.cluster.node(node).stopped = true,
             2 | 3 => {
                 if !runs {
+                    self.cluster.clocks_ms.insert(node, self.random.below(1_900));
                     self.start(node);
-                    let ahead_ms = self.random.below(1_900);
-                    self.cluster.node(node).ahead_ms = ahead_ms;
                 } else if self.cluster.node(node).stopped {
                     self.cluster.node(node).stopped = false;
                 }
@@ -120,6 +121,13 @@ impl Storm {
         nodes.for_each(|(_, node)| node.away = away);
     }
 
+    /// What is of a version that nobody has would wait for ever.
+    fn have_every_version(&mut self) {
+        let (first, next) = (self.cluster.world.clone(), self.cluster.next.clone());
+        self.cluster.restart_with(1, &first);
+        self.cluster.restart_with(2, &next);
+    }
+
     /// Somebody looks at everything there, so that what is seen is judged.
     fn watch(&mut self, node: u32) {
         let table = &mut self.cluster.node(node).table;
@@ -150,6 +158,9 @@ impl Storm {
                 self.start(id);
             }
         });
+        if self.mixed {
+            self.have_every_version();
+        }
         self.cluster.judge();
         let moving: Vec<UnitId> =
             self.places.iter().flat_map(|it| self.cluster.units(*it)).collect();

@@ -33,18 +33,18 @@ impl Witness {
         *most = tick.max(*most);
     }
 
-    /// What the store said to a commit.
+    /// What the store said to a commit. Whether it took it now, and did not answer
+    /// from the row what it had taken before.
     pub fn note_commit(
         &mut self,
         store: &Memory,
         commit: &Commit,
         done: &Result<CommitAnswer, CommitError>,
         now: u64,
-    ) {
-        let Ok(answer) = done else { return };
-        // One that is answered from the row does nothing more.
+    ) -> bool {
+        let Ok(answer) = done else { return false };
         if self.moved.get(&commit.node).is_some_and(|(_, known)| answer.version <= *known) {
-            return;
+            return false;
         }
         self.moved.insert(commit.node, (now, answer.version));
         let groups = (0_u32..).zip(&commit.groups);
@@ -53,6 +53,7 @@ impl Witness {
             self.check_claim(group);
             self.check_deaths(store, group, now);
         }
+        true
     }
 
     /// What a durable commit claims goes on at a tick that nobody has seen beyond.
@@ -85,6 +86,6 @@ impl Witness {
         let living = rows.iter().filter(|read| !NodeRow::is_vacant(&read.row)).map(|it| it.node);
         let nodes: BTreeSet<NodeId> = living.chain(recent.iter().copied()).collect();
         let cap = (nodes.len() / 3).max(1);
-        assert!(recent.len() <= cap, "23: {recent:?} in ten seconds, of {nodes:?}");
+        assert!(recent.len() <= cap, "23: {:?} in ten seconds at {now}, of {nodes:?}", self.deaths);
     }
 }

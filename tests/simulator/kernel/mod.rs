@@ -358,6 +358,7 @@ impl Node {
             | NodeEffect::ToNode(..)
             | NodeEffect::Map(_)
             | NodeEffect::LoadAhead(_)
+            | NodeEffect::Lacks(..)
             | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),
             NodeEffect::StepDown(error) => panic!("deposed: {error}"),

@@ -5,7 +5,8 @@
 //!
 //! An offer is accepted when its entity is loaded, and not at all when it cannot
 //! be: its owner runs it meanwhile and offers it again. Where as many as may be
-//! are loaded already it is accepted at once, and loaded when it is given.
+//! are loaded already it is accepted at once, and loaded when it is given; and so is
+//! one that another version of the simulation runs, of which nothing can be run here.
 //!
 //! Invariant: a bounded number is kept, each until it is claimed or has not been
 //! offered for a while.
@@ -38,8 +39,15 @@ impl Early {
 }
 
 impl NodeCore {
-    /// Another node wants to give this one an entity.
-    pub(super) fn handle_offer(&mut self, entity: EntityKey, from: NodeId, now: Millis) {
+    /// Another node wants to give this one an entity that it runs by this version.
+    pub(super) fn handle_offer(
+        &mut self,
+        entity: EntityKey,
+        version: u32,
+        from: NodeId,
+        now: Millis,
+    ) {
+        let (own, is_same) = (self.version(), version == self.version());
         if !self.may_take() {
             return;
         }
@@ -56,12 +64,12 @@ impl NodeCore {
                 self.effects.push(NodeEffect::LoadAhead(entity));
                 return;
             }
-        } else if !is_here && cluster.ahead.len() < self.limits.loads_ahead {
+        } else if !is_here && is_same && cluster.ahead.len() < self.limits.loads_ahead {
             cluster.ahead.insert(entity, Early { from, offered: now, begun: now, state: None });
             self.effects.push(NodeEffect::LoadAhead(entity));
             return;
         }
-        self.say(from, NodeBody::Accept(entity));
+        self.say(from, NodeBody::Accept { entity, version: own });
     }
 
     /// What was offered is loaded, or cannot be.
@@ -80,7 +88,7 @@ impl NodeCore {
         early.state = Some(state);
         let from = early.from;
         if may_take {
-            self.say(from, NodeBody::Accept(entity));
+            self.say(from, NodeBody::Accept { entity, version: self.version() });
         }
     }
 
@@ -93,7 +101,7 @@ impl NodeCore {
     }
 
     /// Whether others may give this node something.
-    fn may_take(&self) -> bool {
+    pub(super) fn may_take(&self) -> bool {
         self.phase == Phase::Running && self.may_claim && !self.settling && !self.away
     }
 }

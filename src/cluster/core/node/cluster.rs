@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use super::ahead::Early;
 use super::audit::head;
+use super::versions::{Foreign, Retiring};
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::cluster::core::deaths::DeathsRead;
@@ -93,6 +94,10 @@ pub(super) struct Cluster {
     /// Who asked this node to claim, for which hand-over, and is answered when it
     /// has.
     pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
+    /// Given to nodes of another version, and not yet their snapshot.
+    pub retiring: BTreeMap<EntityKey, Retiring>,
+    /// What nobody here can run: it is of another version.
+    pub foreign: BTreeMap<EntityKey, Foreign>,
     /// Nodes that do not run and have left nothing.
     forgotten: BTreeSet<NodeId>,
     /// Something owned here may belong elsewhere: all of it is to be looked at.
@@ -108,8 +113,8 @@ pub(super) struct Leaving {
     pub to: NodeId,
     /// When that node was asked.
     pub offered: Millis,
-    /// It said that it takes it.
-    pub accepted: bool,
+    /// It said that it takes it, and of which version of the simulation it is.
+    pub accepted: Option<u32>,
 }
 
 /// An entity that was given away.
@@ -149,6 +154,8 @@ impl Cluster {
             ahead: BTreeMap::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
+            retiring: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             review: false,
             strays: VecDeque::new(),
@@ -278,6 +285,7 @@ impl NodeCore {
         self.look_for_bereft();
         self.hand_over_strays(now);
         self.say_handed(now);
+        self.ask_for_logic(now);
     }
 
     /// The shells are told when what they may know changed.

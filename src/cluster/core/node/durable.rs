@@ -107,6 +107,8 @@ impl NodeCore {
                     if self.adopts(entity, sequence) {
                         // Refused is as good: then another node has written it.
                         adopted.push(entity);
+                    } else if self.retires(entity, sequence) {
+                        self.note_retired(entity, now);
                     } else {
                         let bytes = accepted.then_some(bytes);
                         self.handle_snapshot_ended(entity, sequence, bytes);

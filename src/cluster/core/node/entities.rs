@@ -10,6 +10,7 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::loading::{Asker, LoadError, Loaded};
 use crate::cluster::core::message::{Installed, NodeBody, NodeMessage, ToTable};
 use crate::entity::keys;
+use crate::entity::replay::ReplayError;
 
 /// An entity is loaded at most so often because a record did not fit it; then
 /// it stays as it is until the node starts again.
@@ -86,6 +87,7 @@ impl NodeCore {
         self.send_after(entity);
     }
 
+    /// What came of a load.
     pub(super) fn handle_loaded(
         &mut self,
         entity: EntityKey,
@@ -96,6 +98,9 @@ impl NodeCore {
         if self.loading.take_given(entity) && (is_new || is_anothers) {
             // It was read before that was durable, and nobody says it again.
             return self.loading.postpone(entity);
+        }
+        if !matches!(loaded, Err(LoadError::Replay(_) | LoadError::Store(_))) {
+            self.note_logic(entity);
         }
         let loaded = match loaded {
             Ok(loaded) => *loaded,
@@ -157,6 +162,9 @@ impl NodeCore {
         match error {
             // With the next tick, which comes when the store answers commits.
             LoadError::Store(_) => self.loading.postpone(entity),
+            LoadError::Replay(ReplayError::Logic { needed, .. }) if self.cluster.is_some() => {
+                self.wait_for_logic(entity, needed);
+            }
             LoadError::Owned { node, .. }
                 if node != self.node && self.loading.is_only_found(entity) =>
             {

@@ -11,6 +11,7 @@ use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::entity::audit::{Head, Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
+use crate::entity::envelope::Logic;
 use crate::entity::input::Input;
 use crate::entity::replay::Mismatch;
 
@@ -129,6 +130,9 @@ pub enum NodeEffect {
     Claiming { may_claim: bool, off_ms: u64 },
     /// An entity cannot be loaded; it stays as it is, an operator must look.
     Unloadable(EntityKey, LoadError),
+    /// An entity needs a logic that this node cannot run: living nodes that can are
+    /// asked for it, until one has it or it is another's.
+    Lacks(EntityKey, Logic),
     /// Replay found other hashes than the journal says; the journal wins.
     Mismatch(EntityKey, Vec<Mismatch>),
     /// Send [`Event::Clock`] at this time at the latest.
@@ -162,6 +166,8 @@ pub struct NodeCounts {
     pub handed_over: u64,
     /// Claimed with another logic than they had.
     pub adopted: u64,
+    /// Entities that wait for a node that has their logic.
+    pub foreign: u64,
     /// Entities that were claimed after only the end of their journal was read.
     pub ahead: u64,
     /// Messages of incarnations that had ended.

@@ -58,7 +58,9 @@ impl NodeCore {
     pub(super) fn hand_over_strays(&mut self, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
         // What nobody took is offered again, behind the others.
-        let late = |leaving: &Leaving| !leaving.accepted && now.since(leaving.offered) >= OFFER_MS;
+        let late = |leaving: &Leaving| {
+            leaving.accepted.is_none() && now.since(leaving.offered) >= OFFER_MS
+        };
         let unheard = cluster.leaving.extract_if(.., |_, leaving| late(leaving));
         let unheard: Vec<EntityKey> = unheard.map(|(entity, _)| entity).collect();
         cluster.strays.extend(unheard);
@@ -103,18 +105,18 @@ impl NodeCore {
                 && !self.closing.contains_key(&entity);
             let Route::There(to) = self.route(entity) else { continue };
             if is_free && let Some(cluster) = &mut self.cluster {
-                cluster.leaving.insert(entity, Leaving { to, offered: now, accepted: false });
-                self.say(to, NodeBody::Offer(entity));
+                cluster.leaving.insert(entity, Leaving { to, offered: now, accepted: None });
+                self.say(to, NodeBody::Offer { entity, version: self.version() });
             }
         }
     }
 
-    /// The other node takes an entity: its door is closed.
-    pub(super) fn handle_accept(&mut self, entity: EntityKey, from: NodeId) {
+    /// The other node, which is of that version, takes an entity: its door is closed.
+    pub(super) fn handle_accept(&mut self, entity: EntityKey, version: u32, from: NodeId) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(leaving) = cluster.leaving.get_mut(&entity) else { return };
         let runs = self.owned.contains_key(&entity) && !self.closing.contains_key(&entity);
-        if runs && leaving.to == from && !std::mem::replace(&mut leaving.accepted, true) {
+        if runs && leaving.to == from && leaving.accepted.replace(version).is_none() {
             self.tell(entity, ToTable::Leave(entity));
         }
     }
@@ -165,17 +167,24 @@ impl NodeCore {
         self.counts.records += 1;
         self.counts.record_bytes += record.bytes;
         self.counts.handed_over += 1;
+        let retires = self.retire(record, to);
         if self.runs(record.entity, record.generation) {
             self.disown(record.entity);
         }
-        let sequence = record.header.sequence;
-        if let Some(cluster) = &mut self.cluster {
-            cluster.handed.insert(record.entity, Handed { sequence, said: now });
+        if !retires {
+            self.say_given(record.entity, record.header.sequence, to, now);
         }
-        self.say(to, NodeBody::Claim { entity: record.entity, sequence });
         if !self.away && !self.settling {
             self.offer_strays(now);
         }
+    }
+
+    /// Has the node that an entity was given to claim it.
+    pub(super) fn say_given(&mut self, entity: EntityKey, sequence: u64, to: NodeId, now: Millis) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.handed.insert(entity, Handed { sequence, said: now });
+        }
+        self.say(to, NodeBody::Claim { entity, sequence });
     }
 
     /// Asks again for what nobody has said to have claimed.
@@ -217,6 +226,7 @@ impl NodeCore {
         }
         if !self.owned.contains_key(&entity) {
             self.loading.want_left(entity);
+            self.loading.resume(entity);
         }
     }
 
@@ -225,6 +235,7 @@ impl NodeCore {
         let Some(cluster) = &mut self.cluster else { return };
         if self.owned.contains_key(&entity) {
             cluster.handed.remove(&entity);
+            cluster.retiring.remove(&entity);
         }
         if let Some((asker, sequence)) = cluster.askers.remove(&entity) {
             self.say(asker, NodeBody::Claimed { entity, sequence });

@@ -50,7 +50,7 @@ impl NodeCore {
     /// Whether it still runs here but takes nothing more, for another node gets it.
     pub(super) fn is_leaving(&self, entity: EntityKey) -> bool {
         let leaving = self.cluster.as_ref().and_then(|cluster| cluster.leaving.get(&entity));
-        leaving.is_some_and(|leaving| leaving.accepted)
+        leaving.is_some_and(|leaving| leaving.accepted.is_some())
     }
 
     /// What comes for an entity that leaves, and not again, goes after it.
@@ -157,8 +157,9 @@ impl NodeCore {
                 self.pass(body, hops);
             }
             NodeBody::Signed(head) => self.handle_told_head(node, head),
-            NodeBody::Offer(entity) => self.handle_offer(entity, node, now),
-            NodeBody::Accept(entity) => self.handle_accept(entity, node),
+            NodeBody::Offer { entity, version } => self.handle_offer(entity, version, node, now),
+            NodeBody::Accept { entity, version } => self.handle_accept(entity, version, node),
+            NodeBody::Reclaim { entity, version } => self.handle_reclaim(entity, version),
             NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
             NodeBody::Claimed { entity, sequence } => {
                 if cluster.handed.get(&entity).is_some_and(|it| it.sequence == sequence) {

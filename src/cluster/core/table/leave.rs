@@ -1,13 +1,16 @@
 //! Owns how an entity of a table gets ready to go to another node: its door is
 //! closed, and when all that it took is durable the core is told, with the hash of
 //! its state. Until it is dropped it goes on, steps and is shown. Never decides
-//! that one leaves (the core does). Invariants: behind the word that it is leaving
+//! that one leaves (the core does). Where the other node is of another version of the
+//! simulation, the state behind the last record is made here, too. Invariants: behind the word that it is leaving
 //! nothing of it is submitted any more; the hash is of a tick at which it has no
 //! record, for there alone a replay can compare.
 
 use super::Table;
-use crate::base::EntityKey;
-use crate::cluster::core::message::FromTable;
+use crate::base::{EntityKey, NodeId};
+use crate::cluster::core::message::{Committed, FromTable};
+use crate::entity::input::Input;
+use crate::entity::record::Record;
 
 impl Table {
     /// Has an entity take nothing more. One that is about to hibernate, or does
@@ -35,6 +38,21 @@ impl Table {
         cell.entity.run_to(tick, &self.world, &mut Vec::new());
         let hash = cell.entity.state_hash(&self.world);
         self.to_core.push(FromTable::Leaving { entity: key, generation, tick, hash });
+    }
+
+    /// The entity's last record is durable: what is then its state is for a node that
+    /// cannot make it by itself.
+    pub(super) fn retire(&mut self, last: &Committed, to: NodeId) {
+        let (entity, sequence) = (last.entity, last.header.sequence);
+        // The hash that is in it too changes nothing.
+        let record = Record { header: last.header, inputs: vec![Input::HandOver { to }] };
+        let cell = self.cells.get_mut(&entity).filter(|it| it.generation() == last.generation);
+        let bytes = cell.and_then(|cell| {
+            let fits = cell.entity.apply(&record, &self.world, &mut Vec::new()).is_ok();
+            fits.then(|| cell.entity.snapshot(&self.world))
+        });
+        self.counts.misfits += u64::from(bytes.is_none());
+        self.to_core.push(FromTable::Retired { entity, sequence, bytes });
     }
 
     /// The tick moved, for which some that leave waited.
