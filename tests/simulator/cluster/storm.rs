@@ -126,6 +126,18 @@ impl Storm {
         let (first, next) = (self.cluster.world.clone(), self.cluster.next.clone());
         self.cluster.restart_with(1, &first);
         self.cluster.restart_with(2, &next);
+        self.restart_the_deposed();
+    }
+
+    /// Whoever found that the last commit of the process before came after all has
+    /// ended, and is started again as it was.
+    fn restart_the_deposed(&mut self) {
+        self.cluster.run(5_000);
+        for id in 1..=self.nodes {
+            if !self.cluster.nodes.contains_key(&NodeId(id)) {
+                self.cluster.start(id);
+            }
+        }
     }
 
     /// Somebody looks at everything there, so that what is seen is judged.
@@ -151,13 +163,7 @@ impl Storm {
                 None => self.start(id),
             }
         }
-        self.cluster.run(5_000);
-        // Whoever was deposed has ended meanwhile.
-        (1..=self.nodes).for_each(|id| {
-            if !self.cluster.nodes.contains_key(&NodeId(id)) {
-                self.start(id);
-            }
-        });
+        self.restart_the_deposed();
         if self.mixed {
             self.have_every_version();
         }
