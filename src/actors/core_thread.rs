@@ -37,6 +37,8 @@ use crate::telemetry::metrics;
 pub const GALAXY_GROUP: u64 = 0;
 /// The group that stores a node's rules. It may be refused: another node was first.
 pub const RULES_GROUP: u64 = u64::MAX;
+/// The group that checks the cluster's format version, and stores it for a new one.
+pub const FORMAT_GROUP: u64 = u64::MAX - 1;
 /// A thread whose core is over looks so often whether it is to end.
 const IDLE_MS: u64 = 100;
 /// Events taken together.
@@ -297,6 +299,10 @@ impl CoreThread {
             NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => self.give_up(
                 "the galaxy was not stored: there is another one by now, or it is too large for a \
                  row; nothing was changed, start again",
+            ),
+            NodeEffect::RowsDone { id: FORMAT_GROUP, version: None } => self.give_up(
+                "the cluster's format version was changed just now; nothing was changed here, \
+                 start again",
             ),
             NodeEffect::RowsDone { id, version } => {
                 let answer = version

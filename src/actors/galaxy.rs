@@ -7,6 +7,7 @@
 use crate::base::Incarnation;
 use crate::config::Config;
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put, RowError, VALUE_BYTES_MAX};
+use crate::entity::format::{FORMATS, Format, FormatError};
 use crate::entity::world::{WorldError, rules_group};
 use crate::entity::{World, keys};
 use crate::sim::rules::change::Unfit;
@@ -27,6 +28,8 @@ pub enum GalaxyError {
     Shape(#[from] Invalid),
     #[error("rules {now:016x} cannot follow this galaxy's rules {before:016x}: {why}")]
     Rules { before: u64, now: u64, why: Unfit },
+    #[error(transparent)]
+    Format(#[from] FormatError),
     #[error("the rules take {bytes} bytes in the store, expected at most {most}")]
     LongRules { bytes: usize, most: usize },
 }
@@ -91,6 +94,17 @@ pub fn new_rules(store: &dyn Store, rules: &Rules) -> Result<Option<Group>, Gala
         return Err(GalaxyError::LongRules { bytes, most: VALUE_BYTES_MAX });
     }
     Ok(Some(group))
+}
+
+/// What the cluster writes, and the group that checks that it still does.
+///
+/// # Errors
+/// When the store does not answer, or this build does not read that.
+pub fn format(store: &dyn Store) -> Result<(Format, Group), GalaxyError> {
+    let row = store.get(keys::FORMAT)?;
+    let row = row.as_ref().map(|row| (row.value.as_slice(), row.version));
+    let format = Format::found(row, FORMATS)?;
+    Ok((format, format.begin()))
 }
 
 /// The row of `node`, if it ran before.

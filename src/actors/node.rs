@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 use super::asking::Asking;
 use super::branches::Branches;
 use super::coordinator::CoordinatorActor;
-use super::core_thread::{self, CoreHandle, CoreParts, GALAXY_GROUP, RULES_GROUP, ToCore};
+use super::core_thread::{
+    self, CoreHandle, CoreParts, FORMAT_GROUP, GALAXY_GROUP, RULES_GROUP, ToCore,
+};
 use super::ending::Ending;
 use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, GalaxyError};
@@ -42,6 +44,7 @@ use crate::entity::World;
 use crate::entity::commit::Group;
 use crate::sim::Rules;
 use crate::store::Store;
+use crate::telemetry::metrics;
 
 pub use seat::{LinkSettings, Seat};
 
@@ -336,18 +339,21 @@ fn start_tables(
 type NewRows = (u64, Group);
 
 /// The galaxy of the store, or a new one, by `rules`; and the groups that store
-/// what of both is new.
+/// what is new, and check that the cluster writes what this build reads.
 fn find_galaxy(
     store: &dyn Store,
     config: &Config,
     rules: Rules,
 ) -> Result<(Arc<World>, Vec<NewRows>), GalaxyError> {
+    let (format, checked) = galaxy::format(store)?;
     let (world, made) = galaxy::find_or_make(store, config, rules)?;
     let new_rules = galaxy::new_rules(store, &world.rules)?;
-    tracing::info!("runs by {}", world.logic());
+    tracing::info!("runs by {} and writes format {}", world.logic(), format.number);
+    metrics::FORMAT.set(f64::from(format.number));
     let made = made.map(|group| (GALAXY_GROUP, group));
     let rules = new_rules.map(|group| (RULES_GROUP, group));
-    Ok((Arc::new(world), made.into_iter().chain(rules).collect()))
+    let groups = made.into_iter().chain(rules).chain([(FORMAT_GROUP, checked)]);
+    Ok((Arc::new(world), groups.collect()))
 }
 
 fn start_rows(store: &Arc<dyn Store>, config: &Config, core: &CoreHandle) -> (Rows, Forwarding) {

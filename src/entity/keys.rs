@@ -41,6 +41,8 @@ pub const JOIN_TOKEN: &[u8] = b"join/";
 /// The last declarations of death: of each the node, a big-endian u32, and its
 /// time in ms, a big-endian u64.
 pub const DEATHS: &[u8] = b"deaths";
+/// The cluster's [format version](super::format), a big-endian u16.
+pub const FORMAT: &[u8] = b"format";
 /// The highest number that a node was ever given, a big-endian u32.
 pub const LAST_NODE: &[u8] = b"ids/last-node";
 
@@ -106,6 +108,11 @@ pub fn rules(hash: u64) -> Vec<u8> {
 /// The node's [`NodeRow`](super::commit::NodeRow).
 pub fn row(node: NodeId) -> Vec<u8> {
     join(&[ROW, &node.0.to_be_bytes()])
+}
+
+/// The [format versions](super::format::Formats) that `node` reads.
+pub fn reads(node: NodeId) -> Vec<u8> {
+    join(&[b"reads/", &node.0.to_be_bytes()])
 }
 
 /// What `node` may do: its [roles](crate::cluster::core::roles).

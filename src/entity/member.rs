@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::{Check, Expect, Group, Put};
 use super::envelope::{self, Kind};
+use super::format::{Format, Formats};
 use super::keys;
 use crate::base::{Millis, NodeId};
 
@@ -124,11 +125,11 @@ pub struct LastNode {
 }
 
 /// The group that makes a newcomer the node after `last`: refused unless that is
-/// still the last one, the token's row still has the version `token_version`,
-/// and the name is free.
+/// still the last one, the cluster writes what it did, the token's row still has the
+/// version `token_version`, and the name is free.
 pub fn admission(
-    last: LastNode,
-    member: &MemberRow,
+    (last, format): (LastNode, Format),
+    (member, reads): (&MemberRow, Formats),
     digest: &[u8; 32],
     (token, token_version): (&TokenRow, u64),
 ) -> Group {
@@ -141,12 +142,14 @@ pub fn admission(
             Check { key: keys::LAST_NODE.to_vec(), expect: version(last.version) },
             Check { key: name.clone(), expect: Expect::Absent },
             Check { key: row.clone(), expect: Expect::Absent },
+            format.check(),
         ],
         puts: vec![
             Put { key: token_key, value: Some(token.to_bytes()) },
             Put { key: keys::LAST_NODE.to_vec(), value: node_bytes(node) },
             Put { key: name, value: node_bytes(node) },
             Put { key: row, value: Some(member.to_bytes()) },
+            reads.put(node),
         ],
         append: None,
     }
@@ -161,6 +164,10 @@ pub struct Registered {
     /// Whether the store has the node's certificate.
     pub has_certificate: bool,
     pub last: LastNode,
+    /// What the cluster writes, which the node reads.
+    pub format: Format,
+    /// What the node said that it reads.
+    pub reads: Option<Formats>,
 }
 
 /// The group that puts `member` as `node`, with its certificate, and raises the
@@ -168,13 +175,14 @@ pub struct Registered {
 /// is to be changed.
 pub fn registration(
     node: NodeId,
-    member: &MemberRow,
+    (member, reads): (&MemberRow, Formats),
     certificate: &Put,
     found: &Registered,
 ) -> Option<Group> {
     let before = found.row.as_ref();
     let is_last = found.last.version.is_some() && found.last.node >= node;
-    let is_named = found.name_version.is_some() && found.has_certificate;
+    let is_told = found.has_certificate && found.reads == Some(reads);
+    let is_named = found.name_version.is_some() && is_told;
     if before.is_some_and(|(row, _)| row == member) && is_named && is_last {
         return None;
     }
@@ -184,12 +192,14 @@ pub fn registration(
             Check { key: row.clone(), expect: version(before.map(|(_, version)| *version)) },
             Check { key: name.clone(), expect: version(found.name_version) },
             Check { key: keys::LAST_NODE.to_vec(), expect: version(found.last.version) },
+            found.format.check(),
         ],
         puts: vec![
             Put { key: row, value: Some(member.to_bytes()) },
             Put { key: name, value: node_bytes(node) },
             Put { key: keys::LAST_NODE.to_vec(), value: node_bytes(found.last.node.max(node)) },
             certificate.clone(),
+            reads.put(node),
         ],
         append: None,
     };
@@ -211,6 +221,7 @@ fn node_bytes(node: NodeId) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::format::FORMATS;
 
     #[test]
     fn rows_come_back_and_nothing_else_is_one() {
@@ -234,16 +245,24 @@ mod tests {
     fn a_node_that_is_as_it_was_changes_nothing() {
         let member = MemberRow { name: "a".into(), address: "h:1".into(), cluster: [7; 32] };
         let last = LastNode { node: NodeId(3), version: Some(5) };
+        let format = Format { number: 1, version: Some(6) };
         let row = Some((member.clone(), 4));
-        let found = Registered { row, name_version: Some(4), has_certificate: true, last };
+        let found = Registered {
+            row,
+            name_version: Some(4),
+            has_certificate: true,
+            last,
+            format,
+            reads: Some(FORMATS),
+        };
         let certificate = Put { key: keys::certificate(NodeId(1), &[8; 32]), value: Some(vec![]) };
         let register = |member: &MemberRow, found: &Registered| {
-            registration(NodeId(1), member, &certificate, found)
+            registration(NodeId(1), (member, FORMATS), &certificate, found)
         };
         assert_eq!(register(&member, &found), None);
         let moved = MemberRow { address: "h:2".into(), ..member.clone() };
         let group = register(&moved, &found).unwrap();
-        assert_eq!((group.checks.len(), group.puts.len()), (3, 4));
+        assert_eq!((group.checks.len(), group.puts.len()), (4, 5));
         assert_eq!(group.puts[2].value, node_bytes(NodeId(3)));
         let found = Registered { has_certificate: false, ..found };
         assert_eq!(register(&member, &found).unwrap().puts[3], certificate, "it has another");

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod context;
 pub mod effect;
 pub mod envelope;
+pub mod format;
 pub mod golden;
 pub mod history;
 pub mod input;

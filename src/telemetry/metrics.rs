@@ -213,6 +213,8 @@ metrics_list! {
         "Nodes to which this one has a link.";
     ADOPTED: CounterMetric = "starmesh_entities_adopted_total" []
         "Entities claimed that had other rules, or another logic version, until then.";
+    FORMAT: GaugeMetric = "starmesh_store_format_state" []
+        "The format version in which the cluster stores and sends.";
     LACKING: GaugeMetric = "starmesh_entities_lacking_logic" []
         "Entities that wait for a node that has the logic version of their journal.";
     HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []

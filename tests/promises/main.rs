@@ -10,6 +10,7 @@ mod links_strangers;
 mod links_support;
 mod membership_desk;
 mod membership_folder;
+mod membership_formats;
 mod membership_support;
 mod mesh_gateways;
 mod mesh_sessions;

@@ -5,24 +5,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use starmesh::actors::node::Node;
+use starmesh::actors::rows::Rows;
 use starmesh::base::{EntityKey, Millis};
 use starmesh::config::Config;
-use starmesh::entity::commit::{Commit, CommitAnswer, CommitError};
+use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, Group, Put};
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::keys;
 use starmesh::sim::rules;
 use starmesh::store::memory::Memory;
 use starmesh::store::{Changes, Cursor, LoadPage, ReadError, Store, Versioned};
 
-/// A store that another process makes a galaxy in directly after this one
-/// found none.
+/// A store in which another process puts a row directly after this one found none.
 struct Raced {
     store: Memory,
+    key: &'static [u8],
     looked: AtomicBool,
+}
+
+impl Raced {
+    /// Why a node ends on one.
+    async fn ends(stored: &Memory, key: &'static [u8]) -> String {
+        let raced = Raced { store: stored.clone(), key, looked: AtomicBool::new(false) };
+        let rules = rules::file::built_in().unwrap();
+        let config = Config::with("").unwrap();
+        let mut node = Node::start(&config, rules, Arc::new(raced)).unwrap();
+        let ended = node.deposed.take().unwrap();
+        let why = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        node.stop().await;
+        why.expect("the node ends").expect("it says why")
+    }
 }
 
 impl Store for Raced {
     fn get(&self, key: &[u8]) -> Result<Option<Versioned>, ReadError> {
-        if key == keys::WORLD && !self.looked.swap(true, Ordering::Relaxed) {
+        if key == self.key && !self.looked.swap(true, Ordering::Relaxed) {
             return Ok(None);
         }
         self.store.get(key)
@@ -53,12 +69,29 @@ impl Store for Raced {
 async fn a_galaxy_that_another_process_stored_first_ends_the_node() {
     let stored = Arc::new(Memory::new());
     crate::node_support::start(stored.clone()).await.stop().await;
-    let raced = Arc::new(Raced { store: (*stored).clone(), looked: AtomicBool::new(false) });
-    let rules = rules::file::built_in().unwrap();
-    let mut node = Node::start(&Config::with("").unwrap(), rules, raced).unwrap();
-    let ended = node.deposed.take().unwrap();
-    let why = tokio::time::timeout(Duration::from_secs(20), ended).await;
-    let why = why.expect("the node ends").expect("it says why");
+    let why = Raced::ends(&stored, keys::WORLD).await;
     assert!(why.contains("the galaxy was not stored"), "{why}");
-    node.stop().await;
+}
+
+#[actix::test]
+async fn a_node_does_not_start_on_what_it_cannot_read_and_leaves_it_as_it_is() {
+    let stored = Arc::new(Memory::new());
+    crate::node_support::start(stored.clone()).await.stop().await;
+    let own = stored.get(keys::FORMAT).unwrap().expect("the store says in which format it is");
+    assert_eq!(own.value, FORMATS.highest.to_be_bytes());
+    let why = Raced::ends(&stored, keys::FORMAT).await;
+    assert!(why.contains("format version was changed"), "{why}");
+
+    let rows = Rows::direct(stored.clone());
+    let next = FORMATS.highest + 1;
+    let put = Put { key: keys::FORMAT.to_vec(), value: Some(next.to_be_bytes().to_vec()) };
+    let group = Group { checks: Vec::new(), puts: vec![put], append: None };
+    rows.commit_group(group).await.unwrap();
+    let before = stored.scan(b"", None, usize::MAX).unwrap();
+    let started =
+        Node::start(&Config::with("").unwrap(), rules::file::built_in().unwrap(), stored.clone());
+    let why = started.err().expect("it does not start");
+    let why = std::error::Error::source(&why).map_or(why.to_string(), ToString::to_string);
+    assert!(why.contains(&format!("format version is {next}")), "{why}");
+    assert_eq!(stored.scan(b"", None, usize::MAX).unwrap(), before);
 }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::register::{last_node, members};
-use super::{FORMATS, Membership};
+use super::{FORMATS, Membership, formats};
 use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::{Millis, NodeId};
 use crate::cluster::certificates::{
@@ -22,6 +22,7 @@ use crate::cluster::certificates::{
 use crate::cluster::links::join::{Grant, JoinDesk, JoinRefusal, JoinRequest, StoreAt};
 use crate::cluster::secret::{self, BYTES};
 use crate::entity::commit::{Check, Expect, Group, Put};
+use crate::entity::format::{Format, Formats};
 use crate::entity::keys;
 use crate::entity::member::{self, LastNode, MemberRow, TokenRow, TokenUse};
 use crate::store::Versioned;
@@ -184,12 +185,18 @@ impl StoreDesk {
             return Err(JoinRefusal::ExpiredToken);
         }
         self.check_fit(request)?;
+        let format = self.format(request).await?;
         let last = self.free_number(&request.name).await?;
         let node = NodeId(last.node.0 + 1);
         let used = TokenRow { used: Some(TokenUse { key, node }), ..token };
         let (name, cluster) = (request.name.to_string(), secret::digest(&self.cluster_secret));
         let member = MemberRow { name, address: address.to_owned(), cluster };
-        let group = member::admission(last, &member, &digest, (&used, row.version));
+        let group = member::admission(
+            (last, format),
+            (&member, request.formats),
+            &digest,
+            (&used, row.version),
+        );
         match self.rows.commit_group(group).await.map_err(unavailable)? {
             GroupAnswer::Accepted { .. } => {
                 Ok(Some(Admitted { node, name: request.name.clone(), is_new: true }))
@@ -204,6 +211,16 @@ impl StoreDesk {
             return Err(JoinRefusal::Formats { theirs: request.formats, ours: FORMATS });
         }
         self.store.judge(request.has_store_url)
+    }
+
+    /// What the cluster writes, which the newcomer must read.
+    async fn format(&self, request: &JoinRequest) -> Result<Format, JoinRefusal> {
+        let format = formats::read(&self.rows, FORMATS).await.map_err(unavailable)?;
+        if request.formats.reads(format.number) {
+            return Ok(format);
+        }
+        let ours = Formats { lowest: format.number, highest: format.number };
+        Err(JoinRefusal::Formats { theirs: request.formats, ours })
     }
 
     /// The highest number given, after which there is one more, if nobody has

@@ -9,6 +9,7 @@
 mod address;
 mod desk;
 mod first;
+pub mod formats;
 mod newcomer;
 mod register;
 mod remembered;
@@ -36,17 +37,16 @@ use crate::cluster::certificates::identity::certificates_of;
 use crate::cluster::certificates::{
     Authority, CertificateError, Fingerprint, Identity, JoinLine, Subject,
 };
+use crate::cluster::links::Limits;
 use crate::cluster::links::join::{JoinError, Member, StoreAt};
-use crate::cluster::links::{Formats, Limits};
 use crate::cluster::secret::{self, SecretError};
 use crate::config::{Config, StoreUrl};
+pub use crate::entity::format::FORMATS;
 use crate::entity::member::MemberRow;
 use crate::store::sled;
 
 /// In the data folder: who this node is, and whom it knows.
 pub const FOLDER: &str = "cluster";
-/// The formats of messages between nodes that this build reads.
-pub const FORMATS: Formats = Formats { lowest: 1, highest: 1 };
 /// The number of a cluster's first node.
 pub const FIRST_NODE: NodeId = NodeId(1);
 
@@ -202,7 +202,7 @@ impl Membership {
         let cluster = secret::digest(&self.secret);
         let row = MemberRow { name, address: self.address.clone(), cluster };
         let certificate = self.identity.chain().to_vec();
-        OwnMember { node: self.node, row, certificate, joined: self.joined }
+        OwnMember { node: self.node, row, reads: FORMATS, certificate, joined: self.joined }
     }
 
     /// Where newcomers are let in: once, and only where the authority's key is.

@@ -5,11 +5,13 @@
 
 use rustls::pki_types::CertificateDer;
 
+use super::formats;
 use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::NodeId;
 use crate::cluster::certificates::{Fingerprint, Name};
 use crate::cluster::links::join::Member;
 use crate::entity::commit::{Put, VALUE_BYTES_MAX};
+use crate::entity::format::{FormatError, Formats};
 use crate::entity::keys;
 use crate::entity::member::{self, CertificateRow, Damaged, LastNode, MemberRow, Registered};
 use crate::store::{ReadError, Store, Versioned};
@@ -31,6 +33,8 @@ pub enum RegisterError {
     Store(#[from] StoreAway),
     #[error(transparent)]
     Damaged(#[from] Damaged),
+    #[error(transparent)]
+    Format(#[from] FormatError),
     #[error(
         "the store is of a cluster with another cluster secret, of which node {node} was at {address}: \
          give this node a store of its own, or an empty data folder and a join line of that cluster"
@@ -57,6 +61,7 @@ pub enum RegisterError {
 pub struct OwnMember {
     pub node: NodeId,
     pub row: MemberRow,
+    pub reads: Formats,
     /// Its own first, those between it and the authority behind it.
     pub certificate: Vec<CertificateDer<'static>>,
     /// It was admitted by a desk, so the store has its row.
@@ -126,11 +131,15 @@ pub async fn register(rows: &Rows, own: &OwnMember) -> Result<(), RegisterError>
         let named = name.as_ref().map(|name| member::node_of(&name.value)).transpose()?;
         own.judge(first.as_ref(), row.as_ref().map(|(row, _)| row), named)?;
         let last = last_node(rows, own.node).await?;
+        let format = formats::read(rows, own.reads).await?;
+        let reads = formats::reads(rows, own.node).await?.map(|(reads, _)| reads);
         let name_version = name.map(|name| name.version);
         let has_certificate = rows.get(certificate.key.clone()).await?;
         let has_certificate = has_certificate.map(|row| row.value) == certificate.value;
-        let found = Registered { row, name_version, has_certificate, last };
-        let Some(group) = member::registration(own.node, &own.row, &certificate, &found) else {
+        let found = Registered { row, name_version, has_certificate, last, format, reads };
+        let Some(group) =
+            member::registration(own.node, (&own.row, own.reads), &certificate, &found)
+        else {
             return Ok(());
         };
         if let GroupAnswer::Accepted { .. } = rows.commit_group(group).await? {
@@ -163,16 +172,31 @@ fn read_row(row: &Versioned) -> Result<(MemberRow, u64), Damaged> {
 /// # Errors
 /// When the store does not answer in time.
 pub async fn members(rows: &Rows) -> Result<Vec<Member>, StoreAway> {
-    let (mut found, mut after) = (Vec::new(), None);
+    let found = scan(rows).await?;
+    let members = found.iter().filter_map(|(key, row)| read_member(key, &row.value));
+    Ok(members.take(MEMBERS_MAX).collect())
+}
+
+/// The numbers of all members.
+///
+/// # Errors
+/// When the store does not answer in time, or a key is damaged.
+pub(super) async fn numbers(rows: &Rows) -> Result<Vec<NodeId>, RegisterError> {
+    let node = |(key, _): &(Vec<u8>, Versioned)| keys::parse_member(key).ok_or(Damaged.into());
+    scan(rows).await?.iter().map(node).collect()
+}
+
+async fn scan(rows: &Rows) -> Result<Vec<(Vec<u8>, Versioned)>, StoreAway> {
+    let mut found: Vec<(Vec<u8>, Versioned)> = Vec::new();
     while found.len() < MEMBERS_MAX {
+        let after = found.last().map(|(key, _)| key.clone());
         let page = rows.scan(keys::MEMBER.to_vec(), after, PAGE).await?;
-        found.extend(page.iter().filter_map(|(key, row)| read_member(key, &row.value)));
-        if page.len() < PAGE {
+        let is_last = page.len() < PAGE;
+        found.extend(page);
+        if is_last {
             break;
         }
-        after = page.into_iter().next_back().map(|(key, _)| key);
     }
-    found.truncate(MEMBERS_MAX);
     Ok(found)
 }
 

@@ -7,27 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::end::{End, Reason};
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::certificates::{Name, Subject};
-
-/// The format versions that a build reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Formats {
-    pub lowest: u16,
-    pub highest: u16,
-}
-
-impl Formats {
-    /// The highest that both read.
-    pub fn common(self, other: Formats) -> Option<u16> {
-        let (lowest, highest) = (self.lowest.max(other.lowest), self.highest.min(other.highest));
-        (lowest <= highest).then_some(highest)
-    }
-}
-
-impl std::fmt::Display for Formats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} to {}", self.lowest, self.highest)
-    }
-}
+pub use crate::entity::format::Formats;
 
 /// What each side says first. Sent: only ever longer, at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -160,6 +160,8 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix-snapshot-of", keys::snapshot(entity, 0x0C0D)),
         ("chunk", keys::chunk(entity, 0x0C0D, 0x0E)),
         ("prefix-member", keys::MEMBER.to_vec()),
+        ("format", keys::FORMAT.to_vec()),
+        ("reads", keys::reads(node)),
         ("prefix-join-token", keys::JOIN_TOKEN.to_vec()),
         ("last-node", keys::LAST_NODE.to_vec()),
         ("member", keys::member(node)),

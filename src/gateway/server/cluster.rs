@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::ServeError;
+use crate::actors::membership::formats::Raising;
 use crate::actors::membership::{
     self, FORMATS, MembersFile, Membership, OwnMember, RegisterError, StoreDesk,
 };
@@ -98,6 +99,7 @@ pub async fn take_seat(
         memory: membership.memory.clone(),
         known: members,
         told,
+        raising: Raising::new(FORMATS),
     };
     if let Some(desk) = &desk {
         upkeep.offer(desk).await;
@@ -139,6 +141,7 @@ struct Upkeep {
     memory: MembersFile,
     known: Vec<Member>,
     told: watch::Sender<Option<JoinLine>>,
+    raising: Raising,
 }
 
 impl Upkeep {
@@ -158,6 +161,7 @@ impl Upkeep {
                 _ = beat.tick() => false,
             };
             self.read_members().await;
+            self.raising.turn(&self.rows).await;
             if let Some(desk) = &desk
                 && (is_used || offered.is_none_or(|at| at.elapsed() >= StoreDesk::TOKEN_VALID))
             {

@@ -1,0 +1,119 @@
+//! Owns the turns in which a node looks whether the cluster's format version can be
+//! raised, and reads what a decision takes. What is decided, and what makes it safe,
+//! is in `entity::format`. Called with each reading of the members, and by who lets a
+//! node in. Invariant: a node whose build reads no higher version than is written
+//! reads nothing.
+
+use super::register::{RegisterError, last_node, numbers};
+use crate::actors::rows::{GroupAnswer, Rows};
+use crate::base::NodeId;
+use crate::entity::commit::NodeRow;
+use crate::entity::format::{Format, Formats, Raise, Reader, raise};
+use crate::entity::keys;
+use crate::entity::member::Damaged;
+use crate::telemetry::metrics;
+
+/// The row as it is, for a node that reads `reads`.
+///
+/// # Errors
+/// When the store does not answer, or the node cannot read what is written.
+pub async fn read(rows: &Rows, reads: Formats) -> Result<Format, RegisterError> {
+    let row = rows.get(keys::FORMAT.to_vec()).await?;
+    Ok(Format::found(row.as_ref().map(|row| (row.value.as_slice(), row.version)), reads)?)
+}
+
+/// What a node said that it reads, and the version of that row.
+pub(super) async fn reads(
+    rows: &Rows,
+    node: NodeId,
+) -> Result<Option<(Formats, u64)>, RegisterError> {
+    let Some(row) = rows.get(keys::reads(node)).await? else { return Ok(None) };
+    Ok(Some((Formats::from_bytes(&row.value).ok_or(Damaged)?, row.version)))
+}
+
+/// What a node does for the cluster to write the highest version that all read.
+#[derive(Debug)]
+pub struct Raising {
+    reads: Formats,
+    /// What the cluster writes, as far as is known here.
+    writes: u16,
+    /// Whom it waits for, as was logged.
+    waits: Vec<NodeId>,
+}
+
+impl Raising {
+    /// For a node of a build that reads `reads`.
+    pub fn new(reads: Formats) -> Raising {
+        Raising { reads, writes: 0, waits: Vec::new() }
+    }
+
+    /// Raises it if it can be; whether it did. What cannot be read, or was overtaken,
+    /// is done with the next turn.
+    pub async fn turn(&mut self, rows: &Rows) -> bool {
+        if self.writes >= self.reads.highest {
+            return false;
+        }
+        match self.raise(rows).await {
+            Ok(raised) => raised,
+            Err(error) => {
+                tracing::debug!(%error, "the format version is looked at again");
+                false
+            }
+        }
+    }
+
+    async fn raise(&mut self, rows: &Rows) -> Result<bool, RegisterError> {
+        let format = read(rows, self.reads).await?;
+        self.note(format.number);
+        if format.number >= self.reads.highest {
+            return Ok(false);
+        }
+        let last = last_node(rows, NodeId(0)).await?;
+        let readers = readers(rows).await?;
+        match raise(format, self.reads, &readers, last) {
+            Raise::Settled => Ok(false),
+            Raise::Waits(nodes) => {
+                if nodes != self.waits {
+                    let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+                    tracing::info!(
+                        "the cluster writes format {}: node {} does not read the next one",
+                        format.number,
+                        names.join(", "),
+                    );
+                    self.waits = nodes;
+                }
+                Ok(false)
+            }
+            Raise::To(number, group) => {
+                let done = matches!(rows.commit_group(group).await?, GroupAnswer::Accepted { .. });
+                if done {
+                    tracing::info!("every node reads format {number}: it is written from now on");
+                    self.note(number);
+                }
+                Ok(done)
+            }
+        }
+    }
+
+    fn note(&mut self, writes: u16) {
+        self.writes = writes;
+        metrics::FORMAT.set(f64::from(writes));
+    }
+}
+
+/// All members, and whether they run.
+async fn readers(rows: &Rows) -> Result<Vec<Reader>, RegisterError> {
+    let members = numbers(rows).await?;
+    let mut readers = Vec::with_capacity(members.len());
+    for node in members {
+        let row = match rows.get(keys::row(node)).await? {
+            Some(row) => {
+                let read = NodeRow::from_bytes(&row.value).map_err(|_| Damaged)?;
+                Some((read, row.version))
+            }
+            None => None,
+        };
+        readers.push(Reader { node, reads: reads(rows, node).await?, row });
+    }
+    Ok(readers)
+}

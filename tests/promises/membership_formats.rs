@@ -1,0 +1,82 @@
+//! A cluster writes the highest format version that all nodes that run read, and no
+//! node that does not read what is written has a place in it.
+
+use starmesh::actors::membership::formats::Raising;
+use starmesh::actors::membership::{OwnMember, RegisterError, register};
+use starmesh::base::{Incarnation, NodeId, Tick};
+use starmesh::entity::commit::{Commit, Group, Put};
+use starmesh::entity::format::{FORMATS, FormatError, Formats};
+use starmesh::entity::keys;
+use starmesh::store::Store;
+use starmesh::store::memory::Memory;
+
+use super::membership_support::First;
+
+/// A build that reads one version more than this one.
+const NEXT: Formats = Formats { lowest: FORMATS.highest, highest: FORMATS.highest + 1 };
+
+/// A process of a node begins.
+fn begin(store: &Memory, node: u32) {
+    let commit = Commit {
+        node: NodeId(node),
+        incarnation: Incarnation(1),
+        number: 0,
+        nonce: 7,
+        tick: Tick(0),
+        audit_root: [0; 32],
+        is_last: false,
+        groups: Vec::new(),
+    };
+    store.commit(&commit).expect("the memory takes it");
+}
+
+fn with(own: OwnMember, reads: Formats) -> OwnMember {
+    OwnMember { reads, ..own }
+}
+
+fn written(store: &Memory) -> u16 {
+    let row = store.get(keys::FORMAT).unwrap().expect("it was put");
+    u16::from_be_bytes(row.value.try_into().expect("two bytes"))
+}
+
+/// A first node of this build, which runs.
+async fn first() -> First {
+    let first = First::start().await;
+    let value = Some(FORMATS.highest.to_be_bytes().to_vec());
+    let put = Put { key: keys::FORMAT.to_vec(), value };
+    let group = Group { checks: Vec::new(), puts: vec![put], append: None };
+    first.rows.commit_group(group).await.unwrap();
+    begin(&first.store, 1);
+    first
+}
+
+#[tokio::test]
+async fn it_is_raised_when_the_last_node_was_restarted_with_the_next_build() {
+    let first = first().await;
+    let (_folder, second) = first.joined("b").await;
+    begin(&first.store, 2);
+    assert!(!Raising::new(FORMATS).turn(&first.rows).await, "nobody reads more");
+    register(&first.rows, &with(first.membership.own(), NEXT)).await.unwrap();
+    let mut raising = Raising::new(NEXT);
+    assert!(!raising.turn(&first.rows).await, "the second does not read it");
+    assert_eq!(written(&first.store), FORMATS.highest);
+    register(&first.rows, &with(second.own(), NEXT)).await.unwrap();
+    assert!(raising.turn(&first.rows).await);
+    assert_eq!(written(&first.store), NEXT.highest);
+    assert!(!raising.turn(&first.rows).await, "once");
+    // Going back is no more possible.
+    let back = register(&first.rows, &second.own()).await;
+    let expected = FormatError::Unreadable { found: NEXT.highest, reads: FORMATS };
+    assert!(matches!(back, Err(RegisterError::Format(error)) if error == expected));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_run_is_not_waited_for_and_reads_what_it_finds() {
+    let first = first().await;
+    let (_folder, second) = first.joined("b").await;
+    register(&first.rows, &with(first.membership.own(), NEXT)).await.unwrap();
+    assert!(Raising::new(NEXT).turn(&first.rows).await);
+    let refused = register(&first.rows, &second.own()).await;
+    assert!(matches!(refused, Err(RegisterError::Format(_))));
+    register(&first.rows, &with(second.own(), NEXT)).await.unwrap();
+}
