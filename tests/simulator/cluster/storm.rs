@@ -14,6 +14,8 @@ use crate::random::Random;
 /// Storms when nothing else is said.
 const STORMS: u64 = 60;
 const STORM_MS: u64 = 40_000;
+/// So long what went wrong before may end a process after the last fault.
+const AFTERMATH_MS: u64 = 5_000;
 
 /// Of so many storms one has nodes of different rules and versions.
 const MIXED_EVERY: u64 = 3;
@@ -126,13 +128,19 @@ impl Storm {
         let (first, next) = (self.cluster.world.clone(), self.cluster.next.clone());
         self.cluster.restart_with(1, &first);
         self.cluster.restart_with(2, &next);
-        self.restart_the_deposed();
     }
 
-    /// Whoever found that the last commit of the process before came after all has
-    /// ended, and is started again as it was.
-    fn restart_the_deposed(&mut self) {
-        self.cluster.run(5_000);
+    /// From here on nothing fails any more, and every node runs.
+    fn end_faults(&mut self) {
+        self.cluster.calm();
+        for node in self.cluster.nodes.values_mut() {
+            (node.stopped, node.away, node.lose_answers) = (false, false, false);
+        }
+        if self.mixed {
+            self.have_every_version();
+        }
+        // Some were declared dead before, or leave just now.
+        self.cluster.run(AFTERMATH_MS);
         for id in 1..=self.nodes {
             if !self.cluster.nodes.contains_key(&NodeId(id)) {
                 self.cluster.start(id);
@@ -155,19 +163,10 @@ impl Storm {
             let wait = self.random.within(10..=1_500);
             self.cluster.run(wait);
         }
-        for id in 1..=self.nodes {
-            match self.cluster.nodes.get_mut(&NodeId(id)) {
-                Some(node) => {
-                    (node.stopped, node.away, node.lose_answers) = (false, false, false);
-                }
-                None => self.start(id),
-            }
-        }
-        self.restart_the_deposed();
-        if self.mixed {
-            self.have_every_version();
-        }
+        self.end_faults();
         self.cluster.judge();
+        let ended = (1..=self.nodes).find(|id| !self.cluster.nodes.contains_key(&NodeId(*id)));
+        assert_eq!(ended, None, "22: a node has ended although nothing failed any more");
         let moving: Vec<UnitId> =
             self.places.iter().flat_map(|it| self.cluster.units(*it)).collect();
         assert!(!moving.is_empty(), "they are still about");
