@@ -14,7 +14,8 @@ use starmesh::entity::commit::{Append, Commit, CommitAnswer, CommitError};
 use starmesh::entity::envelope::Logic;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
-use starmesh::entity::record::{SnapshotHead, decode_record};
+use starmesh::entity::record::{SnapshotHead, decode_record, encode_input, encode_record};
+use starmesh::entity::replay::{ReplayError, replay};
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
@@ -138,6 +139,47 @@ fn mixed_rules_a_node_that_comes_back_with_others_adopts_what_it_had() {
     cluster.patrol(1, 2, unit, home);
     assert!(cluster.speed(unit) > Some(before), "{:?}", cluster.speed(unit));
     cluster.judge();
+}
+
+/// What a replay says to a journal whose record behind the snapshot begins with this
+/// instead of the adoption that there was.
+fn replay_with_first(first: Option<Input>) -> (Cluster, u64, Result<(), ReplayError>) {
+    let (mut cluster, sector, _) = busy(limits());
+    let later = cluster.later.clone();
+    cluster.restart_with(1, &later);
+    cluster.run_until("it is claimed", |cluster| cluster.logic_of(sector) == Some(later.logic()));
+    let mut image = recovery::image(&*cluster.store, sector).expect("the memory answers");
+    let (_, bytes) = image.records.first_mut().expect("a claim");
+    let (logic, record) = decode_record(bytes).expect("a record");
+    assert!(matches!(record.inputs.first(), Some(Input::Adopt { .. })), "{record:?}");
+    let inputs: Vec<Input> = first.into_iter().chain(record.inputs.into_iter().skip(1)).collect();
+    let mut encoded = Vec::new();
+    inputs.iter().for_each(|input| encode_input(input, &mut encoded));
+    let count = u32::try_from(inputs.len()).expect("a few");
+    *bytes = encode_record(&record.header, logic, count, &encoded);
+    let replayed = replay(sector, &image, &cluster.known).map(|_| ());
+    (cluster, record.header.sequence, replayed)
+}
+
+#[test]
+fn mixed_rules_a_record_of_another_logic_that_does_not_adopt_it_is_refused() {
+    let (cluster, sequence, replayed) = replay_with_first(None);
+    let (had, found) = (cluster.world.logic(), cluster.later.logic());
+    assert_eq!(replayed, Err(ReplayError::NotAdopted { sequence, had, found }));
+}
+
+#[test]
+fn mixed_rules_an_adoption_from_a_logic_that_the_entity_does_not_have_is_refused() {
+    let (had, found) = {
+        let cluster = Cluster::empty(1);
+        (cluster.world.logic(), cluster.later.logic())
+    };
+    let other = Input::Adopt { from: found };
+    let (_, sequence, replayed) = replay_with_first(Some(other));
+    assert_eq!(replayed, Err(ReplayError::NotAdopted { sequence, had, found }));
+    // The one that it has is the one there was.
+    let (_, _, replayed) = replay_with_first(Some(Input::Adopt { from: had }));
+    assert_eq!(replayed, Ok(()));
 }
 
 /// Kills node 1 when so many commits of its new process have reached the store;
