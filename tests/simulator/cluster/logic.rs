@@ -16,6 +16,7 @@ use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::record::{SnapshotHead, decode_record, encode_input, encode_record};
 use starmesh::entity::replay::{ReplayError, replay};
+use starmesh::sim::Instruction;
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
@@ -138,6 +139,28 @@ fn mixed_rules_a_node_that_comes_back_with_others_adopts_what_it_had() {
     let EntityKey::Sector(home) = sector else { panic!("{sector} is no sector") };
     cluster.patrol(1, 2, unit, home);
     assert!(cluster.speed(unit) > Some(before), "{:?}", cluster.speed(unit));
+    cluster.judge();
+}
+
+/// How long it remembers is counted from the tick at which it fell asleep, whatever
+/// rules it wakes by.
+#[test]
+fn mixed_rules_a_sector_that_slept_remembers_its_commands_for_as_long() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let (sector, later) = (EntityKey::Sector(home), cluster.later.clone());
+    let unit = cluster.units(home)[0];
+    cluster.order(1, 1, unit, Instruction::Stop);
+    cluster.run_until("it sleeps", |cluster| cluster.owner(sector).is_none());
+    let node = cluster.home(sector);
+    cluster.restart_with(node, &later);
+    cluster.run_until("all have their share", |cluster| cluster.is_settled());
+    cluster.run(20_000);
+    cluster.event(node, Event::Wake(sector));
+    cluster.run_until("it is adopted", |cluster| cluster.logic_of(sector) == Some(later.logic()));
+    // With the record that gives it away comes the hash of what its owner had.
+    cluster.assign(sector, 3 - node);
+    cluster.run_until("it is there", |cluster| cluster.owner(sector) == Some(NodeId(3 - node)));
     cluster.judge();
 }
 
