@@ -17,6 +17,7 @@ use starmesh::entity::replay::replay;
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
+use super::history::History;
 use super::{Cluster, audit, signatures};
 
 /// Before the node and the entity in such keys.
@@ -34,7 +35,7 @@ impl Cluster {
     pub fn judge(&mut self) {
         self.calm();
         let began = self.now;
-        while let Some(why) = self.unsettled().or_else(|| self.waits()) {
+        while let Some(why) = self.why_not_calm() {
             assert!(self.now < began + CALM_MS_MAX, "22: not in two minutes: {why}");
             self.run(100);
         }
@@ -45,9 +46,18 @@ impl Cluster {
         }
         self.judge_owners();
         self.judge_units();
+        self.witness.history.iter_mut().for_each(History::end);
         self.run(SIGNED_MS);
         audit::judge(&self.store, ENTRIES_TRIED);
         signatures::judge(&self.store, self.now - SIGNED_MS);
+    }
+
+    fn why_not_calm(&self) -> Option<String> {
+        let history = self.witness.history.as_ref();
+        self.unsettled()
+            .or_else(|| self.misplaced())
+            .or_else(|| self.waits())
+            .or_else(|| history.and_then(History::unsettled))
     }
 
     /// From now on whatever is sent arrives, and the store answers at once.
