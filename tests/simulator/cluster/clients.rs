@@ -7,18 +7,17 @@
 
 use std::collections::BTreeMap;
 
-use starmesh::base::{
-    CompressedPosition, EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, UnitId,
-};
+use starmesh::base::{EntityKey, Millis, NodeId, SessionId, UnitId};
 use starmesh::cluster::core::attaching::Attached;
 use starmesh::cluster::core::table::Release;
-use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand, RESULTS_MAX};
-use starmesh::entity::effect::{Connected, PlayerEffect};
+use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
+use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::read::Reading;
 use starmesh::gateway::session::commands::{CommandTable, Taken};
-use starmesh::sim::{Command, Instruction, Target, UnitIds};
+use starmesh::sim::Command;
 
 use super::Cluster;
+use super::device::{Device, Line, Pending, invent, near};
 use super::post::{Attachable, Mail, Post};
 use crate::random::Random;
 use crate::scene::Fact;
@@ -31,42 +30,13 @@ const PENDING_MAX: usize = 8;
 const ASK_MS: u64 = 2_000;
 /// Who has none for so long comes anew.
 const NEW_LINE_MS: u64 = 7_000;
-/// Whose session was taken over lets the other have it so long.
-const LOST_MS: u64 = 5_000;
 /// Numbers of connections and questions that nothing else has.
 const FIRST: u64 = 1 << 32;
 
-struct Pending {
-    entity: EntityKey,
-    command: Command,
-    due: u64,
-}
-
-/// What a device has at a gateway.
-struct Line {
-    node: NodeId,
-    connection: u64,
-    is_open: bool,
-    since: u64,
-    asked: u64,
-    commands: CommandTable,
-    /// Since when it waits to be attached, and for the answer to which question.
-    attaching: BTreeMap<EntityKey, (u64, u64)>,
-}
-
-struct Device {
-    player: PlayerId,
-    units: Vec<UnitId>,
-    session: Option<SessionId>,
-    sequence: u32,
-    line: Option<Line>,
-    pending: BTreeMap<u32, Pending>,
-    answered: BTreeMap<u32, (Command, CommandAnswer)>,
-    acts_at: u64,
-    /// Another device has its player's session, and it lets that be.
-    retired: bool,
-    /// When nothing failed any more, an order of its was carried out.
-    obeyed: bool,
+/// What is around the players, and their chance.
+pub struct Out<'o> {
+    pub cluster: &'o mut Cluster,
+    pub random: &'o mut Random,
 }
 
 /// All players' devices.
@@ -98,18 +68,7 @@ impl Clients {
 
     /// A player's device; `session` and the last sequence used in it, if it has one.
     pub fn add(&mut self, player: u64, units: &[UnitId], session: Option<(SessionId, u32)>) {
-        self.devices.push(Device {
-            player: PlayerId(player),
-            units: units.to_vec(),
-            session: session.map(|(session, _)| session),
-            sequence: session.map_or(0, |(_, sequence)| sequence),
-            line: None,
-            pending: BTreeMap::new(),
-            answered: BTreeMap::new(),
-            acts_at: 0,
-            retired: false,
-            obeyed: false,
-        });
+        self.devices.push(Device::new(player, units, session));
     }
 
     /// From now on each waits until all is answered, and one more order of its own.
@@ -121,7 +80,7 @@ impl Clients {
     pub fn unsettled(&self) -> Option<String> {
         let waits = |device: &&Device| {
             let open = device.line.as_ref().is_some_and(|line| line.is_open);
-            !device.retired && !(open && device.pending.is_empty() && device.obeyed)
+            !(device.retired || open && device.pending.is_empty() && device.obeyed)
         };
         let device = self.devices.iter().find(waits)?;
         let pending: Vec<_> = device.pending.iter().map(|(n, it)| (n, it.entity)).collect();
@@ -130,36 +89,34 @@ impl Clients {
     }
 
     /// Everything that is due by now.
-    pub fn step(&mut self, cluster: &mut Cluster, random: &mut Random) {
-        for (from, release) in std::mem::take(&mut cluster.witness.said) {
-            self.route(from, release, cluster, random);
+    pub fn step(&mut self, out: &mut Out<'_>) {
+        for (from, release) in std::mem::take(&mut out.cluster.witness.said) {
+            self.route(from, release, out);
         }
-        for mail in self.post.due(cluster.now) {
-            self.deliver(mail, cluster, random);
+        for mail in self.post.due(out.cluster.now) {
+            self.deliver(mail, out);
         }
         for index in 0..self.devices.len() {
-            if cluster.now >= self.devices[index].acts_at {
-                self.devices[index].acts_at = cluster.now + random.within(50..=500);
-                self.act(index, cluster, random);
+            if out.cluster.now >= self.devices[index].acts_at {
+                self.devices[index].acts_at = out.cluster.now + out.random.within(50..=500);
+                self.act(index, out);
             }
         }
     }
 
     /// What a node let out goes to whom it is for.
-    fn route(
-        &mut self,
-        from: NodeId,
-        release: Release,
-        cluster: &mut Cluster,
-        random: &mut Random,
-    ) {
+    fn route(&mut self, from: NodeId, release: Release, out: &mut Out<'_>) {
         // The cluster has one in every storm.
-        let history = cluster.witness.history.as_mut().expect("a history");
+        let history = out.cluster.witness.history.as_mut().expect("a history");
         match release {
             Release::Read { ask, entity, reading: Reading::Applied(last), attached, .. } => {
                 let Some((connection, _)) = self.asked.remove(&ask) else { return };
                 let Some(device) = self.at(connection) else { return };
-                if let Some(session) = device.session {
+                // One that was deposed and does not know it yet tells what it knew; it
+                // takes nothing for that any more.
+                let incarnation = out.cluster.nodes.get(&from).map(|node| node.core.incarnation());
+                let is_owners = history.owner(entity) == incarnation.map(|it| (from, it));
+                if let Some(session) = device.session.filter(|_| is_owners) {
                     let player = device.player;
                     history.note(&Fact::Attached { entity, player, session, last });
                 }
@@ -170,8 +127,7 @@ impl Clients {
                     from,
                     connection,
                     Mail::Attached { connection, entity, ask, answer },
-                    cluster,
-                    random,
+                    out,
                 );
             }
             Release::Player(effect) => {
@@ -181,7 +137,7 @@ impl Clients {
                 }
                 for connection in self.concerned(&effect) {
                     let mail = Mail::Told { connection, effect: effect.clone() };
-                    self.send_back(from, connection, mail, cluster, random);
+                    self.send_back(from, connection, mail, out);
                 }
             }
             _ => {}
@@ -210,48 +166,34 @@ impl Clients {
         devices.filter_map(|device| device.line.as_ref().map(|line| line.connection)).collect()
     }
 
-    fn send_back(
-        &mut self,
-        from: NodeId,
-        connection: u64,
-        mail: Mail,
-        cluster: &Cluster,
-        random: &mut Random,
-    ) {
+    fn send_back(&mut self, from: NodeId, connection: u64, mail: Mail, out: &mut Out<'_>) {
         let to = self.at(connection).and_then(|it| it.line.as_ref()).map(|line| line.node);
         if let Some(to) = to {
-            self.post.send(cluster, random, (from, to), mail);
+            self.post.send(out.cluster, out.random, (from, to), mail);
         }
     }
 
     /// To the node where an entity is thought to be.
-    fn send(
-        &mut self,
-        index: usize,
-        to: EntityKey,
-        mail: Mail,
-        cluster: &Cluster,
-        random: &mut Random,
-    ) {
+    fn send(&mut self, index: usize, to: EntityKey, mail: Mail, out: &mut Out<'_>) {
         let Some(line) = &self.devices[index].line else { return };
-        let owner = cluster.owner(to).filter(|_| !random.chance(100));
-        let home = owner.or_else(|| cluster.directory().node_of(to));
+        let owner = out.cluster.owner(to).filter(|_| !out.random.chance(100));
+        let home = owner.or_else(|| out.cluster.directory().node_of(to));
         if let Some(node) = home {
             let mail = Mail::At { node, mail: Box::new(mail) };
-            self.post.send(cluster, random, (line.node, node), mail);
+            self.post.send(out.cluster, out.random, (line.node, node), mail);
         }
     }
 
-    fn deliver(&mut self, mail: Mail, cluster: &mut Cluster, random: &mut Random) {
+    fn deliver(&mut self, mail: Mail, out: &mut Out<'_>) {
         match mail {
             Mail::At { node, mail } => {
-                if let Some((connection, mail)) = mail.arrive(node, cluster) {
-                    self.send_back(node, connection, mail, cluster, random);
+                if let Some((connection, mail)) = mail.arrive(node, out.cluster) {
+                    self.send_back(node, connection, mail, out);
                 }
             }
             Mail::Attached { connection, entity, ask, answer } => {
                 if let Some(index) = self.index_of(connection) {
-                    self.attached(index, (entity, ask), answer, cluster, random);
+                    self.attached(index, (entity, ask), answer, out);
                 }
             }
             Mail::Rejected { connection, entity, ticket, sequence } => {
@@ -262,7 +204,7 @@ impl Clients {
             }
             Mail::Told { connection, effect } => {
                 if let Some(index) = self.index_of(connection) {
-                    self.told(index, effect, cluster.now);
+                    self.told(index, effect, out.cluster.now);
                 }
             }
             Mail::Propose { .. } | Mail::Attach { .. } | Mail::Admit { .. } => {}
@@ -274,8 +216,7 @@ impl Clients {
         index: usize,
         (entity, ask): (EntityKey, u64),
         answer: Attachable,
-        cluster: &Cluster,
-        random: &mut Random,
+        out: &mut Out<'_>,
     ) {
         let device = &mut self.devices[index];
         let Some(line) = &mut device.line else { return };
@@ -286,10 +227,10 @@ impl Clients {
         match answer {
             Attachable::Now(attached) => {
                 for command in line.commands.note_attached(entity, attached) {
-                    self.pass(index, entity, command, cluster, random);
+                    self.pass(index, entity, command, out);
                 }
             }
-            Attachable::Ended => device.lose_session(self.calm, cluster.now),
+            Attachable::Ended => device.lose_session(self.calm, out.cluster.now),
             Attachable::Later => _ = line.commands.note_refused(entity, true),
             Attachable::Never => {
                 let refused = line.commands.note_refused(entity, false);
@@ -299,18 +240,11 @@ impl Clients {
     }
 
     /// What the session lets through goes to its entity.
-    fn pass(
-        &mut self,
-        index: usize,
-        entity: EntityKey,
-        command: PlayerCommand,
-        cluster: &Cluster,
-        random: &mut Random,
-    ) {
+    fn pass(&mut self, index: usize, entity: EntityKey, command: PlayerCommand, out: &mut Out<'_>) {
         let Some(line) = &mut self.devices[index].line else { return };
         let Some(ticket) = line.commands.take_ticket(entity) else { return };
         let mail = Mail::Admit { connection: line.connection, entity, ticket, command };
-        self.send(index, entity, mail, cluster, random);
+        self.send(index, entity, mail, out);
     }
 
     fn told(&mut self, index: usize, effect: PlayerEffect, now: u64) {
@@ -348,74 +282,73 @@ impl Clients {
         }
     }
 
-    fn act(&mut self, index: usize, cluster: &mut Cluster, random: &mut Random) {
+    fn act(&mut self, index: usize, out: &mut Out<'_>) {
         let calm = self.calm;
         let device = &mut self.devices[index];
         if device.retired {
             return;
         }
-        let runs = |line: &Line| cluster.nodes.contains_key(&line.node);
-        if device.line.as_ref().is_none_or(|line| !runs(line) || !calm && random.chance(15)) {
-            return self.connect(index, cluster, random);
+        let runs = |line: &Line| out.cluster.nodes.contains_key(&line.node);
+        if device.line.as_ref().is_none_or(|line| !runs(line) || !calm && out.random.chance(15)) {
+            return self.connect(index, out);
         }
         let is_open = device.line.as_ref().is_some_and(|line| line.is_open);
         if !is_open {
-            return self.connect_again(index, cluster, random);
+            return self.connect_again(index, out);
         }
-        self.detach_late(index, cluster.now);
-        self.resend_due(index, cluster, random);
+        self.detach_late(index, out.cluster.now);
+        self.resend_due(index, out);
         let device = &self.devices[index];
         let is_last = calm && device.pending.is_empty() && !device.obeyed;
-        if is_last || !calm && random.chance(400) {
-            self.order(index, cluster, random);
+        if is_last || !calm && out.random.chance(400) {
+            self.order(index, out);
         }
-        if !calm && random.chance(100) {
-            self.repeat(index, cluster, random);
+        if !calm && out.random.chance(100) {
+            self.repeat(index, out);
         }
     }
 
     /// Over another gateway; the session, if there is one, goes on.
-    fn connect(&mut self, index: usize, cluster: &Cluster, random: &mut Random) {
-        let nodes: Vec<NodeId> = cluster.nodes.keys().copied().collect();
-        let Some(node) = random.pick(&nodes).copied() else { return };
+    fn connect(&mut self, index: usize, out: &mut Out<'_>) {
+        let nodes: Vec<NodeId> = out.cluster.nodes.keys().copied().collect();
+        let Some(node) = out.random.pick(&nodes).copied() else { return };
         self.numbers.0 += 1;
         let connection = self.numbers.0;
         let calm = self.calm;
         let device = &mut self.devices[index];
         let (attaching, commands) = (BTreeMap::new(), CommandTable::default());
-        let (since, asked, is_open) = (cluster.now, cluster.now, false);
+        let (since, asked, is_open) = (out.cluster.now, out.cluster.now, false);
         device.line = Some(Line { node, connection, is_open, since, asked, commands, attaching });
         // At times it does not know its session any more, and takes over.
-        let resume = device.session.filter(|_| calm || random.chance(850));
-        self.ask_for_session(index, (connection, resume, false), cluster, random);
+        let resume = device.session.filter(|_| calm || out.random.chance(850));
+        self.ask_for_session(index, (connection, resume, false), out);
     }
 
-    fn connect_again(&mut self, index: usize, cluster: &Cluster, random: &mut Random) {
+    fn connect_again(&mut self, index: usize, out: &mut Out<'_>) {
         let device = &mut self.devices[index];
         let Some(line) = &mut device.line else { return };
-        if cluster.now < line.asked + ASK_MS {
+        if out.cluster.now < line.asked + ASK_MS {
             return;
         }
-        if cluster.now > line.since + NEW_LINE_MS {
+        if out.cluster.now > line.since + NEW_LINE_MS {
             // With another connection there since it is not answered.
-            return self.connect(index, cluster, random);
+            return self.connect(index, out);
         }
-        line.asked = cluster.now;
+        line.asked = out.cluster.now;
         let ask = (line.connection, device.session, true);
-        self.ask_for_session(index, ask, cluster, random);
+        self.ask_for_session(index, ask, out);
     }
 
     fn ask_for_session(
         &mut self,
         index: usize,
         (connection, resume, again): (u64, Option<SessionId>, bool),
-        cluster: &Cluster,
-        random: &mut Random,
+        out: &mut Out<'_>,
     ) {
         let player = self.devices[index].player;
-        let ledger = cluster.world.ledger_of(player);
+        let ledger = out.cluster.world.ledger_of(player);
         let mail = Mail::connect(ledger, player, connection, resume, again);
-        self.send(index, ledger, mail, cluster, random);
+        self.send(index, ledger, mail, out);
     }
 
     /// Who waited too long to attach asks anew with the next command.
@@ -428,23 +361,23 @@ impl Clients {
     }
 
     /// Says again what is not answered: all for an entity, in order.
-    fn resend_due(&mut self, index: usize, cluster: &Cluster, random: &mut Random) {
+    fn resend_due(&mut self, index: usize, out: &mut Out<'_>) {
         let pending = self.devices[index].pending.values();
-        let due = pending.filter(|it| cluster.now >= it.due).map(|it| it.entity);
+        let due = pending.filter(|it| out.cluster.now >= it.due).map(|it| it.entity);
         let due: std::collections::BTreeSet<EntityKey> = due.collect();
-        due.into_iter().for_each(|entity| self.resend(index, entity, cluster, random));
+        due.into_iter().for_each(|entity| self.resend(index, entity, out));
     }
 
-    fn resend(&mut self, index: usize, entity: EntityKey, cluster: &Cluster, random: &mut Random) {
+    fn resend(&mut self, index: usize, entity: EntityKey, out: &mut Out<'_>) {
         let pending = &mut self.devices[index].pending;
         let all = pending.iter_mut().filter(|(_, pending)| pending.entity == entity);
         let mut commands = Vec::new();
         for (sequence, pending) in all {
-            pending.due = cluster.now + random.within(300..=3_000);
+            pending.due = out.cluster.now + out.random.within(300..=3_000);
             commands.push((*sequence, pending.command.clone()));
         }
         for (sequence, command) in commands {
-            self.say(index, entity, (sequence, command), cluster, random);
+            self.say(index, entity, (sequence, command), out);
         }
     }
 
@@ -454,106 +387,55 @@ impl Clients {
         index: usize,
         entity: EntityKey,
         (sequence, command): (u32, Command),
-        cluster: &Cluster,
-        random: &mut Random,
+        out: &mut Out<'_>,
     ) {
         let device = &mut self.devices[index];
         let (Some(line), Some(session)) = (&mut device.line, device.session) else { return };
         let command = PlayerCommand { player: device.player, session, sequence, command };
-        match line.commands.take(entity, command, Millis(cluster.now), UNANSWERED_MAX) {
-            Taken::Send(command) => self.pass(index, entity, command, cluster, random),
+        match line.commands.take(entity, command, Millis(out.cluster.now), UNANSWERED_MAX) {
+            Taken::Send(command) => self.pass(index, entity, command, out),
             Taken::Attach => {
                 self.numbers.1 += 1;
                 let ask = self.numbers.1;
-                line.attaching.insert(entity, (cluster.now, ask));
+                line.attaching.insert(entity, (out.cluster.now, ask));
                 self.asked.insert(ask, (line.connection, entity));
                 let sender = (device.player, session);
                 let mail = Mail::Attach { connection: line.connection, entity, ask, sender };
-                self.send(index, entity, mail, cluster, random);
+                self.send(index, entity, mail, out);
             }
             // It comes again.
             Taken::Waits | Taken::Busy | Taken::AttachAgain | Taken::Full => {}
         }
     }
 
-    fn order(&mut self, index: usize, cluster: &mut Cluster, random: &mut Random) {
+    fn order(&mut self, index: usize, out: &mut Out<'_>) {
         let device = &self.devices[index];
         let Some(session) = device.session.filter(|_| device.pending.len() < PENDING_MAX) else {
             return;
         };
-        let Some(unit) = random.pick(&device.units).copied() else { return };
-        let history = cluster.witness.history.as_mut().expect("a history");
+        let Some(unit) = out.random.pick(&device.units).copied() else { return };
+        let history = out.cluster.witness.history.as_mut().expect("a history");
         let Some(place) = history.place(unit) else { return };
         // At times it is behind: the unit has gone.
-        let is_lost = !self.calm && random.chance(100);
-        let to = if is_lost { near(place, random) } else { place };
-        let (entity, command) = (EntityKey::Sector(to), invent(unit, place, random));
+        let is_lost = !self.calm && out.random.chance(100);
+        let to = if is_lost { near(place, out.random) } else { place };
+        let (entity, command) = (EntityKey::Sector(to), invent(unit, place, out.random));
         let device = &mut self.devices[index];
         device.sequence += 1;
         let (sequence, player) = (device.sequence, device.player);
         let sent = PlayerCommand { player, session, sequence, command: command.clone() };
         history.note(&Fact::Commanded { entity, command: &sent });
-        let due = cluster.now + random.within(300..=3_000);
+        let due = out.cluster.now + out.random.within(300..=3_000);
         device.pending.insert(sequence, Pending { entity, command: command.clone(), due });
-        self.say(index, entity, (sequence, command), cluster, random);
+        self.say(index, entity, (sequence, command), out);
     }
 
     /// Says once more what was answered, and all behind it.
-    fn repeat(&mut self, index: usize, cluster: &Cluster, random: &mut Random) {
+    fn repeat(&mut self, index: usize, out: &mut Out<'_>) {
         let answered: Vec<u32> = self.devices[index].answered.keys().copied().collect();
-        let Some(sequence) = random.pick(&answered).copied() else { return };
+        let Some(sequence) = out.random.pick(&answered).copied() else { return };
         let (command, answer) = self.devices[index].answered[&sequence].clone();
-        self.say(index, answer.entity, (sequence, command), cluster, random);
-        self.resend(index, answer.entity, cluster, random);
-    }
-}
-
-impl Device {
-    fn connected(&mut self, connected: &Connected) {
-        let Some(line) = self.line.as_mut().filter(|line| !line.is_open) else { return };
-        line.is_open = true;
-        if self.session != Some(connected.session) {
-            self.forget_commands();
-            self.session = Some(connected.session);
-        }
-        self.pending.values_mut().for_each(|pending| pending.due = 0);
-    }
-
-    fn lose_session(&mut self, calm: bool, now: u64) {
-        self.forget_commands();
-        self.acts_at = now + LOST_MS;
-        (self.session, self.line, self.retired) = (None, None, calm);
-    }
-
-    fn forget_commands(&mut self) {
-        self.sequence = 0;
-        self.pending.clear();
-        self.answered.clear();
-    }
-
-    /// What was answered is answered the same, until it is so long ago that an entity
-    /// need not know it.
-    fn check_again(&self, first: &CommandAnswer, answer: &CommandAnswer) {
-        let later = self.answered.range(first.sequence + 1..);
-        let later = later.filter(|(_, (_, other))| other.entity == first.entity).count();
-        let is_forgotten = answer.result == CommandResult::NotHere && later >= RESULTS_MAX;
-        assert!(first == answer || is_forgotten, "12: {first:?}, and asked again {answer:?}");
-    }
-}
-
-fn near(sector: SectorId, random: &mut Random) -> SectorId {
-    let (x, y) = (random.below(3) as i64 - 1, random.below(3) as i64 - 1);
-    sector.neighbour(x, y).unwrap_or(sector)
-}
-
-/// Mostly over a border, and more often to and fro for ever than not.
-fn invent(unit: UnitId, place: SectorId, random: &mut Random) -> Command {
-    let units = UnitIds::new(vec![unit]).expect("one unit");
-    let position = CompressedPosition { x: random.number() as u32, y: random.number() as u32 };
-    let target = Target { sector: near(place, random), position };
-    match random.below(10) {
-        0 | 1 => Command::new(units, Instruction::Stop),
-        2..=4 => Command::go(units, target),
-        _ => Command::new(units, Instruction::Patrol { target }),
+        self.say(index, answer.entity, (sequence, command), out);
+        self.resend(index, answer.entity, out);
     }
 }

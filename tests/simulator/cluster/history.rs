@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, SectorId, UnitId};
+use starmesh::base::{EntityKey, Incarnation, NodeId, SectorId, UnitId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::entity::commit::{Append, Commit, NodeRow};
 use starmesh::entity::envelope::Logic;
@@ -122,6 +122,12 @@ impl History {
     /// Whether an entity has a record.
     pub fn knows(&self, key: EntityKey) -> bool {
         self.scene.shadows.contains_key(&key)
+    }
+
+    /// Who has an entity by its last record.
+    pub fn owner(&self, key: EntityKey) -> Option<(NodeId, Incarnation)> {
+        let open = self.scene.shadow(key)?.head().claim?;
+        Some((open.claim.node, open.claim.incarnation))
     }
 
     /// Where the unit is by the last records.

@@ -23,6 +23,7 @@
 pub mod audit;
 mod balance;
 mod clients;
+mod device;
 mod handover;
 mod history;
 mod judge;

@@ -11,7 +11,7 @@ use starmesh::base::{EntityKey, NodeId, SectorId};
 use starmesh::cluster::core::directory::Edit;
 use starmesh::cluster::core::roles::{Role, Roles};
 
-use super::clients::Clients;
+use super::clients::{Clients, Out};
 use super::history::History;
 use super::network::Weather;
 use super::{Cluster, STEP_MS};
@@ -196,7 +196,8 @@ impl Storm {
     fn pass(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(STEP_MS) {
             self.cluster.run(STEP_MS);
-            self.clients.step(&mut self.cluster, &mut self.random);
+            let (cluster, random) = (&mut self.cluster, &mut self.random);
+            self.clients.step(&mut Out { cluster, random });
         }
     }
 
