@@ -84,9 +84,10 @@ impl Entity {
         self.head.claim.map_or(Rate::FULL, |open| open.pace.rate())
     }
 
-    /// Whether steps change nothing but the tick.
+    /// Whether steps change nothing but the tick. While it hibernates they never do:
+    /// what a snapshot does not tell is not to be found out again by other rules.
     pub fn is_idle(&self) -> bool {
-        self.kind.is_idle()
+        self.head.slept.is_some() || self.kind.is_idle()
     }
 
     /// Whether nothing will happen to it by itself but what a timer or its tick

@@ -211,7 +211,11 @@ impl Replayed {
             return Err(ReplayError::NotAdopted { sequence, had, found: logic });
         }
         if logic != self.logic {
-            self.step_to(record.header.tick, logics, effects)?;
+            // What stands still is run by nobody: its record makes its time pass, and
+            // counts by that how long it slept.
+            if !self.entity.is_idle() {
+                self.step_to(record.header.tick, logics, effects)?;
+            }
             self.logic = logic;
         }
         Ok(())

@@ -17,6 +17,8 @@ use crate::store_support::*;
 #[derive(Clone, Debug)]
 pub enum Event {
     Commit(Commit),
+    /// The last commit once more.
+    Again,
     Flush,
     Reopen,
 }
@@ -80,28 +82,44 @@ fn group() -> impl Strategy<Value = Group> {
 
 pub fn event() -> impl Strategy<Value = Event> {
     let number = prop_oneof![12 => Just(u64::MAX), 1 => 0..4_u64];
-    let commit = (1..3_u32, 1..3_u64, number, 0..3_u64, prop::collection::vec(group(), 0..4));
-    let commit = commit.prop_map(|(node, incarnation, number, tick, groups)| {
+    let is_last = prop::bool::weighted(0.1);
+    let groups = prop::collection::vec(group(), 0..4);
+    let commit = (1..3_u32, 1..3_u64, number, 0..3_u64, groups, is_last);
+    let commit = commit.prop_map(|(node, incarnation, number, tick, groups, is_last)| {
         Event::Commit(Commit {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
             number,
-            nonce: 0,
+            nonce: 1,
             tick: Tick(tick),
             audit_root: [0; 32],
             groups,
-            is_last: false,
+            is_last,
         })
     });
-    prop_oneof![20 => commit, 1 => Just(Event::Flush), 1 => Just(Event::Reopen)]
+    let others = [Event::Again, Event::Flush, Event::Reopen];
+    prop_oneof![20 => commit, 3 => prop::sample::select(others.to_vec())]
+}
+
+/// The commit that an event is, if it is one; `last` is the one before.
+pub fn draw(store: &Memory, event: Event, last: &mut Option<Commit>) -> Option<Commit> {
+    match event {
+        Event::Commit(commit) => *last = Some(likely(store, commit)),
+        Event::Again => {}
+        Event::Flush | Event::Reopen => return None,
+    }
+    last.clone()
 }
 
 /// Fills in what the strategy leaves open, so that most commits are accepted:
 /// the next number, tick and sequences.
-pub fn likely(store: &Memory, mut commit: Commit) -> Commit {
+fn likely(store: &Memory, mut commit: Commit) -> Commit {
     let found = store.get(&keys::row(commit.node)).expect("memory answers");
     let row = found.and_then(|row| starmesh::entity::commit::NodeRow::from_bytes(&row.value).ok());
-    if let (Some(row), u64::MAX) = (&row, commit.number) {
+    if let Some(row) = row.as_ref().filter(|row| row.is_vacant() && commit.number == u64::MAX) {
+        commit.incarnation = Incarnation(row.incarnation.0 + 1);
+        commit.number = 0;
+    } else if let (Some(row), u64::MAX) = (&row, commit.number) {
         commit.incarnation = row.incarnation;
         commit.number = row.number + 1;
         commit.tick = Tick(row.tick.0 + commit.tick.0);
@@ -134,11 +152,11 @@ proptest! {
     fn sled_answers_and_keeps_what_memory_does(events in prop::collection::vec(event(), 1..60)) {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let memory = Memory::new();
-        let mut store = open(dir.path(), tiny());
+        let (mut store, mut last) = (open(dir.path(), tiny()), None);
         for event in events {
             match event {
-                Event::Commit(commit) => {
-                    let commit = likely(&memory, commit);
+                Event::Commit(_) | Event::Again => {
+                    let Some(commit) = draw(&memory, event, &mut last) else { continue };
                     let (ours, model) = (store.commit(&commit), memory.commit(&commit));
                     prop_assert_eq!(timeless(ours), timeless(model), "{:?}", commit);
                 }

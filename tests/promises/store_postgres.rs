@@ -8,7 +8,7 @@ use starmesh::store::conformance::conformance;
 use starmesh::store::memory::Memory;
 
 use crate::postgres_server::{open, shared};
-use crate::store_model::{Event, event, likely, timeless};
+use crate::store_model::{Event, draw, event, timeless};
 use crate::store_support::contents;
 
 #[test]
@@ -31,11 +31,11 @@ proptest! {
         let server = shared();
         let memory = Memory::new();
         let url = server.database();
-        let mut store = open(&url);
+        let (mut store, mut last) = (open(&url), None);
         for event in events {
             match event {
-                Event::Commit(commit) => {
-                    let commit = likely(&memory, commit);
+                Event::Commit(_) | Event::Again => {
+                    let Some(commit) = draw(&memory, event, &mut last) else { continue };
                     let (ours, model) = (store.commit(&commit), memory.commit(&commit));
                     prop_assert_eq!(timeless(ours), timeless(model), "{:?}", commit);
                 }

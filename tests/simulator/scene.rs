@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, Tick, UnitId};
+use starmesh::base::{EntityKey, Incarnation, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Loaded;
 use starmesh::cluster::core::table::Release;
@@ -116,7 +116,7 @@ impl Seen {
 }
 
 /// A rule that every run keeps.
-pub trait Invariant {
+pub trait Invariant: Send {
     /// Its number and what it says.
     fn name(&self) -> &'static str;
 
@@ -147,26 +147,36 @@ pub struct Scene {
     pub now: u64,
     /// Of every process.
     pub limits: Limits,
+    /// There is one node: nothing that it writes is refused.
+    pub alone: bool,
     /// Commands of a connection arrive in the order in which they were sent.
     pub in_order: bool,
     /// Tables of every process.
     pub tables: usize,
     /// Inputs that came to a table with their entity, since none waited.
     pub brought: usize,
-    /// The node's row as it is durable.
+    /// The node's row as it is durable; of several nodes none is *the* node's.
     pub row: Option<NodeRow>,
+    /// The last durable tick of every incarnation.
+    pub ticks: BTreeMap<(NodeId, Incarnation), Tick>,
     pub shadows: BTreeMap<EntityKey, Shadow>,
 }
 
 /// An entity as durable records make it.
 pub struct Shadow {
+    /// That it is run in since its last record.
+    world: Arc<World>,
     /// After each of the last records; the first may be the genesis.
     states: VecDeque<Entity>,
 }
 
 impl Shadow {
-    pub fn new(genesis: Entity) -> Shadow {
-        Shadow { states: [genesis].into() }
+    pub fn new(genesis: Entity, world: Arc<World>) -> Shadow {
+        Shadow { world, states: [genesis].into() }
+    }
+
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
     }
 
     /// After the last durable record.
@@ -175,7 +185,8 @@ impl Shadow {
         self.states.back().expect("a state")
     }
 
-    pub fn push(&mut self, entity: Entity) {
+    pub fn push(&mut self, entity: Entity, world: Arc<World>) {
+        self.world = world;
         if self.states.len() == STATES_MAX {
             self.states.pop_front();
         }
@@ -200,12 +211,14 @@ impl Scene {
         self.shadows.get(&entity).map(Shadow::entity)
     }
 
-    /// The entity as it is at the node's durable tick.
+    /// The entity as it is at its owner's last durable tick.
     pub fn now(&self, entity: EntityKey) -> Option<Entity> {
-        let mut entity = self.shadow(entity)?.clone();
-        let tick = self.row.as_ref().map(|row| row.tick).unwrap_or_default();
-        if let Some(claim) = entity.head().claim {
-            entity.run_to(claim.tick_at(tick), &self.world, &mut Vec::new());
+        let shadow = self.shadows.get(&entity)?;
+        let mut entity = shadow.entity().clone();
+        if let Some(open) = entity.head().claim {
+            let owner = (open.claim.node, open.claim.incarnation);
+            let tick = self.ticks.get(&owner).copied().unwrap_or_default();
+            entity.run_to(open.tick_at(tick), &shadow.world, &mut Vec::new());
         }
         Some(entity)
     }

@@ -46,9 +46,20 @@ pub struct Witness {
 impl Witness {
     pub fn new(world: Arc<World>, memory: Arc<Memory>, limits: Limits) -> Witness {
         let (shadows, tables) = (BTreeMap::new(), process::TABLES);
-        let (row, in_order) = (None, true);
-        let scene =
-            Scene { world, memory, now: 0, limits, in_order, tables, brought: 0, row, shadows };
+        let (row, ticks) = (None, BTreeMap::new());
+        let scene = Scene {
+            world,
+            memory,
+            now: 0,
+            limits,
+            alone: true,
+            in_order: true,
+            tables,
+            brought: 0,
+            row,
+            ticks,
+            shadows,
+        };
         Witness {
             scene,
             failure: None,
@@ -73,7 +84,8 @@ impl Witness {
 
     /// Takes an entity that is in the store when the run begins.
     pub fn import(&mut self, entity: &Entity) {
-        self.scene.shadows.insert(entity.key(), Shadow::new(entity.clone()));
+        let shadow = Shadow::new(entity.clone(), self.scene.world.clone());
+        self.scene.shadows.insert(entity.key(), shadow);
         self.note(&Fact::Imported(entity));
     }
 
@@ -128,6 +140,7 @@ impl Witness {
         self.durable = Some(last);
         self.mix(row.tick.0);
         let refused = row.refused.clone();
+        self.scene.ticks.insert((commit.node, commit.incarnation), row.tick);
         self.scene.row = Some(row);
         self.note(&Fact::Durable { commit, refused: &refused });
         for (index, group) in (0_u32..).zip(&commit.groups) {
@@ -160,7 +173,7 @@ impl Witness {
             let Some(genesis) = Entity::genesis(key, &world) else {
                 return self.fail(never, format!("{key} does not exist"));
             };
-            self.scene.shadows.insert(key, Shadow::new(genesis));
+            self.scene.shadows.insert(key, Shadow::new(genesis, world.clone()));
         }
         // Inserted above.
         let Some(before) = self.scene.shadows.get(&key).map(|s| s.entity().clone()) else { return };
@@ -169,7 +182,7 @@ impl Witness {
             return self.fail("1 sequences without gap, by the holder", format!("{key}: {error}"));
         }
         if let Some(shadow) = self.scene.shadows.get_mut(&key) {
-            shadow.push(after.clone());
+            shadow.push(after.clone(), world.clone());
         }
         self.note(&Fact::Applied {
             before: &before,

@@ -17,10 +17,13 @@ use starmesh::entity::replay::replay;
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
+use super::history::History;
 use super::{Cluster, audit, signatures};
 
 /// Before the node and the entity in such keys.
 const OWNED: &[u8] = b"owned/";
+/// After faults end no message takes longer.
+const CALM_LATE_MS: u64 = 100;
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
 /// What was logged is signed within this time, when nothing fails.
@@ -32,11 +35,9 @@ impl Cluster {
     /// Stops all movement of chance: lets what is under way come to its end, and
     /// judges what is left.
     pub fn judge(&mut self) {
-        self.network.weather.lost = 0;
-        self.network.weather.slow_ms = 0;
-        self.network.cuts.clear();
+        self.calm();
         let began = self.now;
-        while let Some(why) = self.unsettled().or_else(|| self.waits()) {
+        while let Some(why) = self.why_not_calm() {
             assert!(self.now < began + CALM_MS_MAX, "22: not in two minutes: {why}");
             self.run(100);
         }
@@ -47,9 +48,27 @@ impl Cluster {
         }
         self.judge_owners();
         self.judge_units();
+        self.witness.history.iter_mut().for_each(History::end);
         self.run(SIGNED_MS);
         audit::judge(&self.store, ENTRIES_TRIED);
         signatures::judge(&self.store, self.now - SIGNED_MS);
+    }
+
+    fn why_not_calm(&self) -> Option<String> {
+        let history = self.witness.history.as_ref();
+        self.unsettled()
+            .or_else(|| self.misplaced())
+            .or_else(|| self.waits())
+            .or_else(|| history.and_then(History::unsettled))
+    }
+
+    /// From now on whatever is sent arrives, and the store answers at once.
+    pub fn calm(&mut self) {
+        self.network.weather.lost = 0;
+        self.network.weather.slow_ms = 0;
+        // Units never rest: somewhere a message is always on its way if it takes seconds.
+        self.network.weather.late_ms = self.network.weather.late_ms.min(CALM_LATE_MS);
+        self.network.cuts.clear();
     }
 
     /// Who does not know what the others know, or has what is another's.

@@ -14,7 +14,9 @@ use starmesh::entity::commit::{Append, Commit, CommitAnswer, CommitError};
 use starmesh::entity::envelope::Logic;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
-use starmesh::entity::record::{SnapshotHead, decode_record};
+use starmesh::entity::record::{SnapshotHead, decode_record, encode_input, encode_record};
+use starmesh::entity::replay::{ReplayError, replay};
+use starmesh::sim::Instruction;
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
@@ -138,6 +140,69 @@ fn mixed_rules_a_node_that_comes_back_with_others_adopts_what_it_had() {
     cluster.patrol(1, 2, unit, home);
     assert!(cluster.speed(unit) > Some(before), "{:?}", cluster.speed(unit));
     cluster.judge();
+}
+
+/// How long it remembers is counted from the tick at which it fell asleep, whatever
+/// rules it wakes by.
+#[test]
+fn mixed_rules_a_sector_that_slept_remembers_its_commands_for_as_long() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let (sector, later) = (EntityKey::Sector(home), cluster.later.clone());
+    let unit = cluster.units(home)[0];
+    cluster.order(1, 1, unit, Instruction::Stop);
+    cluster.run_until("it sleeps", |cluster| cluster.owner(sector).is_none());
+    let node = cluster.home(sector);
+    cluster.restart_with(node, &later);
+    cluster.run_until("all have their share", |cluster| cluster.is_settled());
+    cluster.run(20_000);
+    cluster.event(node, Event::Wake(sector));
+    cluster.run_until("it is adopted", |cluster| cluster.logic_of(sector) == Some(later.logic()));
+    // With the record that gives it away comes the hash of what its owner had.
+    cluster.assign(sector, 3 - node);
+    cluster.run_until("it is there", |cluster| cluster.owner(sector) == Some(NodeId(3 - node)));
+    cluster.judge();
+}
+
+/// What a replay says to a journal whose record behind the snapshot begins with this
+/// instead of the adoption that there was.
+fn replay_with_first(first: Option<Input>) -> (Cluster, u64, Result<(), ReplayError>) {
+    let (mut cluster, sector, _) = busy(limits());
+    let later = cluster.later.clone();
+    cluster.restart_with(1, &later);
+    cluster.run_until("it is claimed", |cluster| cluster.logic_of(sector) == Some(later.logic()));
+    let mut image = recovery::image(&*cluster.store, sector).expect("the memory answers");
+    let (_, bytes) = image.records.first_mut().expect("a claim");
+    let (logic, record) = decode_record(bytes).expect("a record");
+    assert!(matches!(record.inputs.first(), Some(Input::Adopt { .. })), "{record:?}");
+    let inputs: Vec<Input> = first.into_iter().chain(record.inputs.into_iter().skip(1)).collect();
+    let mut encoded = Vec::new();
+    inputs.iter().for_each(|input| encode_input(input, &mut encoded));
+    let count = u32::try_from(inputs.len()).expect("a few");
+    *bytes = encode_record(&record.header, logic, count, &encoded);
+    let replayed = replay(sector, &image, &cluster.known).map(|_| ());
+    (cluster, record.header.sequence, replayed)
+}
+
+#[test]
+fn mixed_rules_a_record_of_another_logic_that_does_not_adopt_it_is_refused() {
+    let (cluster, sequence, replayed) = replay_with_first(None);
+    let (had, found) = (cluster.world.logic(), cluster.later.logic());
+    assert_eq!(replayed, Err(ReplayError::NotAdopted { sequence, had, found }));
+}
+
+#[test]
+fn mixed_rules_an_adoption_from_a_logic_that_the_entity_does_not_have_is_refused() {
+    let (had, found) = {
+        let cluster = Cluster::empty(1);
+        (cluster.world.logic(), cluster.later.logic())
+    };
+    let other = Input::Adopt { from: found };
+    let (_, sequence, replayed) = replay_with_first(Some(other));
+    assert_eq!(replayed, Err(ReplayError::NotAdopted { sequence, had, found }));
+    // The one that it has is the one there was.
+    let (_, _, replayed) = replay_with_first(Some(Input::Adopt { from: had }));
+    assert_eq!(replayed, Ok(()));
 }
 
 /// Kills node 1 when so many commits of its new process have reached the store;

@@ -15,20 +15,26 @@
 //! | a retry after the unit moved | `players::a_retry_after_the_unit_moved_to_another_node_is_answered_as_before` |
 //! | a node at 100 % CPU | `slow::*` |
 //! | a store away for 30 s | `store::a_store_that_is_away_for_half_a_minute_kills_nobody_and_loses_nothing`, and the next |
-//! | mixed logic versions | `logic::*`, storms |
+//! | mixed logic versions | `versions::mixed_logic_versions_*`, storms |
+//! | mixed rules | `logic::mixed_rules_*`, storms |
 //! | clock skew | `slow::nodes_whose_clocks_differ_hand_over_without_a_step_back`, storms |
 //! | two observers and the cap on deaths | `members::observers_that_saw_different_nodes_fall_silent_keep_the_cap_together` |
 
 pub mod audit;
 mod balance;
+mod clients;
+mod device;
 mod handover;
+mod history;
 mod judge;
 mod keys;
 mod logic;
 mod members;
+mod misplaced;
 mod network;
 mod node;
 mod players;
+mod post;
 mod roles;
 mod routes;
 mod signatures;
@@ -64,6 +70,8 @@ use starmesh::store::recovery;
 use network::Network;
 use node::{Build, Node};
 use witness::Witness;
+
+use crate::scene::Fact;
 
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
@@ -341,6 +349,7 @@ impl Cluster {
         instruction: Instruction,
     ) -> CommandResult {
         let command = self.command(player, sequence, unit, instruction);
+        self.note_commanded(unit, &command);
         for _ in 0..200 {
             if let Some((NodeId(id), place)) = self.place(unit) {
                 let entity = EntityKey::Sector(place);
@@ -359,6 +368,16 @@ impl Cluster {
             }
         }
         panic!("command {sequence} of player {player} was never answered");
+    }
+
+    /// It is sent to where the unit is.
+    fn note_commanded(&mut self, unit: UnitId, command: &PlayerCommand) {
+        if let Some((_, place)) = self.place(unit)
+            && let Some(history) = &mut self.witness.history
+        {
+            let entity = EntityKey::Sector(place);
+            history.note(&Fact::Commanded { entity, command });
+        }
     }
 
     /// Attaches a player's session to an entity of a node, if that answers.

@@ -12,6 +12,8 @@ use crate::random::Random;
 
 /// A run has no more than so many.
 const MESSAGES_MAX: usize = 200_000;
+/// A message is passed on at most so often.
+const HOPS_MAX: u8 = 4;
 
 /// What happens to messages, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +62,7 @@ impl Network {
         to: NodeId,
         message: NodeMessage,
     ) {
+        assert!(message.hops <= HOPS_MAX, "24: passed on and on: {message:?}");
         self.log.push((now, from, to, message.clone()));
         assert!(self.log.len() < MESSAGES_MAX, "messages breed: {:?}", self.log.last());
         let is_cut = self.cuts.contains(&(from, to)) || self.cuts.contains(&(to, from));

@@ -219,6 +219,7 @@ impl Node {
             if let Some((entity, tick)) = shown {
                 witness.note_seen(entity, tick);
             }
+            witness.note_said(self.id, &release);
             self.released.push(release);
         }
     }

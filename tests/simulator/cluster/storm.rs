@@ -1,19 +1,29 @@
-//! Chance: nodes are killed, stopped, started, stopped in order and cut off, the
+//! Chance: nodes are killed, stopped, started, stopped in order and cut off, with
+//! the roles they had or others, are to be left and may have something again, the
 //! store is away for some or for all, or its answers are lost, messages are lost,
 //! doubled and late, sectors are given to and fro, while units fly over borders
-//! between nodes. Then faults end, and everything must be whole.
+//! between nodes and [players](super::clients) give them orders. Then faults end,
+//! and everything must be whole.
 
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, NodeId, SectorId, UnitId};
+use starmesh::base::{EntityKey, NodeId, SectorId};
+use starmesh::cluster::core::directory::Edit;
+use starmesh::cluster::core::roles::{Role, Roles};
 
-use super::Cluster;
+use super::clients::{Clients, Out};
+use super::history::History;
 use super::network::Weather;
+use super::{Cluster, STEP_MS};
 use crate::random::Random;
 
 /// Storms when nothing else is said.
 const STORMS: u64 = 60;
 const STORM_MS: u64 = 40_000;
+/// So long what went wrong before may end a process after the last fault.
+const AFTERMATH_MS: u64 = 5_000;
+/// So long players wait for their answers behind the last fault.
+const ANSWERS_MS_MAX: u64 = 120_000;
 
 /// Of so many storms one has nodes of different rules and versions.
 const MIXED_EVERY: u64 = 3;
@@ -25,8 +35,18 @@ fn draw_rules(cluster: &mut Cluster, random: &mut Random, node: u32) {
     cluster.builds.insert(node, world);
 }
 
+/// What a node may do that is not to do everything.
+const ROLES: [&[Role]; 5] = [
+    &[Role::Sector, Role::Coordinator, Role::Gateway],
+    &[Role::Meta, Role::Coordinator, Role::Gateway],
+    &[Role::Sector],
+    &[Role::Meta, Role::Sector],
+    &[Role::Gateway],
+];
+
 struct Storm {
     cluster: Cluster,
+    clients: Clients,
     random: Random,
     nodes: u32,
     /// Each process draws which rules and version it has.
@@ -39,6 +59,8 @@ impl Storm {
         let mut random = Random::new(seed);
         let nodes = random.within(2..=4) as u32;
         let mut cluster = Cluster::empty(seed);
+        let worlds = [&cluster.world, &cluster.later, &cluster.next].map(Arc::clone).to_vec();
+        cluster.witness.history = Some(History::new(&cluster.store, worlds, cluster.limits));
         let mixed = seed.is_multiple_of(MIXED_EVERY);
         for id in 1..=nodes {
             if mixed {
@@ -47,17 +69,22 @@ impl Storm {
             cluster.start(id);
         }
         cluster.run_until("all have their share", |cluster| cluster.is_settled());
-        let mut places = Vec::new();
+        let (mut places, mut clients) = (Vec::new(), Clients::new());
         for player in 1..=random.within(1..=3) {
-            let (_, home) = cluster.found(player);
+            let (session, home) = cluster.found(player);
             let units = cluster.units(home);
             for (sequence, unit) in (1..).zip(units.iter().take(4)) {
                 let beside = home.neighbour(1, i64::from(sequence % 2)).expect("a neighbour");
                 cluster.patrol(player, sequence, *unit, beside);
                 places.extend([home, beside]);
             }
+            let last = u32::try_from(units.len()).expect("a few");
+            clients.add(player, &units, Some((session, last)));
+            if random.chance(400) {
+                clients.add(player, &units, None);
+            }
         }
-        Storm { cluster, random, nodes, mixed, places }
+        Storm { cluster, clients, random, nodes, mixed, places }
     }
 
     fn node(&mut self) -> u32 {
@@ -68,13 +95,17 @@ impl Storm {
         if self.mixed {
             draw_rules(&mut self.cluster, &mut self.random, node);
         }
-        self.cluster.start(node);
+        let roles = match self.random.chance(300) {
+            true => self.random.pick(&ROLES).and_then(|it| Roles::of(it.iter().copied())),
+            false => None,
+        };
+        self.cluster.start_with(node, roles.unwrap_or_default());
     }
 
     fn act(&mut self) {
         let (node, other) = (self.node(), self.node());
         let runs = self.cluster.nodes.contains_key(&NodeId(node));
-        match self.random.below(13) {
+        match self.random.below(15) {
             0 if runs => self.cluster.kill(node),
             1 if runs => self.cluster.node(node).stopped = true,
             2 | 3 => {
@@ -94,6 +125,15 @@ impl Storm {
             12 if runs => {
                 let node = self.cluster.node(node);
                 node.lose_answers = !node.lose_answers;
+            }
+            13 if runs => {
+                let edit = Edit::Drain { node: NodeId(other), on: self.random.chance(600) };
+                self.cluster.change_by(node, vec![edit]);
+            }
+            14 if runs => {
+                // It begins anew at once, and may have other roles.
+                self.cluster.kill(node);
+                self.start(node);
             }
             _ if runs && self.random.chance(300) => self.watch(node),
             6..=8 => {
@@ -126,17 +166,50 @@ impl Storm {
         let (first, next) = (self.cluster.world.clone(), self.cluster.next.clone());
         self.cluster.restart_with(1, &first);
         self.cluster.restart_with(2, &next);
-        self.restart_the_deposed();
     }
 
-    /// Whoever found that the last commit of the process before came after all has
-    /// ended, and is started again as it was.
-    fn restart_the_deposed(&mut self) {
-        self.cluster.run(5_000);
+    /// From here on nothing fails any more, and every node runs.
+    fn end_faults(&mut self) {
+        self.cluster.calm();
+        for node in self.cluster.nodes.values_mut() {
+            (node.stopped, node.away, node.lose_answers) = (false, false, false);
+        }
+        if self.mixed {
+            self.have_every_version();
+        }
+        // Some were declared dead before, or leave just now.
+        self.pass(AFTERMATH_MS);
         for id in 1..=self.nodes {
             if !self.cluster.nodes.contains_key(&NodeId(id)) {
                 self.cluster.start(id);
             }
+        }
+        // What nobody has the role for would wait for ever.
+        let roles = [Role::Sector, Role::Meta];
+        if roles.into_iter().any(|role| self.cluster.may_have(role).is_empty()) {
+            self.cluster.kill(1);
+            self.cluster.start(1);
+        }
+    }
+
+    /// Lets that many ms pass, for nodes and players.
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(STEP_MS) {
+            self.cluster.run(STEP_MS);
+            let (cluster, random) = (&mut self.cluster, &mut self.random);
+            self.clients.step(&mut Out { cluster, random });
+        }
+    }
+
+    /// Players hear of everything that they ordered, and each has one more order
+    /// carried out.
+    fn await_answers(&mut self) {
+        self.clients.calm();
+        let began = self.cluster.now;
+        while let Some(why) = self.clients.unsettled() {
+            let is_late = self.cluster.now > began + ANSWERS_MS_MAX;
+            assert!(!is_late, "12: not answered in two minutes: {why}");
+            self.pass(100);
         }
     }
 
@@ -153,24 +226,13 @@ impl Storm {
         while self.cluster.now < until {
             self.act();
             let wait = self.random.within(10..=1_500);
-            self.cluster.run(wait);
+            self.pass(wait);
         }
-        for id in 1..=self.nodes {
-            match self.cluster.nodes.get_mut(&NodeId(id)) {
-                Some(node) => {
-                    (node.stopped, node.away, node.lose_answers) = (false, false, false);
-                }
-                None => self.start(id),
-            }
-        }
-        self.restart_the_deposed();
-        if self.mixed {
-            self.have_every_version();
-        }
+        self.end_faults();
+        self.await_answers();
         self.cluster.judge();
-        let moving: Vec<UnitId> =
-            self.places.iter().flat_map(|it| self.cluster.units(*it)).collect();
-        assert!(!moving.is_empty(), "they are still about");
+        let ended = (1..=self.nodes).find(|id| !self.cluster.nodes.contains_key(&NodeId(*id)));
+        assert_eq!(ended, None, "22: a node has ended although nothing failed any more");
     }
 }
 

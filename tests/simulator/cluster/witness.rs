@@ -1,16 +1,20 @@
 //! Owns what was seen of a cluster so far, and judges by it each commit that the
-//! store takes: no claim goes back behind what was seen (5), and nobody is declared
-//! dead too soon, or beyond the cap (23).
+//! store takes: none is of an incarnation that ended (2), no claim goes back behind
+//! what was seen (5), and nobody is declared dead too soon, or beyond the cap (23).
+//! In storms it has the [history](super::history) judge the records, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starmesh::base::{EntityKey, NodeId};
+use starmesh::base::{EntityKey, Incarnation, NodeId};
+use starmesh::cluster::core::table::Release;
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, Group, NodeRow};
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::record::decode_record;
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
+
+use super::history::History;
 
 /// A row that did not move for so long may be of a dead node.
 const SILENT_MS: u64 = 1_000;
@@ -25,9 +29,22 @@ pub struct Witness {
     moved: BTreeMap<NodeId, (u64, u64)>,
     /// Who was declared dead, and when.
     pub deaths: Vec<(u64, NodeId)>,
+    /// The highest incarnation of each node that a row has named.
+    incarnations: BTreeMap<NodeId, Incarnation>,
+    pub history: Option<History>,
+    /// What nodes let out for players and their sessions since it was last looked
+    /// at, while there is a history.
+    pub said: Vec<(NodeId, Release)>,
 }
 
 impl Witness {
+    pub fn note_said(&mut self, node: NodeId, release: &Release) {
+        let is_for_players = matches!(release, Release::Player(_) | Release::Read { .. });
+        if self.history.is_some() && is_for_players {
+            self.said.push((node, release.clone()));
+        }
+    }
+
     pub fn note_seen(&mut self, entity: EntityKey, tick: u64) {
         let most = self.seen.entry(entity).or_default();
         *most = tick.max(*most);
@@ -47,6 +64,10 @@ impl Witness {
             return false;
         }
         self.moved.insert(commit.node, (now, answer.version));
+        self.check_incarnation(commit.node, commit.incarnation);
+        if let Some(history) = &mut self.history {
+            history.note_durable(commit, &answer.refused, now);
+        }
         let groups = (0_u32..).zip(&commit.groups);
         let accepted = groups.filter(|(index, _)| !answer.refused.contains(index));
         for (_, group) in accepted {
@@ -54,6 +75,12 @@ impl Witness {
             self.check_deaths(store, group, now);
         }
         true
+    }
+
+    fn check_incarnation(&mut self, node: NodeId, incarnation: Incarnation) {
+        let known = self.incarnations.entry(node).or_insert(incarnation);
+        assert!(*known <= incarnation, "2: a commit of {node}, {incarnation}, but it is {known}");
+        *known = incarnation;
     }
 
     /// What a durable commit claims goes on at a tick that nobody has seen beyond.
@@ -74,6 +101,13 @@ impl Witness {
             group.puts.iter().filter_map(|put| keys::parse_row(&put.key)).collect();
         if dead.is_empty() {
             return;
+        }
+        for put in &group.puts {
+            let Some((node, row)) = keys::parse_row(&put.key).zip(put.value.as_deref()) else {
+                continue;
+            };
+            let row = NodeRow::from_bytes(row).expect("a row");
+            self.check_incarnation(node, row.incarnation);
         }
         for node in dead {
             let silent_ms = now - self.moved.get(&node).map_or(now, |(at, _)| *at);

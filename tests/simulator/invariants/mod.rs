@@ -29,6 +29,21 @@ mod unknown_commit;
 
 use crate::scene::Invariant;
 
+/// Those that concern journals, whoever wrote them, fresh for one run: the cluster
+/// is held to them, too.
+pub fn of_journals() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<sequences::Sequences>::default(),
+        Box::<snapshots::Snapshots>::default(),
+        Box::<channels::Channels>::default(),
+        Box::<requests::Requests>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<commands::Commands>::default(),
+        Box::<attach::Attach>::default(),
+        Box::<units::Units>::default(),
+    ]
+}
+
 /// Every invariant, fresh for one run.
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![

@@ -28,7 +28,7 @@ impl Invariant for Sequences {
         "1 sequences without gap, by the holder of the last claim"
     }
 
-    fn observe(&mut self, fact: &Fact<'_>, _: &Scene) -> Result<(), String> {
+    fn observe(&mut self, fact: &Fact<'_>, scene: &Scene) -> Result<(), String> {
         if let Fact::Imported(entity) = fact {
             let head = entity.head();
             let (last, tick, time) = (head.sequence, head.tick, head.time);
@@ -43,8 +43,12 @@ impl Invariant for Sequences {
         let Fact::Durable { commit, refused } = fact else { return Ok(()) };
         for (index, group) in (0_u32..).zip(&commit.groups) {
             let Some(append) = &group.append else { continue };
-            if refused.contains(&index) {
-                return Err(format!("a record of {} was refused", append.entity));
+            match refused.contains(&index) {
+                true if scene.alone => {
+                    return Err(format!("a record of {} was refused", append.entity));
+                }
+                true => continue,
+                false => {}
             }
             let journal = self.journals.entry(append.entity).or_default();
             journal.take(append, commit).map_err(|what| format!("{}: {what}", append.entity))?;
@@ -69,7 +73,8 @@ impl Journal {
         let writer = (commit.node, commit.incarnation);
         for (index, input) in record.inputs.iter().enumerate() {
             let Input::Claim(claim) = input else { continue };
-            if index > 0 || (claim.node, claim.incarnation) != writer {
+            let adopts = matches!(record.inputs.first(), Some(Input::Adopt { .. }));
+            if index > usize::from(adopts) || (claim.node, claim.incarnation) != writer {
                 return Err(format!("a claim of {claim:?} as input {index} by {writer:?}"));
             }
             if claim.node_tick != commit.tick {
@@ -82,7 +87,8 @@ impl Journal {
             return Err(format!("a close among others: {:?}", record.inputs));
         }
         if self.owner == Some(writer) {
-            if closes {
+            let gives = record.inputs.iter().any(|it| matches!(it, Input::HandOver { .. }));
+            if closes || gives {
                 self.owner = None;
             }
             return Ok(());

@@ -27,8 +27,10 @@ impl Invariant for Snapshots {
         for (index, group) in (0_u32..).zip(&commit.groups) {
             let head = group.puts.last().filter(|put| put.value.is_some());
             let Some(key) = head.and_then(|put| keys::parse_head(&put.key)) else { continue };
-            if refused.contains(&index) {
-                return Err(format!("a snapshot of {key} was refused"));
+            match refused.contains(&index) {
+                true if scene.alone => return Err(format!("a snapshot of {key} was refused")),
+                true => continue,
+                false => {}
             }
             self.judge(key, scene)?;
         }
