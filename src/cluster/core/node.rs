@@ -488,6 +488,7 @@ impl NodeCore {
         self.read_cluster(now);
         self.read_due(now);
         self.begin_loads();
+        self.load_offered(now);
         self.begin_snapshots();
         self.sign(now);
         self.note_ready();

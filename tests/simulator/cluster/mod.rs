@@ -115,8 +115,8 @@ impl Cluster {
         let next = Arc::new(later.clone().of_version(LOGIC_VERSION + 1));
         let (world, later) = (Arc::new(world), Arc::new(later));
         let known = KnownWorlds::new(world.clone()).with(later.clone()).with(next.clone());
-        // Long enough for an entity to be watched while it moves; and some are
-        // loaded before they are given, others after.
+        // Long enough for an entity to be watched while it moves; and some offers
+        // wait while others are loaded.
         let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         Cluster {
             known,
