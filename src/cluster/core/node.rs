@@ -353,8 +353,14 @@ impl NodeCore {
         if self.cluster.is_some() {
             self.leaving = true;
         } else {
-            self.phase = Phase::Over;
+            self.end();
         }
+    }
+
+    /// Nothing is this node's any more: what its tables have is as old as that.
+    fn end(&mut self) {
+        self.phase = Phase::Over;
+        self.effects.push(NodeEffect::ToTables(ToTable::Over));
     }
 
     /// What is to be done, in order.
