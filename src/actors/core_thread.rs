@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::ending::Ending;
+use super::ending::{Ended, Ending};
 use super::peers::{Mesh, PeerMessage};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
@@ -31,11 +31,12 @@ use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
 use crate::entity::audit::{Head, Statement};
+use crate::entity::commit::CommitError;
 use crate::telemetry::metrics;
 
 /// The number of the group that stores a new galaxy; rows count from 1.
 pub const GALAXY_GROUP: u64 = 0;
-/// The group that stores a node's rules. It may be refused: another node was first.
+/// The group that stores a node's rules. It is refused when others came first.
 pub const RULES_GROUP: u64 = u64::MAX;
 /// A thread whose core is over looks so often whether it is to end.
 const IDLE_MS: u64 = 100;
@@ -246,6 +247,10 @@ impl CoreThread {
         self.core.handle_all(events, now);
         for effect in self.core.drain_effects() {
             self.run_effect(effect);
+            if self.ended {
+                // What was made behind that is not to become durable.
+                return;
+            }
         }
         self.report(now);
         self.settle();
@@ -298,6 +303,10 @@ impl CoreThread {
                 "the galaxy was not stored: there is another one by now, or it is too large for a \
                  row; nothing was changed, start again",
             ),
+            NodeEffect::RowsDone { id: RULES_GROUP, version: None } => self.give_up(
+                "its rules were not stored: other rules came at the same time, which they are to \
+                 be held against first; nothing was changed, start again",
+            ),
             NodeEffect::RowsDone { id, version } => {
                 let answer = version
                     .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
@@ -341,7 +350,11 @@ impl CoreThread {
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => {
                 tracing::error!(%error, "this process owns nothing any more and ends");
-                self.ending.tell(error.to_string());
+                let why = error.to_string();
+                self.ending.tell(match error {
+                    CommitError::Fenced { .. } => Ended::Overtaken(why),
+                    CommitError::Unknown(_) | CommitError::Malformed(_) => Ended::Failed(why),
+                });
                 self.end(None);
             }
         }
@@ -364,10 +377,10 @@ impl CoreThread {
         self.view.note_elsewhere(entity, node);
     }
 
-    /// Nothing can go on from here.
+    /// Another node was first: nothing can go on from here.
     fn give_up(&mut self, why: &str) {
         tracing::error!("{why}");
-        self.ending.tell(why.into());
+        self.ending.tell(Ended::Overtaken(why.into()));
         self.end(None);
     }
 

@@ -29,6 +29,7 @@ use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
 use super::http::{self, HttpState, NodeOracle, Readiness, Reads, RulesDocument, TlsError};
 use super::limits::Limits;
 use super::ws::{self, WsState};
+use crate::actors::ending::Ended;
 use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
 use crate::actors::mesh::{MeshError, NodeMesh};
 use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
@@ -100,8 +101,20 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("the ready file {file} cannot be written")]
     ReadyFile { file: PathBuf, source: io::Error },
-    #[error("the node stopped before it was ready: {0}")]
-    Deposed(String),
+    /// Who begins anew finds what whoever was first has left.
+    #[error("the node was overtaken before it was ready: {0}")]
+    Overtaken(String),
+    #[error("the node ended before it was ready: {0}")]
+    Failed(String),
+}
+
+impl From<Ended> for ServeError {
+    fn from(why: Ended) -> ServeError {
+        match why {
+            Ended::Overtaken(why) => ServeError::Overtaken(why),
+            Ended::Failed(why) => ServeError::Failed(why),
+        }
+    }
 }
 
 /// How a node stopped. What was acknowledged is durable in any case.
@@ -205,7 +218,7 @@ impl Server {
     }
 
     /// Resolves, once, when the node must end because it owns nothing any more.
-    pub fn take_deposed(&mut self) -> Option<oneshot::Receiver<String>> {
+    pub fn take_deposed(&mut self) -> Option<oneshot::Receiver<Ended>> {
         self.node.deposed.take()
     }
 
@@ -270,28 +283,32 @@ impl Server {
         };
         let deposed = async {
             match self.node.deposed.as_mut() {
-                Some(deposed) => deposed.await.unwrap_or_default(),
+                Some(deposed) => Ended::heard(deposed.await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = ready => Ok(()),
-            why = deposed => Err(ServeError::Deposed(why)),
+            why = deposed => Err(why.into()),
         }
     }
 }
 
 /// What comes of `begun`, or why the node may not go on meanwhile.
 async fn or_deposed<T>(
-    deposed: Option<oneshot::Receiver<String>>,
+    deposed: Option<oneshot::Receiver<Ended>>,
     begun: impl Future<Output = Result<T, ServeError>>,
-) -> (Option<oneshot::Receiver<String>>, Result<T, ServeError>) {
+) -> (Option<oneshot::Receiver<Ended>>, Result<T, ServeError>) {
     let Some(mut deposed) = deposed else { return (None, begun.await) };
-    tokio::select! {
-        // What begins then ends in errors of its own.
+    let begun = tokio::select! {
         biased;
-        why = &mut deposed => (None, Err(ServeError::Deposed(why.unwrap_or_default()))),
-        begun = begun => (Some(deposed), begun),
+        why = &mut deposed => return (None, Err(Ended::heard(why).into())),
+        begun = begun => begun,
+    };
+    // What begins ends then in errors of its own, a moment before or after.
+    match begun.map_err(|error| deposed.try_recv().map_or(error, ServeError::from)) {
+        Ok(begun) => (Some(deposed), Ok(begun)),
+        Err(error) => (None, Err(error)),
     }
 }
 

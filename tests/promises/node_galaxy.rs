@@ -58,7 +58,7 @@ async fn a_galaxy_that_another_process_stored_first_ends_the_node() {
     let mut node = Node::start(&Config::with("").unwrap(), rules, raced).unwrap();
     let ended = node.deposed.take().unwrap();
     let why = tokio::time::timeout(Duration::from_secs(20), ended).await;
-    let why = why.expect("the node ends").expect("it says why");
+    let why = why.expect("the node ends").expect("it says why").to_string();
     assert!(why.contains("the galaxy was not stored"), "{why}");
     node.stop().await;
 }

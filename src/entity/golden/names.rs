@@ -172,6 +172,7 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix-audit-signature", keys::AUDIT_SIGNATURE.to_vec()),
         ("audit-signature", keys::audit_signature(node, (incarnation, 0x090A), NodeId(0x0B))),
         ("certificate", keys::certificate(node, b"0123456789abcdef0123456789abcdef")),
+        ("rules-last", keys::RULES_LAST.to_vec()),
     ]
 }
 

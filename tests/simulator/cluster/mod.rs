@@ -56,10 +56,11 @@ use starmesh::entity::kinds::Kind;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::read::Query;
 use starmesh::entity::world::rules_group;
+use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, LOGIC_VERSION, Target, UnitIds};
 use starmesh::store::memory::Memory;
-use starmesh::store::recovery;
+use starmesh::store::{Store, recovery};
 
 use network::Network;
 use node::{Build, Node};
@@ -155,7 +156,8 @@ impl Cluster {
         let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
         node.core = node.core.with_roles(roles);
         self.nodes.insert(NodeId(id), node);
-        let group = rules_group(&build.world.rules);
+        let last = self.store.get(names::RULES_LAST).expect("the memory answers");
+        let group = rules_group(&build.world.rules, last.map(|last| last.version));
         self.event(id, Event::Rows { id: 0, group });
         self.event(id, Event::MaySign);
     }
