@@ -140,6 +140,8 @@ struct CoreThread {
     mesh: Arc<dyn Mesh>,
     ending: Ending,
     signer: Option<SignerHandle>,
+    /// What nobody was there to sign.
+    unsigned: Option<Statement>,
     settling: Option<Settling>,
     ended: bool,
 
@@ -167,6 +169,7 @@ impl CoreThread {
             mesh,
             ending,
             signer: None,
+            unsigned: None,
             settling: None,
             ended: false,
             rows: BTreeMap::new(),
@@ -253,6 +256,9 @@ impl CoreThread {
             }
         }
         self.report(now);
+        if let Some(statement) = self.unsigned.take() {
+            return self.handle(vec![Event::Signed { statement, signature: None }]);
+        }
         self.settle();
     }
 
@@ -362,7 +368,10 @@ impl CoreThread {
 
     fn sign(&self, statement: Statement) {
         if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
-            tracing::error!("nobody signs the audit log any more");
+            if self.signer.take().is_some() {
+                tracing::error!("nobody signs the audit log any more: its thread is gone");
+            }
+            self.unsigned = Some(statement);
         }
     }
 

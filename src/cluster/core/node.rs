@@ -308,8 +308,10 @@ impl NodeCore {
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::MaySign => self.handle_may_sign(),
-            Event::Signed { statement, signature } => self.handle_signed(&statement, signature),
-            Event::Settle => self.settling = true,
+            Event::Signed { statement, signature } => {
+                self.handle_signed(&statement, signature, now)
+            }
+            Event::Settle => self.settle(now),
             Event::Leave => self.leave(),
             Event::DiskFull(full) => {
                 self.full = full;
