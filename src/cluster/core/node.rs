@@ -129,6 +129,8 @@ pub struct NodeCore {
     closed: bool,
     /// The node is to stop: nothing begins any more.
     settling: bool,
+    /// That is to be in the audit log.
+    says_stop: bool,
     /// The commit with which nothing is left to be committed is the last.
     leaving: bool,
     pipeline: Pipeline,
@@ -206,6 +208,7 @@ impl NodeCore {
             full: false,
             closed: false,
             settling: false,
+            says_stop: false,
             leaving: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
@@ -341,12 +344,19 @@ impl NodeCore {
     }
 
     fn has_nothing_waiting(&self) -> bool {
-        self.order.is_empty() && self.rows.is_empty() && !self.is_retiring()
+        self.order.is_empty() && self.rows.is_empty() && !self.is_retiring() && !self.says_stop
     }
 
     /// Whether this process commits nothing any more, ever.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// Nothing begins any more.
+    fn settle(&mut self, now: Millis) {
+        self.says_stop |= !self.settling;
+        self.settling = true;
+        self.signing.note_settling(now);
     }
 
     /// Ends the incarnation: in a cluster by a last commit, so that others need not

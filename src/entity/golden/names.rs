@@ -286,6 +286,8 @@ fn audit_entries() -> Vec<Entry> {
         Decision::TokenOffered { token },
         Decision::TokenWithdrawn { token },
         Decision::Witnessed { heads: vec![(node, last)] },
+        Decision::RolesTaken { roles: 5 },
+        Decision::Stopping,
     ];
     let entry = |decision| Entry { base: root, time: Millis(300), decision };
     decisions.into_iter().map(entry).collect()

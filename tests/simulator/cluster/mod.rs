@@ -49,7 +49,6 @@ use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::roles::Roles;
-use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
@@ -69,7 +68,7 @@ use witness::Witness;
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
 /// A node that stops in order and cannot ends all the same.
-const PATIENCE_MS: u64 = 4_000;
+const PATIENCE_MS: u64 = 5_000;
 /// Units of a new player, by the sample rules.
 const UNITS: usize = 3;
 
@@ -186,7 +185,8 @@ impl Cluster {
             let now = self.now;
             let node = self.node(id);
             let is_late = node.stopping.is_some_and(|since| now > since + PATIENCE_MS);
-            let (is_settled, is_over) = (node.core.is_settled(), node.core.is_over());
+            let is_settled = node.core.is_settled() && node.core.is_signed();
+            let is_over = node.core.is_over();
             if is_late || is_over {
                 self.kill(id);
             } else if is_settled {

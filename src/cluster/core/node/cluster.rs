@@ -58,7 +58,7 @@ pub struct ClusterRead {
 pub(super) struct Cluster {
     pub members: Members,
     /// This node's, and those that others said.
-    own_roles: Roles,
+    pub own_roles: Roles,
     roles: BTreeMap<NodeId, Roles>,
     pub directory: Arc<Directory>,
     /// What was last handed out.

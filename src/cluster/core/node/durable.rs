@@ -102,7 +102,7 @@ impl NodeCore {
                     }
                     self.grant_ids();
                 }
-                Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness => {}
+                Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness | Slot::Stopping => {}
                 Slot::Snapshot { entity, sequence, bytes } => {
                     if self.adopts(entity, sequence) {
                         // Refused is as good: then another node has written it.
