@@ -323,12 +323,7 @@ impl CoreThread {
             }
             NodeEffect::Ready => self.status.ready.store(true, Ordering::Relaxed),
             NodeEffect::StoreAway(away) => self.note_away(away),
-            NodeEffect::Claiming { may_claim: false, off_ms } => tracing::error!(
-                off_ms,
-                "this node's clock and the store's differ by more than two seconds: nothing new \
-                 is claimed until they agree; set the clock or start the node again"
-            ),
-            NodeEffect::Claiming { .. } => tracing::info!("the clocks agree again"),
+            NodeEffect::Claiming { may_claim, off_ms } => self.note_clock(may_claim, off_ms),
             NodeEffect::Lacks(entity, needed) => tracing::warn!(
                 %entity,
                 "its journal needs {needed}, which this node cannot run; living nodes that can \
@@ -366,7 +361,7 @@ impl CoreThread {
         }
     }
 
-    fn sign(&self, statement: Statement) {
+    fn sign(&mut self, statement: Statement) {
         if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
             if self.signer.take().is_some() {
                 tracing::error!("nobody signs the audit log any more: its thread is gone");
@@ -410,6 +405,18 @@ impl CoreThread {
         self.status.taking_commands.store(!away, Ordering::Relaxed);
         metrics::STORE_AWAY.set(f64::from(u8::from(away)));
         self.ports.broadcast(&ToSession::StoreAway(away));
+    }
+
+    fn note_clock(&self, agrees: bool, off_ms: u64) {
+        self.status.may_claim.store(agrees, Ordering::Relaxed);
+        match agrees {
+            true => tracing::info!("the clocks agree again"),
+            false => tracing::error!(
+                off_ms,
+                "this node's clock and the store's differ by more than two seconds: nothing new \
+                 is claimed until they agree; set the clock or start the node again"
+            ),
+        }
     }
 
     fn note_disk(&self, full: Option<bool>, pinned: Vec<EntityKey>, events: &mut Vec<Event>) {

@@ -238,6 +238,8 @@ metrics_list! {
         "Parts of the map that plans of this node wanted to move, those that an operator asked for, too.";
     BALANCE_MOVES: CounterMetric = "starmesh_balance_moves_total" ["why"]
         "Of those the ones that became durable, by reason: dead, draining, hot, load, nearer or cold.";
+    BALANCE_UNREADY: GaugeMetric = "starmesh_balance_unready_seconds" []
+        "For how long this node has told no load, because not all that it had runs again; while it is the planner nothing is balanced. 0 when it tells it.";
     BALANCE_UNEVEN: GaugeMetric = "starmesh_balance_uneven_ratio" []
         "What the node with most carries, as a multiple of its part; of the last plan that this node made.";
 
