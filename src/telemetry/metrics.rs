@@ -169,7 +169,7 @@ metrics_list! {
     VIEW_LATE: CounterMetric = "starmesh_view_late_total" []
         "Ticks of a thread's entities that were not shown because encoding fell behind; whoever observes them gets keyframes.";
     PEER_REFUSED: CounterMetric = "starmesh_peer_refused_total" []
-        "Messages of other nodes that were refused: they name a connection that is not the sender's, or not this node's. Anything but 0 wants an operator.";
+        "Messages of other nodes that were refused: they name a connection that is not the sender's, or not this node's, or sectors beyond the 262,144 that one node may say to run, which the sums then lack. Anything but 0 wants an operator.";
     ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
         "Entities that run on this node.";
     PARKED: GaugeMetric = "starmesh_entity_parked_count" []
