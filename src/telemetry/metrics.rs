@@ -213,7 +213,7 @@ metrics_list! {
         "Nodes to which this one has a link.";
     ADOPTED: CounterMetric = "starmesh_entities_adopted_total" []
         "Entities claimed that had other rules, or another logic version, until then.";
-    LACKING: GaugeMetric = "starmesh_entities_lacking_logic" []
+    LACKING: GaugeMetric = "starmesh_entities_lacking_logic_count" []
         "Entities that wait for a node that has the logic version of their journal.";
     HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []
         "Entities that this node gave to others.";
