@@ -16,6 +16,8 @@ use crate::cluster::core::map::Map;
 use crate::cluster::core::node::NodeEffect;
 use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::CommitError;
+use crate::entity::envelope::Logic;
+use crate::entity::replay::Mismatch;
 use crate::telemetry::metrics;
 
 impl CoreThread {
@@ -36,35 +38,13 @@ impl CoreThread {
                 self.registry.waking.tell(entity, Woken::Dormant);
                 self.view.note_absent(entity);
             }
-            NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => self.give_up(
-                "the galaxy was not stored: there is another one by now, or it is too large for a \
-                 row; nothing was changed, start again",
-            ),
-            NodeEffect::RowsDone { id: RULES_GROUP, version: None } => self.give_up(
-                "its rules were not stored: other rules came at the same time, which they are to \
-                 be held against first; nothing was changed, start again",
-            ),
-            NodeEffect::RowsDone { id, version } => {
-                let answer = version
-                    .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
-                if let Some((asker, _permit)) = self.rows.remove(&id) {
-                    // An asker that gave up meanwhile needs no answer.
-                    let _ = asker.send(Ok(answer));
-                }
-            }
+            NodeEffect::RowsDone { id, version } => self.answer_rows(id, version),
             NodeEffect::Ready => self.status.ready.store(true, Ordering::Relaxed),
             NodeEffect::StoreAway(away) => self.note_away(away),
             NodeEffect::Claiming { may_claim, off_ms } => self.note_clock(may_claim, off_ms),
-            NodeEffect::Lacks(entity, needed) => tracing::warn!(
-                %entity,
-                "its journal needs {needed}, which this node cannot run; living nodes that can \
-                 are asked for it"
-            ),
+            NodeEffect::Lacks(entity, needed) => note_lacking(entity, needed),
             NodeEffect::Unloadable(entity, error) => self.park(entity, &error),
-            NodeEffect::Mismatch(entity, found) => {
-                tracing::error!(%entity, ?found, "replay differs from a journalled hash");
-                metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
-            }
+            NodeEffect::Mismatch(entity, found) => note_mismatch(entity, &found),
             NodeEffect::ReadCluster { version } => self.store.read_cluster(version),
             NodeEffect::ScanOwnedBy(node) => self.store.scan_owned_by(node),
             // What is not taken comes again.
@@ -80,16 +60,40 @@ impl CoreThread {
             NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
             NodeEffect::WakeAt(at) => self.wake_at = at,
-            NodeEffect::StepDown(error) => {
-                tracing::error!(%error, "this process owns nothing any more and ends");
-                let why = error.to_string();
-                self.ending.tell(match error {
-                    CommitError::Fenced { .. } => Ended::Overtaken(why),
-                    CommitError::Unknown(_) | CommitError::Malformed(_) => Ended::Failed(why),
-                });
-                self.end(None);
+            NodeEffect::StepDown(error) => self.step_down(error),
+        }
+    }
+
+    /// What became of a group of rows.
+    fn answer_rows(&mut self, id: u64, version: Option<u64>) {
+        match (id, version) {
+            (GALAXY_GROUP, None) => self.give_up(
+                "the galaxy was not stored: there is another one by now, or it is too large for a \
+                 row; nothing was changed, start again",
+            ),
+            (RULES_GROUP, None) => self.give_up(
+                "its rules were not stored: other rules came at the same time, which they are to \
+                 be held against first; nothing was changed, start again",
+            ),
+            (id, version) => {
+                let answer = version
+                    .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
+                if let Some((asker, _permit)) = self.rows.remove(&id) {
+                    // An asker that gave up meanwhile needs no answer.
+                    let _ = asker.send(Ok(answer));
+                }
             }
         }
+    }
+
+    fn step_down(&mut self, error: CommitError) {
+        tracing::error!(%error, "this process owns nothing any more and ends");
+        let why = error.to_string();
+        self.ending.tell(match error {
+            CommitError::Fenced { .. } => Ended::Overtaken(why),
+            CommitError::Unknown(_) | CommitError::Malformed(_) => Ended::Failed(why),
+        });
+        self.end(None);
     }
 
     pub(super) fn sign(&mut self, statement: Statement) {
@@ -158,4 +162,17 @@ fn note_other_head(node: NodeId, told: Head) {
          log (starmesh admin audit)"
     );
     metrics::AUDIT_HEADS_DIFFER.increment(1);
+}
+
+fn note_lacking(entity: EntityKey, needed: Logic) {
+    tracing::warn!(
+        %entity,
+        "its journal needs {needed}, which this node cannot run; living nodes that can are asked \
+         for it"
+    );
+}
+
+fn note_mismatch(entity: EntityKey, found: &[Mismatch]) {
+    tracing::error!(%entity, ?found, "replay differs from a journalled hash");
+    metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
 }
