@@ -66,17 +66,23 @@ impl Branches {
         }
     }
 
-    /// What another node says of the sectors that run there.
-    pub fn note_from(&self, node: NodeId, told: &[Told]) {
+    /// What another node says of the sectors that run there; of how many that is
+    /// left out, because it names too many.
+    #[must_use]
+    pub fn note_from(&self, node: NodeId, told: &[Told]) -> u64 {
+        let mut left_out = 0;
         for page in told.chunks(WORDS_MAX) {
             let mut waiting = lock(&self.waiting);
             for (sector, snapshot) in page {
                 if sector.scale == 0 && self.world.galaxy.area(*sector).is_some() {
-                    let word = waiting.said.note_from(node, (*sector, *snapshot));
-                    waiting.put(*sector, word);
+                    match waiting.said.note_from(node, (*sector, *snapshot)) {
+                        Some(word) => waiting.put(*sector, word),
+                        None => left_out += u64::from(snapshot.is_some()),
+                    }
                 }
             }
         }
+        left_out
     }
 
     /// The link to another node is down: what runs there has what it had.

@@ -5,6 +5,9 @@
 //! The queue to this thread has no bound of its own: cells, rows and loads
 //! bound what can be in it.
 
+mod counted;
+mod effects;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ending::Ending;
-use super::peers::{Mesh, PeerMessage};
-use super::ports::{Ports, ToSession};
+use super::peers::Mesh;
+use super::ports::Ports;
 use super::registry::Registry;
 use super::rows::{GroupAnswer, GroupRequest, StoreAway};
 use super::signer::SignerHandle;
@@ -23,19 +26,15 @@ use super::status::CoreStatus;
 use super::store_threads::StoreThreads;
 use super::ticker::TableHandle;
 use super::view_thread::ViewHandle;
-use super::waking::Woken;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
-use crate::cluster::core::loading::LoadError;
-use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage};
-use crate::cluster::core::node::{Event, NodeCore, NodeCounts, NodeEffect};
-use crate::entity::audit::{Head, Statement};
-use crate::telemetry::metrics;
+use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
+use crate::entity::audit::Statement;
 
 /// The number of the group that stores a new galaxy; rows count from 1.
 pub const GALAXY_GROUP: u64 = 0;
-/// The group that stores a node's rules. It may be refused: another node was first.
+/// The group that stores a node's rules. It is refused when others came first.
 pub const RULES_GROUP: u64 = u64::MAX;
 /// The group that checks the cluster's format version, and stores it for a new one.
 pub const FORMAT_GROUP: u64 = u64::MAX - 1;
@@ -141,6 +140,8 @@ struct CoreThread {
     mesh: Arc<dyn Mesh>,
     ending: Ending,
     signer: Option<SignerHandle>,
+    /// What nobody was there to sign.
+    unsigned: Option<Statement>,
     settling: Option<Settling>,
     ended: bool,
 
@@ -168,6 +169,7 @@ impl CoreThread {
             mesh,
             ending,
             signer: None,
+            unsigned: None,
             settling: None,
             ended: false,
             rows: BTreeMap::new(),
@@ -248,8 +250,15 @@ impl CoreThread {
         self.core.handle_all(events, now);
         for effect in self.core.drain_effects() {
             self.run_effect(effect);
+            if self.ended {
+                // What was made behind that is not to become durable.
+                return;
+            }
         }
         self.report(now);
+        if let Some(statement) = self.unsigned.take() {
+            return self.handle(vec![Event::Signed { statement, signature: None }]);
+        }
         self.settle();
     }
 
@@ -279,123 +288,6 @@ impl CoreThread {
         }
     }
 
-    fn run_effect(&mut self, effect: NodeEffect) {
-        match effect {
-            NodeEffect::Commit(commit) => self.store.commit(commit),
-            NodeEffect::ToTable(table, message) => self.tables[table].send(message),
-            NodeEffect::ToTables(message) => {
-                self.tables.iter().for_each(|table| table.send(message.clone()));
-            }
-            NodeEffect::ScanOwned => self.store.scan_owned(),
-            NodeEffect::Load(entity, asker, ahead) => self.store.load(entity, asker, ahead),
-            NodeEffect::LoadAhead(entity) => self.store.load_ahead(entity),
-            NodeEffect::ReadNextId => self.store.read_next_id(),
-            NodeEffect::ReadDue { after, limit } => self.store.read_due(after, limit),
-            NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),
-            NodeEffect::Dormant(entity) => {
-                self.registry.waking.tell(entity, Woken::Dormant);
-                self.view.note_absent(entity);
-            }
-            NodeEffect::RowsDone { id: GALAXY_GROUP, version: None } => self.give_up(
-                "the galaxy was not stored: there is another one by now, or it is too large for a \
-                 row; nothing was changed, start again",
-            ),
-            NodeEffect::RowsDone { id: FORMAT_GROUP, version: None } => self.give_up(
-                "the cluster's format version was changed just now; nothing was changed here, \
-                 start again",
-            ),
-            NodeEffect::RowsDone { id, version } => {
-                let answer = version
-                    .map_or(GroupAnswer::Refused, |version| GroupAnswer::Accepted { version });
-                if let Some((asker, _permit)) = self.rows.remove(&id) {
-                    // An asker that gave up meanwhile needs no answer.
-                    let _ = asker.send(Ok(answer));
-                }
-            }
-            NodeEffect::Ready => self.status.ready.store(true, Ordering::Relaxed),
-            NodeEffect::StoreAway(away) => self.note_away(away),
-            NodeEffect::Claiming { may_claim: false, off_ms } => tracing::error!(
-                off_ms,
-                "this node's clock and the store's differ by more than two seconds: nothing new \
-                 is claimed until they agree; set the clock or start the node again"
-            ),
-            NodeEffect::Claiming { .. } => tracing::info!("the clocks agree again"),
-            NodeEffect::Lacks(entity, needed) => tracing::warn!(
-                %entity,
-                "its journal needs {needed}, which this node cannot run; living nodes that can \
-                 are asked for it"
-            ),
-            NodeEffect::Unloadable(entity, error) => self.park(entity, &error),
-            NodeEffect::Mismatch(entity, found) => {
-                tracing::error!(%entity, ?found, "replay differs from a journalled hash");
-                metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
-            }
-            NodeEffect::ReadCluster { version } => self.store.read_cluster(version),
-            NodeEffect::ScanOwnedBy(node) => self.store.scan_owned_by(node),
-            // What is not taken comes again.
-            NodeEffect::ToNode(node, message) => {
-                let outcome = match self.mesh.send(node, PeerMessage::Core(message)) {
-                    Ok(()) => "sent",
-                    Err(_) => "dropped",
-                };
-                metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
-            }
-            NodeEffect::Sign(statement) => self.sign(statement),
-            NodeEffect::OtherHead(node, told) => note_other_head(node, told),
-            NodeEffect::Map(map) => self.note_map(map),
-            NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
-            NodeEffect::WakeAt(at) => self.wake_at = at,
-            NodeEffect::StepDown(error) => {
-                tracing::error!(%error, "this process owns nothing any more and ends");
-                self.ending.tell(error.to_string());
-                self.end(None);
-            }
-        }
-    }
-
-    fn sign(&self, statement: Statement) {
-        if !self.signer.as_ref().is_some_and(|signer| signer.sign(statement)) {
-            tracing::error!("nobody signs the audit log any more");
-        }
-    }
-
-    fn note_map(&self, map: Map) {
-        let living = map.nodes.values().filter(|standing| standing.lives).count();
-        metrics::NODES_LIVING.set(living as f64);
-        self.mesh.note_map(map);
-    }
-
-    fn note_elsewhere(&self, entity: EntityKey, node: NodeId) {
-        self.registry.waking.tell(entity, Woken::Elsewhere(node));
-        self.view.note_elsewhere(entity, node);
-    }
-
-    /// Nothing can go on from here.
-    fn give_up(&mut self, why: &str) {
-        tracing::error!("{why}");
-        self.ending.tell(why.into());
-        self.end(None);
-    }
-
-    /// In this order: who asks from now on sees it in the registry, who asked
-    /// before is told.
-    fn park(&self, entity: EntityKey, error: &LoadError) {
-        tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is and does not run");
-        metrics::PARKED.set(self.registry.park(entity) as f64);
-        self.ports.broadcast(&ToSession::Parked { entity });
-    }
-
-    fn note_away(&self, away: bool) {
-        if away {
-            tracing::warn!("the store takes nothing: time stands still, nothing is lost");
-        } else {
-            tracing::info!("the store answers again: time goes on");
-        }
-        self.status.taking_commands.store(!away, Ordering::Relaxed);
-        metrics::STORE_AWAY.set(f64::from(u8::from(away)));
-        self.ports.broadcast(&ToSession::StoreAway(away));
-    }
-
     fn note_disk(&self, full: Option<bool>, pinned: Vec<EntityKey>, events: &mut Vec<Event>) {
         if let Some(full) = full {
             self.status.disk_full.store(full, Ordering::Relaxed);
@@ -416,51 +308,6 @@ impl CoreThread {
         now
     }
 
-    fn report(&mut self, now: Millis) {
-        let counts = self.core.counts();
-        let before = std::mem::replace(&mut self.counted, counts);
-        self.status.time_ms.store(now.0, Ordering::Relaxed);
-        if counts.tick != before.tick {
-            metrics::TICK_GAP.record(self.status.stalled().as_secs_f64());
-            self.status.note_tick(counts.tick);
-            metrics::TICK.set(counts.tick as f64);
-        }
-        metrics::COMMITS.increment(counts.commits - before.commits);
-        metrics::COMMITS_RESENT.increment(counts.resent - before.resent);
-        metrics::TICKS_HELD.increment(counts.held - before.held);
-        metrics::SECTOR_MOVES.increment(counts.moves - before.moves);
-        metrics::SECTORS_HOT.set(counts.hot as f64);
-        metrics::RECORDS.increment(counts.records - before.records);
-        metrics::RECORD_BYTES.increment(counts.record_bytes - before.record_bytes);
-        metrics::SNAPSHOTS.increment(counts.snapshots - before.snapshots);
-        metrics::SECTORS_HIBERNATED_TOTAL.increment(counts.closed - before.closed);
-        metrics::SECTORS_DELETED.increment(counts.deleted - before.deleted);
-        if let Some(asleep) = counts.asleep.filter(|_| counts.asleep != before.asleep) {
-            metrics::SECTORS_HIBERNATED.set(asleep as f64);
-        }
-        metrics::HANDED_OVER.increment(counts.handed_over - before.handed_over);
-        metrics::LACKING.set(counts.foreign as f64);
-        metrics::ADOPTED.increment(counts.adopted - before.adopted);
-        metrics::DEATHS.increment(counts.deaths - before.deaths);
-        metrics::UNHEEDED.increment(counts.unheeded - before.unheeded);
-        metrics::GROUPS_REFUSED.increment(counts.refused - before.refused);
-        metrics::GROUPS_MALFORMED.increment(counts.malformed - before.malformed);
-        metrics::LOAD_DROPPED.increment(counts.dropped - before.dropped);
-        self.report_audit(now, before);
-        if let Ok(mut shared) = self.status.counts.lock() {
-            *shared = counts;
-        }
-    }
-
-    fn report_audit(&self, now: Millis, before: NodeCounts) {
-        let made = self.counted.signatures - before.signatures;
-        let failed = self.counted.sign_failures - before.sign_failures;
-        metrics::AUDIT_SIGNATURES.with(&["made"]).increment(made);
-        metrics::AUDIT_SIGNATURES.with(&["failed"]).increment(failed);
-        let unsigned_ms = self.core.unsigned_since().map_or(0, |since| now.since(since));
-        metrics::AUDIT_UNSIGNED.set(unsigned_ms as f64 / 1_000.0);
-    }
-
     fn end(&mut self, done: Option<oneshot::Sender<()>>) {
         self.ended = true;
         self.status.ready.store(false, Ordering::Relaxed);
@@ -474,15 +321,6 @@ impl CoreThread {
         // Whoever asked may be gone.
         let _ = done.map(|done| done.send(()));
     }
-}
-
-fn note_other_head(node: NodeId, told: Head) {
-    tracing::error!(
-        %node, incarnation = told.incarnation.0, number = told.number,
-        "the row of a node is not as that node told: somebody changed the store; verify the audit \
-         log (starmesh admin audit)"
-    );
-    metrics::AUDIT_HEADS_DIFFER.increment(1);
 }
 
 fn wall() -> Millis {

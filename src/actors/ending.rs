@@ -8,19 +8,37 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+/// Why a process must end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// Another process was first: who begins anew finds what that one left.
+    #[error("{0}")]
+    Overtaken(String),
+    /// Something broke here, and would again.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Ended {
+    /// What was heard; nobody says it any more when all threads have ended.
+    pub fn heard(word: Result<Ended, oneshot::error::RecvError>) -> Ended {
+        word.unwrap_or_else(|_| Ended::Failed("all its threads have ended".into()))
+    }
+}
+
 /// The way to say that the process must end; cheap to clone.
 #[derive(Clone)]
-pub struct Ending(Arc<Mutex<Option<oneshot::Sender<String>>>>);
+pub struct Ending(Arc<Mutex<Option<oneshot::Sender<Ended>>>>);
 
 impl Ending {
     /// An ending that nobody has told, and where it will be heard.
-    pub fn new() -> (Ending, oneshot::Receiver<String>) {
+    pub fn new() -> (Ending, oneshot::Receiver<Ended>) {
         let (sender, receiver) = oneshot::channel();
         (Ending(Arc::new(Mutex::new(Some(sender)))), receiver)
     }
 
     /// Says why. Only the first reason is heard.
-    pub fn tell(&self, why: String) {
+    pub fn tell(&self, why: Ended) {
         let sender = self.0.lock().unwrap_or_else(|lock| lock.into_inner()).take();
         if let Some(sender) = sender {
             // Nobody hears it when the node is being stopped already.
@@ -33,7 +51,7 @@ impl Ending {
     pub fn guard<T>(&self, who: &str, f: impl FnOnce() -> T) -> Option<T> {
         let outcome = catch_unwind(AssertUnwindSafe(f)).ok();
         if outcome.is_none() {
-            self.tell(format!("{who} panicked; the log says where"));
+            self.tell(Ended::Failed(format!("{who} panicked; the log says where")));
         }
         outcome
     }
@@ -49,7 +67,8 @@ mod tests {
         assert_eq!(ending.guard("a thread", || 7), Some(7));
         assert!(heard.try_recv().is_err());
         assert_eq!(ending.guard("a thread", || panic!("planted")), None::<()>);
-        ending.tell("something else".into());
-        assert_eq!(heard.try_recv().unwrap(), "a thread panicked; the log says where");
+        ending.tell(Ended::Overtaken("something else".into()));
+        let why = Ended::Failed("a thread panicked; the log says where".into());
+        assert_eq!(heard.try_recv(), Ok(why));
     }
 }

@@ -34,21 +34,34 @@ pub enum GalaxyError {
     LongRules { bytes: usize, most: usize },
 }
 
-/// The galaxy with the node's own rules: the stored one, or that of `config` with
-/// the group that stores it.
+/// The galaxy with the node's own rules, and what is new of it.
+#[derive(Debug)]
+pub struct Found {
+    pub world: World,
+    /// The group that stores the galaxy, where there was none.
+    pub made: Option<Group>,
+    /// The group that stores the rules, where there were no such. It is refused when
+    /// others have come since all that there were was read.
+    pub new_rules: Option<Group>,
+}
+
+/// The galaxy with the node's own rules: the stored one, or that of `config`.
 ///
 /// # Errors
 /// When the store does not answer, its row is of another build, or the rules do
-/// not fit what is there.
+/// not fit what is there, or are too long for it.
 pub fn find_or_make(
     store: &dyn Store,
     config: &Config,
     rules: Rules,
-) -> Result<(World, Option<Group>), GalaxyError> {
+) -> Result<Found, GalaxyError> {
+    // Before all that the rules are held against.
+    let last = store.get(keys::RULES_LAST)?.map(|last| last.version);
     if let Some(row) = store.get(keys::WORLD)? {
         let made = World::from_bytes(&row.value)?;
         check_rules(store, &made.rules, &rules)?;
-        return Ok((made.with_rules(rules), None));
+        let new_rules = new_rules(store, &rules, last)?;
+        return Ok(Found { world: made.with_rules(rules), made: None, new_rules });
     }
     let settings = &config.galaxy;
     let side = settings.sectors_per_side.u32();
@@ -59,7 +72,8 @@ pub fn find_or_make(
         puts: vec![Put { key: keys::WORLD.to_vec(), value: Some(world.to_bytes()) }],
         append: None,
     };
-    Ok((world, Some(group)))
+    let new_rules = new_rules(store, &world.rules, last)?;
+    Ok(Found { world, made: Some(group), new_rules })
 }
 
 /// Types of units stay what they were. One that came with rules after the first
@@ -81,14 +95,15 @@ fn check_rules(store: &dyn Store, first: &Rules, now: &Rules) -> Result<(), Gala
 }
 
 /// The group that stores the node's rules, if the store has not got them.
-///
-/// # Errors
-/// When the store does not answer, or they are too long for it.
-pub fn new_rules(store: &dyn Store, rules: &Rules) -> Result<Option<Group>, GalaxyError> {
+fn new_rules(
+    store: &dyn Store,
+    rules: &Rules,
+    last: Option<u64>,
+) -> Result<Option<Group>, GalaxyError> {
     if store.get(&keys::rules(rules.hash()))?.is_some() {
         return Ok(None);
     }
-    let group = rules_group(rules);
+    let group = rules_group(rules, last);
     let bytes = group.puts.iter().filter_map(|put| put.value.as_ref()).map(Vec::len).sum();
     if bytes > VALUE_BYTES_MAX {
         return Err(GalaxyError::LongRules { bytes, most: VALUE_BYTES_MAX });
@@ -133,13 +148,18 @@ mod tests {
     /// A store with a galaxy of `rules`.
     fn store(rules: &Rules) -> Memory {
         let (store, config) = (Memory::new(), Config::with("").unwrap());
-        let (world, made) = find_or_make(&store, &config, rules.clone()).unwrap();
-        assert_eq!(&world.rules, rules);
-        put(&store, [made, new_rules(&store, rules).unwrap()].into_iter().flatten().collect());
+        let found = find_or_make(&store, &config, rules.clone()).unwrap();
+        assert_eq!(&found.world.rules, rules);
+        put(&store, found.made.into_iter().chain(found.new_rules).collect());
         store
     }
 
     fn put(store: &Memory, groups: Vec<Group>) {
+        assert_eq!(refused(store, groups), [0; 0]);
+    }
+
+    /// Puts what is accepted.
+    fn refused(store: &Memory, groups: Vec<Group>) -> Vec<u32> {
         let before = store.get(&keys::row(NodeId(1))).unwrap();
         let before = before.map(|row| NodeRow::from_bytes(&row.value).unwrap());
         let commit = crate::entity::commit::Commit {
@@ -152,12 +172,16 @@ mod tests {
             is_last: false,
             groups,
         };
-        assert!(store.commit(&commit).unwrap().refused.is_empty());
+        store.commit(&commit).unwrap().refused
     }
 
-    fn find(store: &Memory, rules: &Rules) -> Result<World, GalaxyError> {
+    fn find(store: &Memory, rules: &Rules) -> Result<Found, GalaxyError> {
         let config = Config::with("").unwrap();
-        Ok(find_or_make(store, &config, rules.clone())?.0)
+        find_or_make(store, &config, rules.clone())
+    }
+
+    fn new_rules(store: &Memory, rules: &Rules) -> Option<Group> {
+        find(store, rules).unwrap().new_rules
     }
 
     fn with_type(rules: &Rules, id: u16, name: &str) -> Rules {
@@ -174,10 +198,10 @@ mod tests {
     fn a_node_runs_a_galaxy_by_its_own_rules_and_stores_them_once() {
         let (first, later) = (sample::rules().unwrap(), sample::later_rules().unwrap());
         let store = store(&first);
-        assert_eq!(find(&store, &later).unwrap().rules, later);
-        assert!(new_rules(&store, &first).unwrap().is_none());
-        put(&store, vec![new_rules(&store, &later).unwrap().unwrap()]);
-        assert!(new_rules(&store, &later).unwrap().is_none());
+        assert_eq!(find(&store, &later).unwrap().world.rules, later);
+        assert!(new_rules(&store, &first).is_none());
+        put(&store, vec![new_rules(&store, &later).unwrap()]);
+        assert!(new_rules(&store, &later).is_none());
         let row = store.get(&keys::rules(later.hash())).unwrap().unwrap();
         assert_eq!(read_rules(later.hash(), &row.value), Ok(later));
     }
@@ -200,9 +224,27 @@ mod tests {
         let first = sample::rules().unwrap();
         let store = store(&first);
         let more = with_type(&first, 9, "Cruiser");
-        put(&store, vec![new_rules(&store, &more).unwrap().unwrap()]);
-        assert_eq!(find(&store, &first).unwrap().rules, first);
+        put(&store, vec![new_rules(&store, &more).unwrap()]);
+        assert_eq!(find(&store, &first).unwrap().world.rules, first);
         let other = with_type(&first, 9, "Tug");
         assert!(matches!(find(&store, &other), Err(GalaxyError::Rules { .. })));
+    }
+
+    #[test]
+    fn of_two_sets_of_rules_that_come_at_once_the_second_is_held_against_the_first() {
+        let first = sample::rules().unwrap();
+        let (one, other) = (with_type(&first, 9, "Cruiser"), with_type(&first, 9, "Tug"));
+        for is_first_made in [true, false] {
+            let store = if is_first_made { store(&first) } else { Memory::new() };
+            let found = [&one, &other].map(|rules| find(&store, rules).unwrap());
+            let [this, that] = found.map(|it| it.made.into_iter().chain(it.new_rules).collect());
+            put(&store, this);
+            assert!(!refused(&store, that).is_empty(), "nobody saw the other's");
+            let said = find(&store, &other).unwrap_err().to_string();
+            for hash in [one.hash(), other.hash()] {
+                assert!(said.contains(&format!("{hash:016x}")), "{said}");
+            }
+            assert!(new_rules(&store, &one).is_none());
+        }
     }
 }

@@ -19,9 +19,9 @@ use super::coordinator::CoordinatorActor;
 use super::core_thread::{
     self, CoreHandle, CoreParts, FORMAT_GROUP, GALAXY_GROUP, RULES_GROUP, ToCore,
 };
-use super::ending::Ending;
+use super::ending::{Ended, Ending};
 use super::entities::{Entities, TURNING_MOST};
-use super::galaxy::{self, GalaxyError};
+use super::galaxy::{self, Found, GalaxyError};
 use super::peers::Alone;
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
@@ -76,7 +76,7 @@ pub struct Node {
     incarnation: Incarnation,
     /// Resolves, with the reason, when the node was declared dead, another
     /// process took its place, or a thread that holds state panicked.
-    pub deposed: Option<oneshot::Receiver<String>>,
+    pub deposed: Option<oneshot::Receiver<Ended>>,
     forwarding: Option<Forwarding>,
     /// What the gateway owes to ledgers is said by it; it ends with the node.
     tending: JoinHandle<()>,
@@ -346,8 +346,7 @@ fn find_galaxy(
     rules: Rules,
 ) -> Result<(Arc<World>, Vec<NewRows>), GalaxyError> {
     let (format, checked) = galaxy::format(store)?;
-    let (world, made) = galaxy::find_or_make(store, config, rules)?;
-    let new_rules = galaxy::new_rules(store, &world.rules)?;
+    let Found { world, made, new_rules } = galaxy::find_or_make(store, config, rules)?;
     tracing::info!("runs by {} and writes format {}", world.logic(), format.number);
     metrics::FORMAT.set(f64::from(format.number));
     let made = made.map(|group| (GALAXY_GROUP, group));

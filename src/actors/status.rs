@@ -20,6 +20,8 @@ pub struct CoreStatus {
     pub linked: AtomicBool,
     /// The store answers and the disk has room.
     pub taking_commands: AtomicBool,
+    /// Its clock and the store's agree.
+    pub may_claim: AtomicBool,
     /// The node stops: it takes nothing new.
     pub stopping: AtomicBool,
     pub disk_full: AtomicBool,
@@ -36,6 +38,7 @@ impl Default for CoreStatus {
             ready: AtomicBool::new(false),
             linked: AtomicBool::new(false),
             taking_commands: AtomicBool::new(true),
+            may_claim: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             counts: std::sync::Mutex::default(),

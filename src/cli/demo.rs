@@ -13,6 +13,7 @@ use tokio::time::interval;
 
 use super::players::Players;
 use super::{node, print, settings};
+use crate::actors::ending::Ended;
 use crate::config::{Config, Override};
 use crate::gateway::server::Server;
 use crate::protocol::http::WEBSOCKET_PATH;
@@ -84,7 +85,7 @@ async fn play(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Resul
 enum End {
     Asked,
     /// The node owns nothing any more.
-    Deposed(String),
+    Deposed(Ended),
     /// No player is left, though nobody told them to go.
     Gone(Option<Report>),
     /// All is as it should be; what the players found, if they had the time.
@@ -112,9 +113,9 @@ fn say(text: &str) {
 }
 
 /// Resolves with the reason when the node owns nothing any more.
-async fn ended(deposed: Option<oneshot::Receiver<String>>) -> String {
+async fn ended(deposed: Option<oneshot::Receiver<Ended>>) -> Ended {
     match deposed {
-        Some(deposed) => deposed.await.unwrap_or_default(),
+        Some(deposed) => Ended::heard(deposed.await),
         None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings;
+use crate::actors::ending::Ended;
 use crate::config::{Config, Override};
 use crate::gateway::server::{ServeError, Server};
 use crate::telemetry::{Recorder, logging};
@@ -82,7 +83,7 @@ async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
         () = stop_signal() => None,
         why = async {
             match deposed {
-                Some(deposed) => deposed.await.unwrap_or_default(),
+                Some(deposed) => Ended::heard(deposed.await),
                 None => std::future::pending().await,
             }
         } => Some(why),
@@ -103,7 +104,7 @@ async fn start(config: &Config, recorder: &Recorder) -> anyhow::Result<Server> {
     let rules = settings::rules(config)?;
     for _ in 1..STARTS {
         match Server::start(config, rules.clone(), recorder.clone()).await {
-            Err(ServeError::Deposed(why)) => {
+            Err(ServeError::Overtaken(why)) => {
                 tracing::warn!(why, "overtaken before it was ready: it begins anew");
             }
             started => return Ok(started?),

@@ -100,6 +100,11 @@ pub enum Decision {
     /// How far other nodes' chains had come: what is changed of them later shows
     /// here.
     Witnessed { heads: Vec<(NodeId, Head)> },
+    /// The incarnation began with these roles: a bit for each, as its row has them.
+    RolesTaken { roles: u8 },
+    /// The node was told to stop: it takes nothing new, and ends its incarnation when
+    /// all that it took is durable.
+    Stopping,
 }
 
 /// A change of the directory.
@@ -262,6 +267,10 @@ impl fmt::Display for Decision {
             Decision::TokenOffered { .. } => f.write_str("offered a join token"),
             Decision::TokenWithdrawn { .. } => f.write_str("withdrew a join token"),
             Decision::Witnessed { heads } => write!(f, "saw the chains of {} nodes", heads.len()),
+            Decision::RolesTaken { roles } => {
+                write!(f, "took roles {roles} (1 sector, 2 coordinator, 4 meta, 8 gateway)")
+            }
+            Decision::Stopping => f.write_str("was told to stop"),
         }
     }
 }

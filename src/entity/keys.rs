@@ -6,11 +6,14 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
 /// Accounts, their names and e-mails: `changes` follows them.
 pub const ACCOUNT: &[u8] = b"account/";
-/// What only a galaxy's first start writes: extent, seed, shards, and the rules
-/// of that start.
+/// What there is once of a galaxy.
 pub const GALAXY: &[u8] = b"galaxy/";
-/// The [`World`](super::World).
+/// The [`World`](super::World), which only a galaxy's first start writes: extent,
+/// seed, shards, and the rules of that start.
 pub const WORLD: &[u8] = b"galaxy/world";
+/// The hash of the rules that came last, put together with them: of two sets that
+/// come at once the second is judged with the first in view.
+pub const RULES_LAST: &[u8] = b"galaxy/rules-last";
 /// All [`rules`] keys.
 pub const RULES: &[u8] = b"rules/";
 /// All node rows.

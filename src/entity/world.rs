@@ -55,10 +55,21 @@ pub fn rules_row(rules: &Rules) -> Vec<u8> {
 }
 
 /// Stores `rules` under their name, unless they are there.
-pub fn rules_group(rules: &Rules) -> Group {
+///
+/// `last` is the version of [`keys::RULES_LAST`] when all rules before were read, if
+/// it was there.
+pub fn rules_group(rules: &Rules, last: Option<u64>) -> Group {
     let key = keys::rules(rules.hash());
-    let checks = vec![Check { key: key.clone(), expect: Expect::Absent }];
-    Group { checks, puts: vec![Put { key, value: Some(rules_row(rules)) }], append: None }
+    let expect = last.map_or(Expect::Absent, Expect::Version);
+    let last = keys::RULES_LAST.to_vec();
+    let checks = vec![
+        Check { key: key.clone(), expect: Expect::Absent },
+        Check { key: last.clone(), expect },
+    ];
+    let hash = rules.hash().to_be_bytes().to_vec();
+    let puts =
+        vec![Put { key, value: Some(rules_row(rules)) }, Put { key: last, value: Some(hash) }];
+    Group { checks, puts, append: None }
 }
 
 /// The inverse of [`rules_row`], of the rules with this hash.

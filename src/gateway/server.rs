@@ -10,100 +10,37 @@
 //! waited for is said, and none of it was acknowledged.
 
 mod cluster;
+mod error;
 mod ready;
+mod serving;
 mod store;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::accounts::{Accounts, ClusterSecret, SecretError, SigningError};
-use super::http::{self, HttpState, NodeOracle, Readiness, Reads, RulesDocument, TlsError};
-use super::limits::Limits;
-use super::ws::{self, WsState};
-use crate::actors::membership::{self, Membership, MembershipError, RegisterError};
-use crate::actors::mesh::{MeshError, NodeMesh};
-use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat, StartError};
-use crate::actors::rows::StoreAway;
-use crate::actors::steering::{Auditing, BalanceSettings, Balancer, Steering};
-use crate::base::Millis;
-use crate::cluster::certificates::CertificateError;
-use crate::cluster::links::store_calls;
+use crate::actors::ending::Ended;
+use crate::actors::membership::{self, Membership};
+use crate::actors::mesh::NodeMesh;
+use crate::actors::node::{Node, NodeSummary, SETTLE_WITHIN, Seat};
 use crate::config::Config;
 use crate::sim::Rules;
-use crate::store::ReadError;
-#[cfg(feature = "postgres")]
-use crate::store::postgres;
-use crate::store::sled::OpenError;
 use crate::telemetry::Recorder;
 use cluster::{Seated, Stores};
+pub use error::ServeError;
 use ready::ReadyFile;
+use serving::{Served, serve};
 use store::Opened;
-
-/// A tick may be this late before the node is not ready any more.
-const TICK_LATE: Duration = Duration::from_secs(3);
 
 /// The store is given so long to close: calls that are under way, then what it
 /// does itself.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// What the store did not answer at the start is asked again after so long.
-const AGAIN: Duration = Duration::from_millis(100);
-
-/// Why a node did not start. Nothing of it runs, nothing was changed but what
-/// was there already completed.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error("the data folder {folder} cannot be made")]
-    Folder { folder: PathBuf, source: io::Error },
-    #[error("the store in {folder} does not open")]
-    Store { folder: PathBuf, source: OpenError },
-    #[cfg(feature = "postgres")]
-    #[error("the store on PostgreSQL does not open")]
-    Postgres(#[from] postgres::OpenError),
-    #[error("store.url names a PostgreSQL server, and this build was made without that engine")]
-    NoPostgres,
-    #[error("the store cannot be read")]
-    Read(#[from] ReadError),
-    #[error(
-        "`starmesh store copy` into this store did not come to its end: remove what it wrote and copy again"
-    )]
-    HalfCopied,
-    #[error("the store of another node cannot be called")]
-    Mesh(#[from] store_calls::MeshError),
-    #[error("this node's place in the cluster")]
-    Membership(#[from] MembershipError),
-    #[error("this node's row among the members")]
-    Register(#[from] RegisterError),
-    #[error("the node's key, with which its audit log is signed")]
-    Key(#[from] CertificateError),
-    #[error("the links to other nodes")]
-    Links(#[from] MeshError),
-    #[error(transparent)]
-    Node(#[from] StartError),
-    #[error("a node without a cluster has no links")]
-    NoCluster,
-    #[error("the cluster secret")]
-    Secret(#[from] SecretError),
-    #[error("the keys that sign tokens")]
-    Signing(#[from] SigningError),
-    #[error("the certificate of the listener")]
-    Tls(#[from] TlsError),
-    #[error("nothing can listen on {address}")]
-    Listen { address: SocketAddr, source: io::Error },
-    #[error("the ready file {file} cannot be written")]
-    ReadyFile { file: PathBuf, source: io::Error },
-    #[error("the node stopped before it was ready: {0}")]
-    Deposed(String),
-}
-
 /// How a node stopped. What was acknowledged is durable in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -205,7 +142,7 @@ impl Server {
     }
 
     /// Resolves, once, when the node must end because it owns nothing any more.
-    pub fn take_deposed(&mut self) -> Option<oneshot::Receiver<String>> {
+    pub fn take_deposed(&mut self) -> Option<oneshot::Receiver<Ended>> {
         self.node.deposed.take()
     }
 
@@ -270,28 +207,32 @@ impl Server {
         };
         let deposed = async {
             match self.node.deposed.as_mut() {
-                Some(deposed) => deposed.await.unwrap_or_default(),
+                Some(deposed) => Ended::heard(deposed.await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = ready => Ok(()),
-            why = deposed => Err(ServeError::Deposed(why)),
+            why = deposed => Err(why.into()),
         }
     }
 }
 
 /// What comes of `begun`, or why the node may not go on meanwhile.
 async fn or_deposed<T>(
-    deposed: Option<oneshot::Receiver<String>>,
+    deposed: Option<oneshot::Receiver<Ended>>,
     begun: impl Future<Output = Result<T, ServeError>>,
-) -> (Option<oneshot::Receiver<String>>, Result<T, ServeError>) {
+) -> (Option<oneshot::Receiver<Ended>>, Result<T, ServeError>) {
     let Some(mut deposed) = deposed else { return (None, begun.await) };
-    tokio::select! {
-        // What begins then ends in errors of its own.
+    let begun = tokio::select! {
         biased;
-        why = &mut deposed => (None, Err(ServeError::Deposed(why.unwrap_or_default()))),
-        begun = begun => (Some(deposed), begun),
+        why = &mut deposed => return (None, Err(Ended::heard(why).into())),
+        begun = begun => begun,
+    };
+    // What begins ends then in errors of its own, a moment before or after.
+    match begun.map_err(|error| deposed.try_recv().map_or(error, ServeError::from)) {
+        Ok(begun) => (Some(deposed), Ok(begun)),
+        Err(error) => (None, Err(error)),
     }
 }
 
@@ -315,53 +256,6 @@ async fn begin(
     }
 }
 
-type Served = (ServerHandle, Vec<SocketAddr>, [JoinHandle<()>; 3]);
-
-/// Opens the accounts when the store answers: it is waited for, as for the node's
-/// own row.
-async fn open_accounts(config: &Config, node: &Node) -> Result<Accounts, ServeError> {
-    loop {
-        let secret = ClusterSecret::open(&config.node.data)?;
-        let opened =
-            Accounts::open(node.rows.clone(), secret, &config.players, Arc::new(wall)).await;
-        match opened {
-            Err(SigningError::Store(StoreAway::Unchanged(_) | StoreAway::Unknown)) => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-/// Starts all that stands between the node and its players.
-async fn serve(config: &Config, node: &Node, recorder: Recorder) -> Result<Served, ServeError> {
-    let accounts = open_accounts(config, node).await?;
-    let limits = Arc::new(Limits::new(&config.limits, &config.http));
-    let health = Arc::new(health_of(node));
-    let sessions = WsState::new(config, node.entities.clone(), accounts.clone(), limits.clone());
-    let rules = RulesDocument::new(&node.entities.world.rules);
-    let oracle = NodeOracle { entities: node.entities.clone(), rows: node.rows.clone() };
-    let reads = Reads::new(Arc::new(oracle), &config.http);
-    let believed = membership::authorities(&config.node.data)?;
-    let auditing = Auditing::new(node.rows.clone(), believed, wall);
-    let (entities, rows) = (node.entities.clone(), node.rows.clone());
-    let steering = Steering::new(entities, rows, node.mesh().cloned(), auditing);
-    let state = HttpState::new(accounts, limits, health, recorder, rules, reads, &config.http);
-    let (strategy, every) = (config.cluster.balance.strategy(), config.cluster.balance_every_ms);
-    let balancing = BalanceSettings { strategy, every_ms: every.u64() };
-    let balancer = Balancer::new(steering.clone(), balancing);
-    let state = state.with_steering(steering);
-    let (server, addresses) = listen(config, state.clone(), sessions.clone())?;
-    let handle = server.handle();
-    let upkeep = [
-        actix::spawn(sessions.upkeep()),
-        actix::spawn(state.upkeep()),
-        actix::spawn(balancer.run()),
-    ];
-    actix::spawn(server);
-    Ok((handle, addresses, upkeep))
-}
-
 /// Closes what this is the last handle of, or will be when the calls that are
 /// under way have ended. Whether it is closed; if not it closes by itself.
 async fn close<T: Send + Sync + ?Sized + 'static>(shared: Arc<T>, within: Duration) -> bool {
@@ -382,55 +276,6 @@ async fn close<T: Send + Sync + ?Sized + 'static>(shared: Arc<T>, within: Durati
         closing.is_ok() && closed.await.is_ok()
     };
     tokio::time::timeout(within, closed).await.unwrap_or(false)
-}
-
-fn listen(
-    config: &Config,
-    state: HttpState,
-    sessions: WsState,
-) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), ServeError> {
-    let settings = &config.http;
-    let tls = http::server_config(settings)?;
-    let address = settings.listen;
-    let refused = |source| ServeError::Listen { address, source };
-    let app = move || {
-        App::new()
-            .configure(|services| ws::configure(services, sessions.clone()))
-            .configure(|services| http::configure(services, state.clone()))
-    };
-    let server = HttpServer::new(app)
-        .on_connect(ws::on_connect(config))
-        .workers(settings.workers.usize())
-        .max_connections(settings.connections_max.usize())
-        .client_request_timeout(Duration::from_secs(settings.request_timeout_s.u64()))
-        .shutdown_timeout(settings.shutdown_timeout_s.u64())
-        .disable_signals();
-    let server = match tls {
-        Some(tls) => server.bind_rustls_0_23(address, tls),
-        None => server.bind(address),
-    };
-    let server = server.map_err(refused)?;
-    let addresses = server.addrs();
-    Ok((server.run(), addresses))
-}
-
-fn health_of(node: &Node) -> impl Fn() -> Readiness + Send + Sync + 'static {
-    let (status, entities) = (node.status.clone(), node.entities.clone());
-    move || {
-        let taking = status.taking_commands.load(Ordering::Relaxed);
-        Readiness {
-            store: taking,
-            ticking: status.ready.load(Ordering::Relaxed) && status.stalled() < TICK_LATE,
-            linked: status.linked.load(Ordering::Relaxed),
-            disk: !status.disk_full.load(Ordering::Relaxed),
-            parked: entities.parked(),
-        }
-    }
-}
-
-fn wall() -> Millis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

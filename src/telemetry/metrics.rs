@@ -169,7 +169,7 @@ metrics_list! {
     VIEW_LATE: CounterMetric = "starmesh_view_late_total" []
         "Ticks of a thread's entities that were not shown because encoding fell behind; whoever observes them gets keyframes.";
     PEER_REFUSED: CounterMetric = "starmesh_peer_refused_total" []
-        "Messages of other nodes that were refused: they name a connection that is not the sender's, or not this node's. Anything but 0 wants an operator.";
+        "Messages of other nodes that were refused: they name a connection that is not the sender's, or not this node's, or sectors beyond the 262,144 that one node may say to run, which the sums then lack. Anything but 0 wants an operator.";
     ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
         "Entities that run on this node.";
     PARKED: GaugeMetric = "starmesh_entity_parked_count" []
@@ -215,7 +215,7 @@ metrics_list! {
         "Entities claimed that had other rules, or another logic version, until then.";
     FORMAT: GaugeMetric = "starmesh_store_format_state" []
         "The format version in which the cluster stores and sends.";
-    LACKING: GaugeMetric = "starmesh_entities_lacking_logic" []
+    LACKING: GaugeMetric = "starmesh_entities_lacking_logic_count" []
         "Entities that wait for a node that has the logic version of their journal.";
     HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []
         "Entities that this node gave to others.";
@@ -240,6 +240,8 @@ metrics_list! {
         "Parts of the map that plans of this node wanted to move, those that an operator asked for, too.";
     BALANCE_MOVES: CounterMetric = "starmesh_balance_moves_total" ["why"]
         "Of those the ones that became durable, by reason: dead, draining, hot, load, nearer or cold.";
+    BALANCE_UNREADY: GaugeMetric = "starmesh_balance_unready_seconds" []
+        "For how long this node has told no load, because not all that it had runs again; while it is the planner nothing is balanced. 0 when it tells it.";
     BALANCE_UNEVEN: GaugeMetric = "starmesh_balance_uneven_ratio" []
         "What the node with most carries, as a multiple of its part; of the last plan that this node made.";
 

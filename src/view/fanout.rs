@@ -112,6 +112,8 @@ struct Place {
     /// What those reveal of it, unless that is `stale`.
     thrown: Thrown,
     stale: bool,
+    /// Of one without a record: the node's tick at which it was last said.
+    told: Tick,
 }
 
 /// All that is observed.
@@ -304,18 +306,21 @@ impl Fanout {
     }
 
     /// The node's tick, for sectors that have none of their own: what is seen
-    /// of them, when it changed or was last said a second ago.
+    /// of them, when it changed or was last said a second of ticks ago. Not each
+    /// tick need be said, and one may be said again: while time stands still
+    /// nothing is.
     pub fn handle_tick(&mut self, tick: Tick, rules: &Rules) {
         let is_due = |place: &Place| {
             matches!(place.source, Source::Seed)
                 && !place.observers.is_empty()
-                && (place.stale || tick.0.wrapping_add(place.handle.into()) % BEAT_TICKS == 0)
+                && (place.stale || tick.since(place.told) >= BEAT_TICKS)
         };
         let due: Vec<SectorId> =
             self.places.iter().filter(|(_, place)| is_due(place)).map(|it| *it.0).collect();
         for sector in due {
             self.refresh(sector);
             self.show_keyframes(sector, rules);
+            self.places.entry(sector).and_modify(|place| place.told = tick);
         }
     }
 
@@ -403,6 +408,7 @@ impl Place {
             throws: Default::default(),
             thrown: Thrown::default(),
             stale: true,
+            told: Tick(0),
         }
     }
 

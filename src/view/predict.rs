@@ -22,7 +22,7 @@ use crate::sim::{
 };
 
 /// Ticks beyond the last packet that are simulated: ten seconds, while a server
-/// says something at least once a second. From then on units go straight on.
+/// says something for each second of ticks. From then on units go straight on.
 pub const AHEAD_TICKS_MAX: u64 = 100;
 
 /// Units by id.

@@ -6,7 +6,7 @@ use starmesh::base::{Incarnation, NodeId};
 use starmesh::cluster::certificates::{Identity, Subject, Validity};
 use starmesh::cluster::links::{By, End, Formats, Reason, Settings};
 
-use super::links_support::{Raw, Realm, TestNode, hello, name, settings, written};
+use super::links_support::{Heard, Raw, Realm, Recorded, TestNode, hello, name, settings, written};
 
 /// Node 1 dials node 2: both know this reason, and no link was ever up.
 async fn check(one: Settings, two: Settings, reason: Reason, said: &str) -> (TestNode, TestNode) {
@@ -62,6 +62,31 @@ async fn an_expired_certificate_is_refused() {
     let expired = realm.identity_of(&realm.subject(1), past);
     let two = settings(realm.identity(2));
     check(settings(expired), two, Reason::ExpiredCertificate, "starmesh cert show").await;
+}
+
+/// On a busy machine one may expire before the link is up: then there is more time.
+#[tokio::test]
+async fn a_link_does_not_outlive_the_certificate_that_was_shown() {
+    let realm = Realm::new("demo");
+    for seconds in [3, 12, 50] {
+        let now = SystemTime::now();
+        let until = now + Duration::from_secs(seconds);
+        let validity = Validity { from: now - Duration::from_hours(24), until };
+        let one = TestNode::start(settings(realm.identity_of(&realm.subject(1), validity)));
+        let two = TestNode::start(settings(realm.identity(2)));
+        one.dial(&two);
+        let refused = one.refused_by(two.id).await;
+        assert_eq!((refused.reason, refused.by), (Reason::ExpiredCertificate, By::Peer));
+        let was_up = one.status(two.id).expect("a peer").links > 0;
+        if was_up {
+            assert!(SystemTime::now() >= until, "it was valid");
+            let ended = |recorded: &Recorded| {
+                recorded.heard.contains(&Heard::Down(one.id, Reason::ExpiredCertificate))
+            };
+            return two.host.until("the link ends", ended).await;
+        }
+    }
+    panic!("the link was never up in time");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ impl Raced {
         let ended = node.deposed.take().unwrap();
         let why = tokio::time::timeout(Duration::from_secs(20), ended).await;
         node.stop().await;
-        why.expect("the node ends").expect("it says why")
+        why.expect("the node ends").expect("it says why").to_string()
     }
 }
 

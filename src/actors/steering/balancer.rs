@@ -5,6 +5,7 @@
 //! without this node, everything goes on where it is; a plan that was overtaken
 //! changes nothing, and the next one is made from what is known then.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{SteerError, Steered, Steering};
@@ -19,6 +20,8 @@ use crate::telemetry::metrics;
 
 /// Load is told this often.
 const BEAT: Duration = Duration::from_secs(1);
+/// A node that is not ready for so many beats says that it holds balancing up.
+const UNREADY_BEATS: u32 = 5;
 /// Of a plan so many moves are logged one by one.
 const LOGGED_MAX: usize = 16;
 
@@ -37,13 +40,16 @@ pub struct Balancer {
     rounds: Rounds,
     /// Who was silent when the last plan was due.
     silent: Vec<NodeId>,
+    /// For so many beats this node has told nothing, because it is not ready.
+    unready: u32,
 }
 
 impl Balancer {
     pub fn new(steering: Steering, settings: BalanceSettings) -> Balancer {
         let BalanceSettings { strategy, every_ms } = settings;
         let settings = strategy.map(|strategy| steering.settings(strategy));
-        Balancer { steering, settings, rounds: Rounds::new(every_ms), silent: Vec::new() }
+        let rounds = Rounds::new(every_ms);
+        Balancer { steering, settings, rounds, silent: Vec::new(), unready: 0 }
     }
 
     /// Goes on until it is dropped.
@@ -59,10 +65,15 @@ impl Balancer {
     async fn turn(&mut self) {
         let entities = &self.steering.entities;
         let Ok(map) = self.steering.map() else { return };
-        // Before all runs again that ran here, what it would say is too little.
-        if !entities.is_ready() || entities.is_stopping() {
+        if entities.is_stopping() {
             return;
         }
+        // Before all runs again that ran here, what it would say is too little.
+        if !entities.is_ready() {
+            return self.note_unready(&map);
+        }
+        self.note_ready();
+        let entities = &self.steering.entities;
         let (data, me) = (entities.load().await, self.steering.me());
         let sectors_us = RestLoad::of(&data.sectors).plus(data.rest).cost_us;
         metrics::LOAD_SECTORS.set(seconds(sectors_us));
@@ -105,6 +116,30 @@ impl Balancer {
         let outcome =
             if plan.is_empty() { self.at_rest() } else { self.carry_out(map, &plan).await };
         metrics::BALANCE_PLANS.with(&[outcome]).increment(1);
+    }
+
+    /// The others know only that this node is silent; when it is the planner they
+    /// do not know even that.
+    fn note_unready(&mut self, map: &Map) {
+        self.unready = self.unready.saturating_add(1);
+        metrics::BALANCE_UNREADY.set(self.unready.into());
+        if self.unready == UNREADY_BEATS {
+            let plans = balance::planner_of(map) == Some(self.steering.me());
+            let clock_agrees = self.steering.entities.status.may_claim.load(Ordering::Relaxed);
+            tracing::warn!(
+                plans,
+                clock_agrees,
+                "this node tells no load until all that it had runs again: the cluster is balanced \
+                 only as far as it must be, and not at all while this is the node that plans"
+            );
+        }
+    }
+
+    fn note_ready(&mut self) {
+        if std::mem::take(&mut self.unready) >= UNREADY_BEATS {
+            tracing::info!("this node tells its load");
+        }
+        metrics::BALANCE_UNREADY.set(0.0);
     }
 
     fn note_silent(&mut self, silent: Vec<NodeId>) {

@@ -165,7 +165,7 @@ impl ViewHandle {
     /// What that node's view says, in the order in which its link brought it.
     pub fn handle_peer(&self, from: NodeId, message: ViewMessage) {
         if let ViewMessage::Summaries(told) = &message {
-            return self.branches.note_from(from, told);
+            return metrics::PEER_REFUSED.increment(self.branches.note_from(from, told));
         }
         let (units, before) = (units(&message), self.waiting.units.load(Ordering::Relaxed));
         let is_small = matches!(

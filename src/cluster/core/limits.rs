@@ -37,7 +37,7 @@ pub struct Limits {
     /// Entities loaded at a time.
     pub loads: usize,
     /// Entities loaded, or kept loaded, while another node that offers them still
-    /// runs them; more are loaded when they are claimed.
+    /// runs them; more offers wait their turn.
     pub loads_ahead: usize,
     /// Messages and proposals that may wait for one entity; more are dropped:
     /// messages come again, and whoever connects tries again.
@@ -50,7 +50,8 @@ pub struct Limits {
     /// others gave to this node; more are dropped, and come again.
     pub waiting_for_nodes: usize,
     /// Entities that are offered to other nodes, or on their way to them, at a
-    /// time; others wait, and run meanwhile.
+    /// time; others wait, and run meanwhile. As many offers wait here for a place
+    /// among what is loaded ahead; more are not heard, and come again.
     pub leaving: usize,
     /// A node whose row did not move for so long may be declared dead.
     pub silent_ms: u64,
@@ -96,7 +97,7 @@ impl Default for Limits {
             quiet_ms: 60_000,
             due_page: 64,
             loads: 64,
-            loads_ahead: 64,
+            loads_ahead: 256,
             waiting_per_load: 1024,
             waiting_for_loads: 65_536,
             waiting_for_nodes: 65_536,

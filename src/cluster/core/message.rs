@@ -28,6 +28,9 @@ pub enum ToTable {
     Durable(Tick),
     /// The store does not answer (true): take no commands. Or does again.
     Away(bool),
+    /// The node owns nothing any more, and never will: answer nothing, take
+    /// nothing.
+    Over,
     /// A message from another entity.
     Deliver(ChannelMessage),
     /// What one of the entities here sent was applied.

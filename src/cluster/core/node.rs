@@ -12,6 +12,7 @@
 //! bytes or by nothing.
 
 mod adopting;
+mod advance;
 mod ahead;
 mod asleep;
 mod audit;
@@ -25,6 +26,8 @@ mod moving;
 mod routes;
 mod signing;
 mod stale;
+mod stopping;
+mod tables;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,7 +36,6 @@ use std::sync::Arc;
 use self::asleep::DueScan;
 use self::audit::Audit;
 use self::cluster::Cluster;
-use self::routes::Route;
 use self::signing::Signing;
 use self::stale::Stale;
 use super::census::Census;
@@ -41,18 +43,15 @@ use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
 use super::limits::Limits;
 use super::loading::{Loaded, Loading};
-use super::message::{FromTable, NodeBody, Rest, ToTable};
-use super::pipeline::{Pipeline, Slot};
+use super::message::Rest;
+use super::pipeline::Pipeline;
 use super::places::{Places, Tables};
-use super::snapshots::{Made, Snapshots};
-use crate::base::time::TICK_MS;
+use super::snapshots::Snapshots;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::World;
-use crate::entity::channel::{Acknowledgement, ChannelMessage};
 use crate::entity::commit::{Group, NodeRow};
 use crate::entity::context::OpenClaim;
 use crate::entity::envelope::Logic;
-use crate::entity::input::Input;
 use crate::entity::pace::{Pace, Rate};
 pub use cluster::ClusterRead;
 pub use event::{Event, NodeCounts, NodeEffect};
@@ -129,6 +128,8 @@ pub struct NodeCore {
     closed: bool,
     /// The node is to stop: nothing begins any more.
     settling: bool,
+    /// That is to be in the audit log.
+    says_stop: bool,
     /// The commit with which nothing is left to be committed is the last.
     leaving: bool,
     pipeline: Pipeline,
@@ -206,6 +207,7 @@ impl NodeCore {
             full: false,
             closed: false,
             settling: false,
+            says_stop: false,
             leaving: false,
             pipeline: Pipeline::default(),
             audit: Audit::after(row),
@@ -308,8 +310,10 @@ impl NodeCore {
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
             Event::MaySign => self.handle_may_sign(),
-            Event::Signed { statement, signature } => self.handle_signed(&statement, signature),
-            Event::Settle => self.settling = true,
+            Event::Signed { statement, signature } => {
+                self.handle_signed(&statement, signature, now)
+            }
+            Event::Settle => self.settle(now),
             Event::Leave => self.leave(),
             Event::DiskFull(full) => {
                 self.full = full;
@@ -329,237 +333,8 @@ impl NodeCore {
         }
     }
 
-    /// Whether nothing waits for a commit and none is under way: the process
-    /// can end without anything being answered late. After [`Event::Settle`]
-    /// that comes with the store's answers: time stands still, so that sectors
-    /// have nothing more to say of themselves, and nothing is loaded or moved.
-    pub fn is_settled(&self) -> bool {
-        self.is_over()
-            || (self.pipeline.is_idle() && self.has_nothing_waiting() && self.places.is_settled())
-    }
-
-    fn has_nothing_waiting(&self) -> bool {
-        self.order.is_empty() && self.rows.is_empty() && !self.is_retiring()
-    }
-
-    /// Whether this process commits nothing any more, ever.
-    pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Ends the incarnation: in a cluster by a last commit, so that others need not
-    /// wait for this node's row to stand still. Alone, nobody waits for it.
-    fn leave(&mut self) {
-        if self.cluster.is_some() {
-            self.leaving = true;
-        } else {
-            self.phase = Phase::Over;
-        }
-    }
-
     /// What is to be done, in order.
     pub fn drain_effects(&mut self) -> Vec<NodeEffect> {
         std::mem::take(&mut self.effects)
-    }
-
-    fn handle_table(&mut self, message: FromTable) {
-        match message {
-            FromTable::Submit { entity, generation, bytes } => {
-                self.submit(entity, generation, bytes);
-            }
-            FromTable::Dilate { entity, generation, rate } => {
-                self.handle_dilate(entity, generation, rate);
-            }
-            FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
-            FromTable::Quiet { entity, generation, rest } => {
-                self.handle_quiet(entity, generation, *rest);
-            }
-            FromTable::Leaving { entity, generation, tick, hash } => {
-                self.handle_leaving(entity, generation, tick, hash);
-            }
-            FromTable::Retired { entity, sequence, bytes } => {
-                self.handle_retired(entity, sequence, bytes);
-            }
-            FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
-            FromTable::Carry(message) => self.carry(message),
-            FromTable::Acknowledge(ack) => self.acknowledge(ack),
-            FromTable::NeedIds(entity) => {
-                if self.ids.want(entity) {
-                    self.effects.push(NodeEffect::ReadNextId);
-                }
-                self.grant_ids();
-            }
-            FromTable::Waiting(tick) => self.wanted = self.wanted.max(tick),
-            FromTable::SnapshotDue(entity) => self.want_snapshot(entity),
-            FromTable::Snapshot { entity, generation, sequence, bytes } => {
-                if self.runs(entity, generation) {
-                    let logic = self.world.logic();
-                    self.snapshots.push(Made { entity, logic, sequence, bytes }, &self.limits);
-                }
-            }
-        }
-    }
-
-    fn submit(&mut self, entity: EntityKey, generation: u64, bytes: Vec<u8>) {
-        if !self.runs(entity, generation) {
-            // It was disowned meanwhile; the table is told and forgets it.
-            return;
-        }
-        self.waiting(entity).push_back(bytes);
-    }
-
-    /// What waits for the next record of an entity, which there is to be.
-    fn waiting(&mut self, entity: EntityKey) -> &mut Waiting {
-        self.waiting.entry(entity).or_insert_with(|| {
-            self.order.push_back(entity);
-            Waiting::default()
-        })
-    }
-
-    /// Its ticks are to follow from the node's in another way, from the next
-    /// record on: only here it is known at which tick of the node that is. One
-    /// that is about to hibernate is let go as it is.
-    fn handle_dilate(&mut self, entity: EntityKey, generation: u64, rate: Rate) {
-        let is_closing = self.closing.contains_key(&entity);
-        let is_sector = matches!(entity, EntityKey::Sector(_));
-        if self.runs(entity, generation) && is_sector && !is_closing {
-            self.dilating.insert(entity, rate);
-            self.waiting(entity);
-        }
-    }
-
-    /// Whoever asks something of an entity that is not here asks again; what
-    /// nobody says twice goes after it.
-    fn propose(&mut self, entity: EntityKey, input: Input) {
-        if input.says_lost() {
-            self.pass(NodeBody::Lost { entity, input }, 0);
-        } else {
-            self.send_to(entity, ToTable::Propose { entity, input });
-        }
-    }
-
-    fn carry(&mut self, message: ChannelMessage) {
-        self.pass(NodeBody::Deliver(message), 0);
-    }
-
-    fn acknowledge(&mut self, ack: Acknowledgement) {
-        self.pass(NodeBody::Acknowledge(ack), 0);
-    }
-
-    /// To an entity that runs here, or is made to if it is this node's.
-    fn send_to(&mut self, entity: EntityKey, message: ToTable) {
-        let is_closing = self.closing.contains_key(&entity);
-        if self.owned.contains_key(&entity) && !is_closing {
-            self.tell(entity, message);
-        } else if self.route(entity) != Route::Here
-            || !self.loading.keep(entity, message, is_closing, &self.limits)
-        {
-            self.counts.dropped += 1;
-        }
-    }
-
-    fn grant_ids(&mut self) {
-        while let Some((entity, start)) = self.ids.grant() {
-            let input = Input::Ids { start };
-            self.send_to(entity, ToTable::Propose { entity, input });
-        }
-        if self.ids.must_read() {
-            self.effects.push(NodeEffect::ReadNextId);
-        }
-    }
-
-    /// Whatever can go on now goes on.
-    fn advance(&mut self, now: Millis) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        if let Some(commit) = self.pipeline.resend(now) {
-            self.effects.push(NodeEffect::Commit(commit));
-        }
-        if self.pipeline.is_idle() {
-            match self.phase {
-                Phase::Beginning => self.begin(now),
-                _ => self.advance_tick(now),
-            }
-        }
-        if self.pipeline.is_idle() && self.has_work(now) {
-            self.commit(now);
-        }
-        self.read_cluster(now);
-        self.read_due(now);
-        self.begin_loads();
-        self.begin_snapshots();
-        self.sign(now);
-        self.note_ready();
-        self.effects.push(NodeEffect::WakeAt(self.wake_at(now)));
-    }
-
-    /// Of an entity that runs here: what does not has no table to make one.
-    fn want_snapshot(&mut self, entity: EntityKey) {
-        if self.owned.contains_key(&entity) {
-            self.snapshots.want(entity);
-        }
-    }
-
-    fn begin_snapshots(&mut self) {
-        while !self.settling
-            && let Some(entity) = self.snapshots.begin_next(&self.limits)
-        {
-            self.tell(entity, ToTable::Snapshot(entity));
-        }
-    }
-
-    /// When there is something to do if nothing happens. With a commit under
-    /// way that is only its end, and with a table behind only its word, however
-    /// late the tick is.
-    fn wake_at(&self, now: Millis) -> Millis {
-        match self.pipeline.resend_at() {
-            Some(at) => at,
-            None if self.pipeline.is_idle() && !self.held && !self.settling => self.next_tick,
-            None => Millis(now.0 + TICK_MS),
-        }
-    }
-
-    fn begin(&mut self, now: Millis) {
-        self.next_tick = Millis(now.0 + TICK_MS);
-        self.sent = now;
-        let mut commit = self.empty_commit();
-        commit.groups.push(self.began());
-        let slots = vec![Slot::Began];
-        self.write_entries(&mut commit, &slots, now);
-        let commit = self.pipeline.send(commit, slots);
-        self.effects.push(NodeEffect::Commit(commit));
-    }
-
-    /// The tick moves when it is due, no commit is under way and no table is
-    /// too far behind; a late one is not made up for.
-    fn advance_tick(&mut self, now: Millis) {
-        if now < self.next_tick || self.settling {
-            return;
-        }
-        let is_held = self.tick.since(self.stepped) >= self.limits.ticks_behind;
-        let was_held = std::mem::replace(&mut self.held, is_held);
-        if is_held {
-            self.counts.held += u64::from(!was_held);
-            return;
-        }
-        if self.durable >= self.tick {
-            self.loading.retry();
-        }
-        self.tick = self.tick.after(1);
-        let on_time = Millis(self.next_tick.0 + TICK_MS);
-        self.next_tick = if on_time > now { on_time } else { Millis(now.0 + TICK_MS) };
-        let tick = self.tick;
-        self.effects.push(NodeEffect::ToTables(ToTable::Tick { tick, now }));
-    }
-
-    fn note_ready(&mut self) {
-        let recovered = self.phase == Phase::Recovering && self.scanned && self.loading.is_empty();
-        if recovered && self.claiming.is_empty() {
-            self.phase = Phase::Running;
-            self.note_all_claimed();
-            self.effects.push(NodeEffect::Ready);
-            self.effects.push(NodeEffect::ReadAsleep { after: None });
-        }
     }
 }

@@ -39,6 +39,8 @@ pub enum Slot {
     Began,
     /// How far the other nodes' audit logs have come.
     Witness,
+    /// That the node was told to stop.
+    Stopping,
     /// A signature over a head of the audit log.
     Signature(Statement),
     /// Rows that a gateway wants put.

@@ -62,6 +62,11 @@ impl Roles {
         Role::ALL.into_iter().filter(move |role| self.has(*role))
     }
 
+    /// A stored format: a bit for each.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
     /// A stored format.
     pub fn to_bytes(self) -> Vec<u8> {
         vec![self.0]

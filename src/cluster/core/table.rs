@@ -112,6 +112,8 @@ pub struct Table {
     now: Millis,
     durable: Tick,
     away: bool,
+    /// What is here may run elsewhere already, and further.
+    over: bool,
     cells: BTreeMap<EntityKey, Cell>,
     /// Entities that a tick changes.
     active: BTreeSet<EntityKey>,
@@ -147,6 +149,7 @@ impl Table {
             now: Millis(0),
             durable: Tick(0),
             away: false,
+            over: false,
             cells: BTreeMap::new(),
             active: BTreeSet::new(),
             followed: BTreeSet::new(),
@@ -196,6 +199,7 @@ impl Table {
             ToTable::Tick { tick, now } => self.step(tick, now),
             ToTable::Durable(tick) => self.release(tick),
             ToTable::Away(away) => self.away = away,
+            ToTable::Over => self.over = true,
             ToTable::Deliver(message) => self.deliver(message),
             ToTable::Acknowledge(ack) => self.acknowledge(ack),
             ToTable::Propose { entity, input } => self.take_proposed(entity, input),

@@ -67,7 +67,8 @@ async fn keep(node: &Arc<Node>, peer: &Arc<Peer>) {
     }
 }
 
-/// Logs a failure, and not again while it stays the same.
+/// Logs a failure, and not again while it stays the same. Of a peer that said that
+/// it stops only a refusal is news.
 fn tell(peer: &Peer, address: &str, end: &End, said: &mut Option<(Reason, By)>) {
     if end.reason == Reason::Duplicate
         || said.replace((end.reason, end.by)) == Some((end.reason, end.by))
@@ -75,7 +76,11 @@ fn tell(peer: &Peer, address: &str, end: &End, said: &mut Option<(Reason, By)>) 
         return;
     }
     let node = peer.node;
-    tracing::warn!(%node, address, reason = ?end.reason, "no link: {end}");
+    if peer.has_stopped() && !end.reason.is_refusal() {
+        tracing::debug!(%node, address, reason = ?end.reason, "no link: {end}");
+    } else {
+        tracing::warn!(%node, address, reason = ?end.reason, "no link: {end}");
+    }
 }
 
 /// One attempt: until there is a link, the peer's own came first, or an error.

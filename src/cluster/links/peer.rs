@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
 
 use super::class::PerClass;
-use super::end::{End, Reason};
+use super::end::{By, End, Reason};
 use super::link::Link;
 use super::status::{Counters, LinkState, PeerStatus, add, read};
 use super::tie::Tie;
@@ -30,6 +30,8 @@ struct State {
     tie: Tie,
     current: Option<Current>,
     last: Option<End>,
+    /// It said that it stops, and has not come back.
+    stopped: bool,
     has_dialler: bool,
 }
 
@@ -63,6 +65,7 @@ impl Peer {
             tie: Tie::new(us, node),
             current: None,
             last: None,
+            stopped: false,
             has_dialler: false,
         };
         Peer { node, counters: Arc::default(), state: Mutex::new(state), changed: Notify::new() }
@@ -126,6 +129,11 @@ impl Peer {
         }
     }
 
+    /// Whether it said that it stops, so that nobody need be told that it is away.
+    pub fn has_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// The peer's dialling came to nothing, for this reason.
     pub fn handle_refused(&self, why: &End) {
         let mut state = self.lock();
@@ -157,6 +165,7 @@ impl Peer {
     ) -> Result<Taken, End> {
         let mut state = self.lock();
         decide(&mut state.tie)?;
+        state.stopped = false;
         let (over, receiver) = watch::channel(false);
         let current = Current { link: link.clone(), since: SystemTime::now(), over: receiver };
         let old = state.current.replace(current);
@@ -176,6 +185,7 @@ impl Peer {
         if state.current.as_ref().is_some_and(|current| current.link.is_same(link)) {
             state.current = None;
             state.tie.handle_down();
+            state.stopped = (why.reason, why.by) == (Reason::Stopping, By::Peer);
             state.last = Some(why.clone());
         }
         drop(state);

@@ -1,9 +1,12 @@
 //! Owns a link's life from the hello to its end: the link before it ends first,
 //! then the streams open, the host hears that it is up, and at last that it is
-//! down. Called by what dials and what accepts.
+//! down. Called by what dials and what accepts. Invariant: no link outlives the
+//! certificate that its peer showed by more than a minute.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use quinn::Connection;
 use tokio::time::timeout;
@@ -14,7 +17,10 @@ use super::link::{Link, malformed};
 use super::peer::{Peer, Taken};
 use super::status::add;
 use super::streams::{self, Stream};
-use super::{Node, net};
+use super::{Node, net, tls};
+
+/// The dates of a certificate are looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Which side opens the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +69,39 @@ async fn serve(node: &Arc<Node>, link: &Link, streams: PerClass<Stream>) -> End 
     tracing::info!(%peer, %incarnation, %address, build = link.hello().build, "link up");
     node.host.handle_up(link);
     node.handle_change();
-    let end = streams::run(link, streams, &node.host).await;
+    let end = {
+        let mut over = pin!(streams::run(link, streams, &node.host));
+        tokio::select! {
+            end = &mut over => end,
+            () = expired(&link.0.connection) => {
+                let why = "the certificate that the peer showed is not valid any more";
+                link.close(End::us(Reason::ExpiredCertificate, why));
+                over.await
+            }
+        }
+    };
     match end.reason {
         Reason::Stopping | Reason::Duplicate => tracing::info!(%peer, "link down: {end}"),
         _ => tracing::warn!(%peer, reason = ?end.reason, "link down: {end}"),
     }
     node.host.handle_down(link, &end);
     end
+}
+
+/// Resolves when the peer's certificate is not valid any more: the handshake looked
+/// only once, and a link may stay for years.
+async fn expired(connection: &Connection) {
+    let Some(until) = tls::valid_until(connection) else { return std::future::pending().await };
+    loop {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now > until {
+            return;
+        }
+        let left = u64::try_from(until - now).unwrap_or(0).saturating_add(1);
+        // The clock may be set meanwhile.
+        tokio::time::sleep(Duration::from_secs(left).min(LOOK_AGAIN)).await;
+    }
 }
 
 /// The streams of all classes; that of control is there since the hello.

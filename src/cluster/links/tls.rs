@@ -90,6 +90,14 @@ pub(super) fn purpose(connection: &quinn::Connection) -> Option<Vec<u8>> {
     connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
+/// Until when the certificate that the peer showed is valid, and those above it, in
+/// seconds since 1970.
+pub(super) fn valid_until(connection: &quinn::Connection) -> Option<i64> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.iter().filter_map(|it| Facts::of(it).ok()).map(|facts| facts.valid_until).min()
+}
+
 /// The node that the peer's certificate names; the outer `None` is no certificate.
 pub(super) fn subject(connection: &quinn::Connection) -> Option<Option<Subject>> {
     let identity = connection.peer_identity()?;

@@ -174,6 +174,7 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("prefix-audit-signature", keys::AUDIT_SIGNATURE.to_vec()),
         ("audit-signature", keys::audit_signature(node, (incarnation, 0x090A), NodeId(0x0B))),
         ("certificate", keys::certificate(node, b"0123456789abcdef0123456789abcdef")),
+        ("rules-last", keys::RULES_LAST.to_vec()),
     ]
 }
 
@@ -287,6 +288,8 @@ fn audit_entries() -> Vec<Entry> {
         Decision::TokenOffered { token },
         Decision::TokenWithdrawn { token },
         Decision::Witnessed { heads: vec![(node, last)] },
+        Decision::RolesTaken { roles: 5 },
+        Decision::Stopping,
     ];
     let entry = |decision| Entry { base: root, time: Millis(300), decision };
     decisions.into_iter().map(entry).collect()

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{ServeError, wall};
+use super::ServeError;
+use super::serving::wall;
 use crate::actors::membership::{Membership, StorePlace};
 use crate::base::Millis;
 use crate::cluster::core::clock::Clock;

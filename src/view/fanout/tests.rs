@@ -118,6 +118,24 @@ fn observers_of_a_group_share_the_bytes_and_others_do_not_see_them() {
 }
 
 #[test]
+fn a_sector_without_a_record_is_said_each_second_of_ticks_and_not_while_they_stand_still() {
+    let mut theatre = Theatre::new();
+    theatre.observe(EAST, 1, ANNA);
+    theatre.fanout.handle_absent(EAST, &theatre.rules);
+    theatre.told(1);
+    let mut said = |tick: u64| {
+        theatre.fanout.handle_tick(Tick(tick), &theatre.rules);
+        theatre.told(1).len()
+    };
+    said(1_000);
+    // Not every tick is seen by whoever says which it is.
+    let often: usize = (1_003..=1_300).step_by(3).map(&mut said).sum();
+    assert_eq!(often, 25, "after twelve ticks each time, the first beyond ten");
+    let still: usize = (0..100).map(|_| said(1_310)).sum();
+    assert_eq!(still, 1);
+}
+
+#[test]
 fn sight_crosses_the_border_also_into_a_sector_without_a_record() {
     for runs in [true, false] {
         let mut theatre = Theatre::new();

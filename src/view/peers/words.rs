@@ -9,7 +9,8 @@
 //!
 //! Invariants: of each sector one word counts, so that it is never summed up
 //! twice; what waits to be told is a mark for each sector that runs here, and
-//! for [`STOPPED_MAX`] that did.
+//! for [`STOPPED_MAX`] that did; of another node at most [`HEARD_MAX`] sectors are
+//! kept, and what it says of more is left out of the sums.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -21,6 +22,8 @@ use crate::view::rollup::SectorSnapshot;
 /// Sectors that stopped here which are still told to a node whose link comes
 /// up: of more, the latest. A node that starts reads them from the store.
 pub const STOPPED_MAX: usize = 65_536;
+/// Sectors that may run at one other node, as it says. It takes some 25 MB here.
+pub const HEARD_MAX: usize = 262_144;
 /// Sectors in one message: some 50 KB.
 pub const WORDS_MAX: usize = 1_024;
 
@@ -39,8 +42,9 @@ struct Own {
 }
 
 /// What all nodes said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Words {
+    heard_max: usize,
     own: BTreeMap<SectorId, Own>,
     /// Those of `own` that do not run, and some that do again, by when they
     /// stopped.
@@ -49,9 +53,29 @@ pub struct Words {
     news: BTreeSet<SectorId>,
     /// Sectors that run at other nodes.
     others: BTreeMap<SectorId, Vec<(NodeId, SectorSnapshot)>>,
+    /// How many of `others` each of them says.
+    heard: BTreeMap<NodeId, usize>,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words::keeping(HEARD_MAX)
+    }
 }
 
 impl Words {
+    /// Keeps so many sectors of each other node.
+    pub fn keeping(heard_max: usize) -> Words {
+        Words {
+            heard_max,
+            own: BTreeMap::new(),
+            stopped: VecDeque::new(),
+            news: BTreeSet::new(),
+            others: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
     /// A table says what a sector is, `None` when it runs here no more.
     pub fn note(&mut self, sector: SectorId, snapshot: Option<SectorSnapshot>) -> Word {
         let last = match (snapshot, self.own.get(&sector)) {
@@ -80,11 +104,21 @@ impl Words {
         }
     }
 
-    /// Another node says it.
-    pub fn note_from(&mut self, node: NodeId, (sector, snapshot): Told) -> Word {
+    /// Another node says it. `None` when that changes nothing: it says too much, or
+    /// that what it never named has stopped.
+    pub fn note_from(&mut self, node: NodeId, (sector, snapshot): Told) -> Option<Word> {
+        let said = self.others.get(&sector).and_then(|said| said.iter().find(|it| it.0 == node));
+        let before = said.map(|(_, last)| *last);
+        let heard = self.heard.entry(node).or_default();
+        match (before, snapshot) {
+            (None, None) => return None,
+            (None, Some(_)) if *heard >= self.heard_max => return None,
+            (None, Some(_)) => *heard += 1,
+            (Some(_), None) => *heard -= 1,
+            (Some(_), Some(_)) => {}
+        }
         let said = self.others.entry(sector).or_default();
-        let at = said.iter().position(|(of, _)| *of == node);
-        let before = at.map(|at| said.swap_remove(at).1);
+        said.retain(|(of, _)| *of != node);
         said.extend(snapshot.map(|snapshot| (node, snapshot)));
         if said.is_empty() {
             self.others.remove(&sector);
@@ -94,7 +128,7 @@ impl Words {
             self.own.remove(&sector);
             self.news.remove(&sector);
         }
-        self.counting(sector, before)
+        Some(self.counting(sector, before))
     }
 
     /// The link to that node is down: nothing is known to run there any more.
@@ -103,7 +137,10 @@ impl Words {
             said.iter().any(|(of, _)| *of == node).then_some(*sector)
         };
         let sectors: Vec<SectorId> = self.others.iter().filter_map(says).collect();
-        sectors.into_iter().map(|it| (it, self.note_from(node, (it, None)))).collect()
+        let stop = |it| self.note_from(node, (it, None)).map(|word| (it, word));
+        let stopped = sectors.into_iter().filter_map(stop).collect();
+        self.heard.remove(&node);
+        stopped
     }
 
     /// The latest word of those where it runs; else that it stopped, with what

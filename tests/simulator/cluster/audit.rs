@@ -59,7 +59,8 @@ fn told(decision: &Decision) -> Option<String> {
         }
         Decision::AccountMade { player } => format!("register {player}"),
         // Of the node itself, which no other key tells.
-        Decision::Began { .. } | Decision::Witnessed { .. } => return None,
+        Decision::Began { .. } | Decision::Witnessed { .. } | Decision::Stopping => return None,
+        Decision::RolesTaken { roles } => format!("roles {roles}"),
         other => format!("{other:?}"),
     })
 }
@@ -89,6 +90,9 @@ fn decided(group: &Group) -> Result<Vec<String>, String> {
             let is_entry = |key: &[u8]| key.starts_with(keys::DIRECTORY);
             let changed = group.puts.iter().filter(|put| is_entry(&put.key)).count() - 1;
             decided.push(format!("directory {version} {changed}"));
+        }
+        if put.key.starts_with(keys::ROLES) {
+            decided.extend(value.first().map(|roles| format!("roles {roles}")));
         }
         if let Some(player) = keys::account_player(&put.key) {
             decided.push(format!("register {player}"));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use starmesh::base::{EntityKey, Incarnation, Millis, NodeId, SectorId, Tick, UnitId};
 use starmesh::cluster::core::directory::Edit;
+use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Asker;
 use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
@@ -85,6 +86,44 @@ fn a_sector_that_takes_long_to_load_goes_on_while_it_is_loaded() {
     assert_eq!(cluster.node(2).core.counts().ahead, 1);
     let answer = cluster.order(1, 2, unit, Instruction::Stop);
     assert!(matches!(answer, CommandResult::Done(_)), "{answer:?}");
+    cluster.judge();
+}
+
+/// One is loaded at a time, a second each, of three that are offered: nobody says
+/// that it takes what it has not loaded, which it may not be able to.
+#[test]
+fn what_is_offered_is_not_taken_before_it_is_loaded_however_much_is() {
+    let mut cluster = Cluster::empty(1);
+    cluster.limits.loads_ahead = 1;
+    (1..=2).for_each(|id| cluster.start(id));
+    cluster.run_until("all have their share", |cluster| cluster.is_settled());
+    let mut sectors = Vec::new();
+    for player in 1..=3 {
+        let (_, home) = cluster.found(player);
+        let sector = EntityKey::Sector(home);
+        cluster.assign(sector, 1);
+        cluster.run_until("it is there", is_at(sector, 1));
+        let unit = cluster.units(home)[0];
+        cluster.patrol(player, 1, unit, home);
+        sectors.push(sector);
+    }
+    cluster.node(2).slow_loads_ms = 1_000;
+    cluster.network.log.clear();
+    let give = |entity: &EntityKey| Edit::Assign { entity: *entity, node: NodeId(2) };
+    cluster.change(sectors.iter().map(give).collect());
+    let began = cluster.now;
+    let are_there = |cluster: &Cluster| sectors.iter().all(|sector| is_at(*sector, 2)(cluster));
+    while !are_there(&cluster) {
+        cluster.run(10);
+        let log = &cluster.network.log;
+        let taken =
+            |sector: &&EntityKey| log.iter().any(|(.., message)| is_accept(message, **sector));
+        let taken = sectors.iter().filter(taken).count() as u64;
+        let passed = cluster.now - began;
+        assert!(taken <= passed / 1_000, "{taken} taken after {passed} ms");
+        assert!(passed <= 10_000, "offers that waited are forgotten");
+    }
+    assert_eq!(cluster.node(2).core.counts().ahead, 3);
     cluster.judge();
 }
 
@@ -386,7 +425,10 @@ fn a_node_that_is_to_be_left_gives_away_all_it_has_and_gets_something_again() {
 /// As many as there are of a busy node: it is left within seconds.
 #[test]
 fn a_node_with_a_thousand_sectors_is_left_in_two_seconds() {
-    let mut cluster = Cluster::of(2);
+    let mut cluster = Cluster::empty(1);
+    cluster.limits.loads_ahead = Limits::default().loads_ahead;
+    (1..=2).for_each(|id| cluster.start(id));
+    cluster.run_until("all have their share", |cluster| cluster.is_settled());
     let (_, home) = cluster.found(1);
     let victim = cluster.home(EntityKey::Sector(home));
     let around = (-30..30).flat_map(|y| (-30..30).map(move |x| (x, y)));

@@ -6,7 +6,10 @@ use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::Loading;
 use starmesh::cluster::core::message::{NodeMessage, ToTable};
 use starmesh::cluster::core::node::Event;
+use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::input::Input;
+use starmesh::entity::read::Query;
+use starmesh::sim::Instruction;
 
 use super::Cluster;
 
@@ -106,6 +109,37 @@ fn a_node_whose_commits_wait_is_alive_as_long_as_another_could_say_the_same() {
     }
     cluster.run(3_000);
     assert_eq!(cluster.nodes.len(), 3, "nobody was declared dead");
+    cluster.judge();
+}
+
+/// Its successor may have acknowledged more by then than it knows.
+#[test]
+fn a_node_that_has_ended_its_incarnation_answers_nothing_however_long_it_runs_on() {
+    let mut cluster = Cluster::of(2);
+    let (session, home) = cluster.found(1);
+    let sector = EntityKey::Sector(home);
+    let victim = cluster.home(sector);
+    let ticket = cluster.attach(victim, sector, 1).expect("it answers");
+    let query = Query::Applied { player: PlayerId(1), session };
+    let ask = |cluster: &mut Cluster| cluster.node(victim).table.read(900, sector, &query);
+    cluster.event(victim, Event::Settle);
+    cluster.run_until("it is settled", |cluster| cluster.nodes[&NodeId(victim)].core.is_settled());
+    assert_eq!(ask(&mut cluster), Ok(()), "it is its own as yet");
+    cluster.event(victim, Event::Leave);
+    cluster.run_until("it is over", |cluster| cluster.nodes[&NodeId(victim)].core.is_over());
+    assert_eq!(ask(&mut cluster), Err(Unavailable::Busy));
+    let unit = cluster.units(home)[0];
+    let command = cluster.command(1, 1, unit, Instruction::Stop);
+    let table = &mut cluster.node(victim).table;
+    assert_eq!(table.admit(sector, ticket, command), Err(Unavailable::Busy));
+    assert_eq!(table.propose(sector, Input::Time), Err(Unavailable::Busy));
+    let other = NodeId(3 - victim);
+    cluster.run_until("another runs it", |cluster| {
+        cluster.nodes[&other].table.entity(sector).is_some()
+    });
+    assert_eq!(ask(&mut cluster), Err(Unavailable::Busy));
+    cluster.kill(victim);
+    cluster.start(victim);
     cluster.judge();
 }
 

@@ -55,17 +55,17 @@ use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::roles::Roles;
-use starmesh::entity::World;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::read::Query;
 use starmesh::entity::world::rules_group;
+use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
 use starmesh::sim::{Command, Galaxy, Instruction, LOGIC_VERSION, Target, UnitIds};
 use starmesh::store::memory::Memory;
-use starmesh::store::recovery;
+use starmesh::store::{Store, recovery};
 
 use network::Network;
 use node::{Build, Node};
@@ -76,7 +76,7 @@ use crate::scene::Fact;
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
 /// A node that stops in order and cannot ends all the same.
-const PATIENCE_MS: u64 = 4_000;
+const PATIENCE_MS: u64 = 5_000;
 /// Units of a new player, by the sample rules.
 const UNITS: usize = 3;
 
@@ -123,8 +123,8 @@ impl Cluster {
         let next = Arc::new(later.clone().of_version(LOGIC_VERSION + 1));
         let (world, later) = (Arc::new(world), Arc::new(later));
         let known = KnownWorlds::new(world.clone()).with(later.clone()).with(next.clone());
-        // Long enough for an entity to be watched while it moves; and some are
-        // loaded before they are given, others after.
+        // Long enough for an entity to be watched while it moves; and some offers
+        // wait while others are loaded.
         let limits = Limits { quiet_ms: 5_000, loads_ahead: 2, ..Limits::default() };
         Cluster {
             known,
@@ -163,7 +163,8 @@ impl Cluster {
         let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
         node.core = node.core.with_roles(roles);
         self.nodes.insert(NodeId(id), node);
-        let group = rules_group(&build.world.rules);
+        let last = self.store.get(names::RULES_LAST).expect("the memory answers");
+        let group = rules_group(&build.world.rules, last.map(|last| last.version));
         self.event(id, Event::Rows { id: 0, group });
         self.event(id, Event::MaySign);
     }
@@ -192,7 +193,8 @@ impl Cluster {
             let now = self.now;
             let node = self.node(id);
             let is_late = node.stopping.is_some_and(|since| now > since + PATIENCE_MS);
-            let (is_settled, is_over) = (node.core.is_settled(), node.core.is_over());
+            let is_settled = node.core.is_settled() && node.core.is_signed();
+            let is_over = node.core.is_over();
             if is_late || is_over {
                 self.kill(id);
             } else if is_settled {

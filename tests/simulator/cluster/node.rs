@@ -66,6 +66,8 @@ pub struct Node {
     pub other_heads: Vec<(NodeId, Head)>,
     /// Whoever signs for it answers nothing.
     pub mute: bool,
+    /// Whoever signs for it says so often that it cannot.
+    pub sign_failures: u32,
     /// The store does not answer this process.
     pub away: bool,
     /// The store takes commits, but this process does not hear of it.
@@ -108,6 +110,7 @@ impl Node {
             held: None,
             other_heads: Vec::new(),
             mute: false,
+            sign_failures: 0,
             away: false,
             lose_answers: false,
             retried: Vec::new(),
@@ -282,7 +285,9 @@ impl Node {
             }
             NodeEffect::Sign(_) if self.mute => {}
             NodeEffect::Sign(statement) => {
-                let signature = Some(signatures::sign(statement));
+                let is_signed = self.sign_failures == 0;
+                self.sign_failures = self.sign_failures.saturating_sub(1);
+                let signature = is_signed.then(|| signatures::sign(statement));
                 let signed = Event::Signed { statement, signature };
                 events.extend(network.answer(now, process, signed));
             }

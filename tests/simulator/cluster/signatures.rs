@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use starmesh::base::{EntityKey, NodeId, PlayerId};
 use starmesh::cluster::core::node::Event;
+use starmesh::cluster::core::roles::{Role, Roles};
 use starmesh::entity::audit::chain::{Chain, Problem};
 use starmesh::entity::audit::{Decision, Doubt, Entry, Signature, Statement, root_after};
 use starmesh::entity::commit::{Commit, Group, Put};
@@ -153,6 +154,31 @@ fn a_successor_signs_where_the_log_of_the_dead_ended() {
     assert_eq!((chain(&log, victim).unsigned, log.problem(NodeId(victim))), (0, None));
 }
 
+/// Whoever signs may fail for a while: it is not asked without a pause, and nothing
+/// that was to be signed is forgotten.
+#[test]
+fn what_could_not_be_signed_is_asked_for_again_once_a_second() {
+    let mut cluster = Cluster::of(2);
+    cluster.run(EVERY_MS);
+    cluster.node(2).mute = true;
+    cluster.assign_by(2, EntityKey::Ledger(0), 2);
+    cluster.run(300);
+    cluster.kill(2);
+    cluster.node(1).sign_failures = u32::MAX;
+    let failed = |it: &Cluster| it.nodes[&NodeId(1)].core.counts().sign_failures;
+    let before = failed(&cluster);
+    cluster.run_until("it is dead", |it| it.nodes[&NodeId(1)].core.living() == [NodeId(1)]);
+    cluster.run(5 * EVERY_MS);
+    let failures = failed(&cluster) - before;
+    assert!((3..=9).contains(&failures), "{failures} failures");
+    cluster.node(1).sign_failures = 0;
+    cluster.run(3 * EVERY_MS);
+    let log = Log::of(&cluster.store);
+    let last = signatures_of(&log, 2).pop().expect("it is signed");
+    assert_eq!(read(&log, &last).statement.by, NodeId(1));
+    assert_eq!((chain(&log, 1).unsigned, chain(&log, 2).unsigned), (0, 0));
+}
+
 #[test]
 fn an_orderly_stop_leaves_nothing_unsigned() {
     let mut cluster = Cluster::of(1);
@@ -181,6 +207,51 @@ fn nothing_waits_for_a_signature_that_does_not_come() {
     cluster.run_until("all else is settled", |it| it.nodes[&NodeId(1)].core.is_settled());
     let took = cluster.run_until("it may end", |it| it.nodes[&NodeId(1)].core.is_signed());
     assert!(took <= 5_000, "{took} ms");
+}
+
+#[test]
+fn a_stop_and_other_roles_are_in_the_log_and_signed() {
+    let mut cluster = Cluster::of(2);
+    cluster.leave(2);
+    let sectors = Roles::of([Role::Sector]).expect("one role");
+    cluster.start_with(2, sectors);
+    cluster.run_until("it is back", |cluster| cluster.is_settled());
+    cluster.leave(2);
+    let log = Log::of(&cluster.store);
+    let of_two = |key: &[u8]| keys::parse_audit(key).is_some_and(|it| it.node == NodeId(2));
+    let entries = log.entries.iter().filter(|(key, _)| of_two(key));
+    let told = entries.filter_map(|(_, value)| {
+        match Entry::from_bytes(value).expect("an entry").decision {
+            Decision::RolesTaken { roles } => Some(roles),
+            Decision::Stopping => Some(0),
+            _ => None,
+        }
+    });
+    let all = Roles::default().bits();
+    assert_eq!(told.collect::<Vec<_>>(), [all, 0, sectors.bits(), 0]);
+    assert_eq!((chain(&log, 2).unsigned, log.problem(NodeId(2))), (0, None));
+}
+
+/// The node that stops has a bound for all of it.
+#[test]
+fn a_stop_that_waited_for_the_store_waits_the_less_for_signatures() {
+    let mut cluster = Cluster::of(1);
+    cluster.node(1).mute = true;
+    cluster.assign_by(1, EntityKey::Ledger(0), 1);
+    cluster.run(500);
+    cluster.node(1).hold_commits = true;
+    cluster.run(300);
+    let began = cluster.now;
+    cluster.event(1, Event::Settle);
+    cluster.run(3_000);
+    let event = cluster.node(1).let_commits_go();
+    cluster.event(1, event);
+    cluster.run_until("it may end", |it| {
+        let core = &it.nodes[&NodeId(1)].core;
+        core.is_settled() && core.is_signed()
+    });
+    let took = cluster.now - began;
+    assert!((3_000..=4_500).contains(&took), "{took} ms");
 }
 
 #[test]

@@ -5,12 +5,14 @@
 //!
 //! An offer is accepted when its entity is loaded, and not at all when it cannot
 //! be: its owner runs it meanwhile and offers it again. Where as many as may be
-//! are loaded already it is accepted at once, and loaded when it is given; and so is
-//! one that another version of the simulation runs, of which nothing can be run here.
+//! are loaded already it waits its turn. Only what another version of the simulation
+//! runs is accepted unseen, because nothing of it can be run here.
 //!
-//! Invariant: a bounded number is kept, each until it is claimed or has not been
-//! offered for a while.
+//! Invariants: whoever accepts what its own version runs has loaded it; a bounded
+//! number is kept, and a bounded number of offers waits, each until it is claimed or
+//! has not been offered for a while. What has no place is not answered.
 
+use super::cluster::Cluster;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId};
 use crate::cluster::core::loading::{Ahead, LoadError};
@@ -35,6 +37,19 @@ impl Early {
     /// One that is being loaded keeps its place until that has ended.
     pub fn is_wanted(&self, now: Millis) -> bool {
         self.state.is_none() || now.since(self.offered) < KEPT_MS
+    }
+}
+
+/// An offer that waits for a place among what is loaded ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    from: NodeId,
+    offered: Millis,
+}
+
+impl Waits {
+    pub fn is_wanted(&self, now: Millis) -> bool {
+        now.since(self.offered) < KEPT_MS
     }
 }
 
@@ -64,12 +79,28 @@ impl NodeCore {
                 self.effects.push(NodeEffect::LoadAhead(entity));
                 return;
             }
-        } else if !is_here && is_same && cluster.ahead.len() < self.limits.loads_ahead {
-            cluster.ahead.insert(entity, Early { from, offered: now, begun: now, state: None });
-            self.effects.push(NodeEffect::LoadAhead(entity));
+        } else if !is_here && is_same {
+            let has_place = cluster.offers.len() < self.limits.leaving;
+            if has_place || cluster.offers.contains_key(&entity) {
+                cluster.offers.insert(entity, Waits { from, offered: now });
+            }
             return;
         }
         self.say(from, NodeBody::Accept { entity, version: own });
+    }
+
+    /// Loads what was offered, as far as there are places.
+    pub(super) fn load_offered(&mut self, now: Millis) {
+        if !self.may_take() {
+            return;
+        }
+        let Some(cluster) = &mut self.cluster else { return };
+        while cluster.ahead.len() < self.limits.loads_ahead
+            && let Some((entity, Waits { from, offered })) = cluster.offers.pop_first()
+        {
+            cluster.ahead.insert(entity, Early { from, offered, begun: now, state: None });
+            self.effects.push(NodeEffect::LoadAhead(entity));
+        }
     }
 
     /// What was offered is loaded, or cannot be.
@@ -94,7 +125,8 @@ impl NodeCore {
 
     /// What was loaded of an entity that is to be claimed now.
     pub(super) fn take_ahead(&mut self, entity: EntityKey) -> Option<Box<Ahead>> {
-        let ahead = &mut self.cluster.as_mut()?.ahead;
+        let Cluster { ahead, offers, .. } = self.cluster.as_mut()?;
+        offers.remove(&entity);
         // One that is being loaded keeps its place, so that no more are than may be.
         ahead.get(&entity)?.state.as_ref()?;
         ahead.remove(&entity)?.state

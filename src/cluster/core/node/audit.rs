@@ -84,7 +84,13 @@ impl NodeCore {
                 Some(Decision::Closed { entity, sequence, kept: *is_kept })
             }
             Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
-            Slot::Began => Some(Decision::Began { logic: self.world.logic() }),
+            Slot::Began => {
+                let began = Decision::Began { logic: self.world.logic() };
+                let roles = self.cluster.as_ref().map(|cluster| cluster.own_roles.bits());
+                let taken = roles.map(|roles| Decision::RolesTaken { roles });
+                return std::iter::once(began).chain(taken).collect();
+            }
+            Slot::Stopping => Some(Decision::Stopping),
             Slot::Witness => self.witnessed(),
             Slot::Signature(_) | Slot::Ids | Slot::Stale | Slot::Chunks | Slot::Snapshot { .. } => {
                 None

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::ahead::Early;
+use super::ahead::{Early, Waits};
 use super::audit::head;
 use super::versions::{Foreign, Retiring};
 use super::{NodeCore, NodeEffect, Phase};
@@ -58,7 +58,7 @@ pub struct ClusterRead {
 pub(super) struct Cluster {
     pub members: Members,
     /// This node's, and those that others said.
-    own_roles: Roles,
+    pub own_roles: Roles,
     roles: BTreeMap<NodeId, Roles>,
     pub directory: Arc<Directory>,
     /// What was last handed out.
@@ -89,6 +89,8 @@ pub(super) struct Cluster {
     pub sought: BTreeSet<EntityKey>,
     /// What others offered, loaded before it is given.
     pub ahead: BTreeMap<EntityKey, Early>,
+    /// What else they offered, and is loaded when there is a place.
+    pub offers: BTreeMap<EntityKey, Waits>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
     pub handed: BTreeMap<EntityKey, Handed>,
     /// Who asked this node to claim, for which hand-over, and is answered when it
@@ -152,6 +154,7 @@ impl Cluster {
             kept: BTreeMap::new(),
             sought: BTreeSet::new(),
             ahead: BTreeMap::new(),
+            offers: BTreeMap::new(),
             handed: BTreeMap::new(),
             askers: BTreeMap::new(),
             retiring: BTreeMap::new(),
@@ -249,6 +252,7 @@ impl NodeCore {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
         cluster.ahead.retain(|_, early| early.is_wanted(now));
+        cluster.offers.retain(|_, waits| waits.is_wanted(now));
         let Some(ClusterRead { deaths, rows, roles, directory }) = read else { return };
         cluster.roles = roles;
         let living: Vec<NodeId> = cluster.members.living().collect();

@@ -29,6 +29,7 @@ impl NodeCore {
                 || !self.stale.is_empty()
                 || self.cluster_has_work()
                 || self.has_last_signature()
+                || self.says_stop
                 || self.wanted > self.durable
                 || is_row_due
                 || self.leaving
@@ -50,11 +51,14 @@ impl NodeCore {
         // Nobody would sign it any more.
         let witness = if self.leaving { None } else { self.take_witness(now) };
         let signature = self.take_signature();
+        let stops = std::mem::take(&mut self.says_stop);
+        let stops = stops.then(|| (Group::default(), Slot::Stopping));
         stale
             .into_iter()
             .chain(cluster)
             .chain(witness)
             .chain(signature)
+            .chain(stops)
             .chain(records)
             .chain(rows)
             .for_each(&mut add);

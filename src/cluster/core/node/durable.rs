@@ -22,7 +22,7 @@ impl NodeCore {
                 self.compare_clocks(self.sent, answer.store_time, now);
                 self.handle_durable(&commit, slots, &answer, now);
                 if commit.is_last {
-                    self.phase = Phase::Over;
+                    self.end();
                 }
             }
             Some(Settled::Unknown) => {
@@ -30,7 +30,7 @@ impl NodeCore {
                 self.note_away(true);
             }
             Some(Settled::Deposed(error)) => {
-                self.phase = Phase::Over;
+                self.end();
                 self.effects.push(NodeEffect::StepDown(error));
             }
             None => {}
@@ -102,7 +102,7 @@ impl NodeCore {
                     }
                     self.grant_ids();
                 }
-                Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness => {}
+                Slot::Chunks | Slot::Stale | Slot::Began | Slot::Witness | Slot::Stopping => {}
                 Slot::Snapshot { entity, sequence, bytes } => {
                     if self.adopts(entity, sequence) {
                         // Refused is as good: then another node has written it.

@@ -22,8 +22,8 @@ use crate::entity::commit::Group;
 
 /// The log is signed at most so often.
 const EVERY_MS: u64 = 1_000;
-/// An orderly stop waits so long for the last signature; a node that stops waits
-/// for all together a second more.
+/// An orderly stop waits so long for the last signature, from when it was asked for;
+/// a node that stops waits for all together a second more.
 const LAST_WITHIN_MS: u64 = 4_000;
 
 /// What is to be signed, and what was.
@@ -42,9 +42,11 @@ pub(super) struct Signing {
     made: Option<Signature>,
     /// Of this node's last signature that is durable, in this incarnation.
     signed: Option<u64>,
-    /// No earlier than this is the log signed again.
+    /// No earlier than this is the log signed again; and anything, after a failure.
     again: Millis,
-    /// Until when an orderly stop waits, and whether that is over.
+    retry: Millis,
+    /// Until when an orderly stop waits for signatures, and whether it does not any
+    /// more.
     last_until: Option<Millis>,
     gave_up: bool,
 }
@@ -62,6 +64,11 @@ impl Signing {
             self.buried.pop_front();
         }
         self.buried.push_back(dead);
+    }
+
+    /// The node is to stop: from now on it waits for signatures no longer than may be.
+    pub fn note_settling(&mut self, now: Millis) {
+        self.last_until.get_or_insert(Millis(now.0 + LAST_WITHIN_MS));
     }
 
     /// A signature is durable.
@@ -90,11 +97,9 @@ impl Signing {
     /// What is to be signed now, if something is. `is_last` before an orderly
     /// stop, when nothing else is to be committed.
     fn next(&mut self, me: NodeId, tick: Tick, now: Millis, is_last: bool) -> Option<Statement> {
-        if is_last {
-            let until = *self.last_until.get_or_insert(Millis(now.0 + LAST_WITHIN_MS));
-            self.gave_up |= now >= until;
-        }
-        if !self.may || self.asked.is_some() || self.made.is_some() {
+        self.gave_up |= self.last_until.is_some_and(|until| now >= until);
+        let is_asked = self.asked.is_some() || self.made.is_some();
+        if !self.may || self.gave_up || is_asked || now < self.retry {
             return None;
         }
         let statement = if let Some(Dead { node, last, tick }) = self.buried.pop_front() {
@@ -127,8 +132,13 @@ impl NodeCore {
     }
 
     /// What came of [`NodeEffect::Sign`]; without a signature it is asked for
-    /// again.
-    pub(super) fn handle_signed(&mut self, statement: &Statement, signature: Option<Signature>) {
+    /// again, but not at once.
+    pub(super) fn handle_signed(
+        &mut self,
+        statement: &Statement,
+        signature: Option<Signature>,
+        now: Millis,
+    ) {
         if self.signing.asked.as_ref() != Some(statement) {
             return;
         }
@@ -140,6 +150,7 @@ impl NodeCore {
         self.signing.made = signature.filter(|it| it.statement == *statement);
         if self.signing.made.is_none() {
             self.counts.sign_failures += 1;
+            self.signing.retry = Millis(now.0 + EVERY_MS);
             self.signing.gave_up |= self.settling;
         }
     }

@@ -33,9 +33,12 @@ impl Table {
     ///
     /// # Errors
     /// When the entity is not here, has too much waiting, or time stands
-    /// still; or when the input is too long.
+    /// still; when the input is too long, or the node is over.
     pub fn propose(&mut self, entity: EntityKey, input: Input) -> Result<(), Unavailable> {
         let is_left = input.says_lost();
+        if self.over {
+            return Err(Unavailable::Busy);
+        }
         if self.away && !is_left {
             return Err(Unavailable::StoreAway);
         }
@@ -61,13 +64,17 @@ impl Table {
     /// # Errors
     /// When the entity is not here, has too much waiting, or time stands
     /// still; when the command is too long, or not the next of an attachment.
-    /// Then those sent behind it under the same one are refused, too.
+    /// Then those sent behind it under the same one are refused, too; and all
+    /// when the node is over.
     pub fn admit(
         &mut self,
         entity: EntityKey,
         ticket: Ticket,
         command: PlayerCommand,
     ) -> Result<(), Unavailable> {
+        if self.over {
+            return Err(Unavailable::Busy);
+        }
         if self.away {
             return Err(Unavailable::StoreAway);
         }

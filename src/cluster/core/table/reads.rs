@@ -17,10 +17,10 @@ impl Table {
     ///
     /// # Errors
     /// When the entity is not here or of a kind that the question is not for;
-    /// `Busy` before this node's claim is durable.
+    /// `Busy` before this node's claim is durable, and when the node is over.
     pub fn read(&mut self, ask: u64, entity: EntityKey, query: &Query) -> Result<(), Unavailable> {
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if !cell.is_claimed() {
+        if self.over || !cell.is_claimed() {
             return Err(Unavailable::Busy);
         }
         // While time stands still nothing leaves: only sessions wait for that.

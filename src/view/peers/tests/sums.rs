@@ -43,8 +43,9 @@ impl Node {
 
     fn hear(&mut self, from: NodeId, told: &[Told]) {
         for it in told {
-            let word = self.words.note_from(from, *it);
-            self.put(it.0, word);
+            if let Some(word) = self.words.note_from(from, *it) {
+                self.put(it.0, word);
+            }
         }
     }
 
@@ -137,6 +138,26 @@ fn a_node_that_does_not_take_news_is_told_all_of_it_later() {
     a.note(sector(2), Some(of(10, 3, 1)));
     a.tell(A, &mut b);
     assert_eq!(b.total(&mut now), (20, 3));
+}
+
+/// However many sectors a node names, what is kept of it is bounded, and others are
+/// not the worse for it.
+#[test]
+fn what_one_node_says_beyond_its_bound_is_left_out_until_there_is_room() {
+    let (mut a, mut now) = (node(), 0);
+    a.words = Words::keeping(3);
+    for x in 0..5 {
+        a.hear(B, &[(sector(x), Some(of(1, 0, 1)))]);
+    }
+    a.hear(C, &[(sector(9), Some(of(10, 0, 1)))]);
+    assert_eq!(a.total(&mut now), (13, 0));
+    // What is kept goes on to be told, and what stops makes room, once.
+    a.hear(B, &[(sector(0), Some(of(2, 0, 2))), (sector(4), None), (sector(1), None)]);
+    a.hear(B, &[(sector(1), None), (sector(3), Some(of(1, 0, 3))), (sector(4), Some(of(1, 0, 3)))]);
+    assert_eq!(a.total(&mut now), (15, 0), "units of what stopped are still there");
+    a.words.forget(B);
+    a.hear(B, &[(sector(4), Some(of(1, 0, 4)))]);
+    assert_eq!(a.total(&mut now), (16, 0));
 }
 
 #[test]
