@@ -10,7 +10,7 @@ use starmesh::protocol::Place;
 use crate::audit::audit;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
-use crate::support::{Home, metric, wait_for};
+use crate::support::{Home, wait_for};
 use crate::swarm::{Answered, Swarm};
 
 const CLIENTS: u64 = 24;
@@ -48,8 +48,7 @@ fn home(cluster: &Cluster, name: &str) -> Home {
 
 /// Plans of the planner with that outcome.
 fn plans(cluster: &Cluster, outcome: &str) -> f64 {
-    let name = format!("starmesh_balance_plans_total{{outcome=\"{outcome}\"}}");
-    metric(&cluster.node(0).target(), &name).unwrap_or_default()
+    cluster.happened(0, &format!("starmesh_balance_plans_total{{outcome=\"{outcome}\"}}"))
 }
 
 fn is_spread(cluster: &Cluster) -> bool {

@@ -77,7 +77,7 @@ pub fn expect_time_stands_still(cluster: &Cluster, index: usize, what: &str) {
         (cluster.metric(index, "starmesh_store_away_state") > 0.0).then_some(())
     });
     println!("{what}: said to be away after {:?}", began.elapsed());
-    assert!(!cluster.is_ready(index), "a node without a store takes no players");
+    assert!(cluster.refuses(index), "a node without a store takes no players");
     let tick = || cluster.metric(index, "starmesh_node_tick_count");
     let stood = tick();
     pause(Duration::from_secs(1));

@@ -113,7 +113,7 @@ async fn a_full_disk_of_the_stores_node_stops_a_cluster_and_loses_nothing() {
     disk.fill(cluster.process(0));
     for index in 0..2 {
         let what = format!("node {} that is not ready", index + 1);
-        wait_for(&what, || (!cluster.is_ready(index)).then_some(()));
+        wait_for(&what, || cluster.refuses(index).then_some(()));
     }
     let refused = socket.order(&sector, 2, &units[1]).await;
     assert_eq!(refused["success"], false, "{refused}");
