@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audit::{Counts, audit_told};
 use crate::operator::OPERATOR;
 use crate::support::{Home, Process, metric, metrics, starmesh, value, wait_for};
-use crate::swarm::{Swarm, Told};
+use crate::swarm::{Swarm, Told, scenario};
 
 /// Units in the sectors of a node.
 pub const UNITS: &str = "starmesh_sector_units_count";
@@ -21,6 +21,10 @@ pub const DEATHS: &str = "starmesh_mesh_deaths_declared_total";
 const PATIENT_MS: &str = "20000";
 /// Where somebody is: as short as a busy machine can bear.
 const IMPATIENT_MS: &str = "3000";
+
+/// Sectors that a warp leads at most: far enough that many who start beside a
+/// border of shares cross it.
+const WARP: u16 = 24;
 
 /// One node, whether it runs or not.
 pub struct Member {
@@ -244,11 +248,18 @@ impl Cluster {
         audit_told(&copy, told)
     }
 
-    /// A swarm on the gateways of all nodes.
+    /// A swarm on the gateways of all nodes, whose orders are for single units.
     pub fn swarm(&self, clients: u64, seed: u64) -> Swarm {
-        let homes: Vec<&Home> = self.members.iter().map(|member| &member.home).collect();
-        // Far enough that many who start beside a border of shares cross it.
-        Swarm::of(&homes, clients, seed, 24)
+        Swarm::of(&self.homes(), clients, seed, WARP)
+    }
+
+    /// The same, with orders to several units at once.
+    pub fn fleets(&self, clients: u64, seed: u64) -> Swarm {
+        Swarm::playing(&self.homes(), clients, seed, &scenario(WARP, 4))
+    }
+
+    fn homes(&self) -> Vec<&Home> {
+        self.members.iter().map(|member| &member.home).collect()
     }
 
     /// One line: how much each node runs.

@@ -7,6 +7,7 @@ mod audit_log;
 mod clock;
 mod cluster_balance;
 mod cluster_crash;
+mod cluster_fleet;
 mod cluster_join;
 mod cluster_migrate;
 mod cluster_partition;

@@ -23,7 +23,7 @@ description = "orders without a pause, for crashes to fall into"
 [orders]
 interval_ms_min = 200
 interval_ms_max = 1200
-units_max = 1
+units_max = UNITS
 margin_m = 20
 targets = "around"
 warp_sectors = WARP
@@ -36,6 +36,11 @@ weight_warp = 6
 [checks]
 keyframe_interval_ms = 1500
 "#;
+
+/// That, with warps of up to so many sectors and so many units in an order.
+pub fn scenario(warp: u16, units: u16) -> String {
+    SCENARIO.replace("WARP", &warp.to_string()).replace("UNITS", &units.to_string())
+}
 
 /// Clients that reconnect for as long as the test takes.
 pub struct Swarm {
@@ -73,7 +78,7 @@ impl Swarm {
     /// Spread over the gateways of several nodes, with warps of up to so many
     /// sectors; what it writes down is in the first one's folder.
     pub fn of(homes: &[&Home], clients: u64, seed: u64, warp: u16) -> Swarm {
-        Swarm::playing(homes, clients, seed, &SCENARIO.replace("WARP", &warp.to_string()))
+        Swarm::playing(homes, clients, seed, &scenario(warp, 1))
     }
 
     /// The same, with orders as that scenario says.
