@@ -5,6 +5,7 @@ mod audit;
 mod audit_bites;
 mod audit_log;
 mod clock;
+mod cluster_admin;
 mod cluster_balance;
 mod cluster_crash;
 mod cluster_fleet;
