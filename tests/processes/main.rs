@@ -7,6 +7,7 @@ mod audit_log;
 mod clock;
 mod cluster_admin;
 mod cluster_balance;
+mod cluster_command;
 mod cluster_crash;
 mod cluster_fleet;
 mod cluster_join;
