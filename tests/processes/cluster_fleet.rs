@@ -3,6 +3,7 @@
 //! told to. Whoever still orders it about where it was is told where it is now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -133,7 +134,7 @@ impl Fleet {
     /// is said to be on its way.
     async fn leave(&mut self, ships: &[u64], to: &Value) {
         let home = self.home.clone();
-        self.send(&home, ships, std::slice::from_ref(to)).await;
+        self.send(&home, ships, slice::from_ref(to)).await;
         let order = [json!({ "moveFleet": { "target": { "position": to } } })];
         let moved = json!({ "moved": { "place": { "sector": self.beyond } } });
         let began = Instant::now();
@@ -259,8 +260,8 @@ fn a_fleet_goes_to_a_sector_that_sleeps_at_another_node_and_to_and_fro_as_one() 
     let mut fleet = Fleet::new(again(), home.clone(), beyond.clone());
 
     // One goes ahead, so that there is something that can sleep.
-    runtime.block_on(fleet.send(&home, first, &[behind.clone()]));
-    runtime.block_on(fleet.send(&home, rest, &[before.clone()]));
+    runtime.block_on(fleet.send(&home, first, slice::from_ref(&behind)));
+    runtime.block_on(fleet.send(&home, rest, slice::from_ref(&before)));
     wait_for("the sector beyond", || (cluster.metric(1, SECTORS) > 0.5).then_some(()));
     let Fleet { sequence, told, .. } = fleet;
     wait_until_all_sleeps(&cluster);
