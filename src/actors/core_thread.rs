@@ -113,6 +113,9 @@ pub struct CoreParts {
 pub fn start(parts: CoreParts, receiver: Receiver<ToCore>) -> std::io::Result<()> {
     let thread = CoreThread::new(parts);
     let ending = thread.ending.clone();
+    // What an operator watches for is shown before it happens, too.
+    metrics::STORE_AWAY.set(0.0);
+    metrics::PARKED.set(0.0);
     std::thread::Builder::new()
         .name("core".into())
         .spawn(move || ending.guard("the node's core", || thread.run(&receiver)))?;

@@ -22,10 +22,14 @@ use crate::protocol::{Answer, Place, Point, UNANSWERED_MAX};
 pub const ANSWER_WITHIN_MS: u64 = 3_000;
 /// How often a command is sent again before it is given up.
 pub const REPEATS_MAX: u32 = 3;
+/// One that is put off is not given up before it was tried for so long: a node that
+/// died is replaced within that, and a sector that moves runs again.
+pub const PUT_OFF_MS: u64 = 12_000;
 /// A unit that moves on is followed so often.
 const CHASES_MAX: u8 = 4;
-/// After `busy`: so long, doubled each time.
+/// After `busy`: so long, doubled each time, and then no longer than that.
 const BUSY_MS: u64 = 250;
+const BUSY_MS_MAX: u64 = 2_000;
 
 /// What a player wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ pub struct Issued {
 pub enum GiveUp {
     /// Sent four times, answered never.
     NoAnswer,
-    /// Sent four times, put off each time.
+    /// Sent four times at least, for [`PUT_OFF_MS`], put off each time.
     PutOff(Answer),
     /// The session it belongs to cannot be resumed.
     SessionLost,
@@ -98,8 +102,12 @@ struct Waiting {
     due: u64,
     /// All were answered: not now.
     refused: Option<PutOff>,
-    /// Rounds that were for its sake.
+    /// Rounds that were for its sake because it was put off.
     repeats: u32,
+    /// And because nobody answered.
+    unheard: u32,
+    /// Until then it is not given up for being put off.
+    patient: u64,
 }
 
 /// How a command was put off.
@@ -144,6 +152,8 @@ impl CommandBook {
             due: now.saturating_add(ANSWER_WITHIN_MS),
             refused: None,
             repeats: 0,
+            unheard: 0,
+            patient: now.saturating_add(PUT_OFF_MS),
         };
         self.waiting.insert(sequence, waiting);
         Some(issued)
@@ -198,7 +208,10 @@ impl CommandBook {
             return Settled::Later;
         }
         let put_off = waiting.put_off(now, error, is_first);
-        if put_off.counts && waiting.repeats >= REPEATS_MAX {
+        if matches!(error, Answer::StoreAway {}) {
+            waiting.patient = now.saturating_add(PUT_OFF_MS);
+        }
+        if put_off.counts && waiting.repeats >= REPEATS_MAX && now >= waiting.patient {
             return self.give_up(ack.sequence, GiveUp::PutOff(error.clone()));
         }
         waiting.refused = Some(put_off);
@@ -269,15 +282,13 @@ impl CommandBook {
             if !waiting.is_of(place) || stays {
                 return true;
             }
-            let counts = match waiting.refused {
-                Some(refused) => refused.counts,
-                None => waiting.due <= now,
-            };
-            if counts && waiting.repeats >= REPEATS_MAX {
+            let is_unheard = waiting.refused.is_none() && waiting.due <= now;
+            if is_unheard && waiting.unheard >= REPEATS_MAX {
                 due.given_up.push(waiting.issued.clone());
                 return false;
             }
-            waiting.repeats += u32::from(counts);
+            waiting.unheard += u32::from(is_unheard);
+            waiting.repeats += u32::from(waiting.refused.is_some_and(|refused| refused.counts));
             due.again.push(waiting.send(now));
             true
         });
@@ -289,7 +300,8 @@ impl CommandBook {
         let waiting = self.waiting.values_mut();
         waiting
             .map(|waiting| {
-                (waiting.repeats, waiting.under_way) = (0, 0);
+                (waiting.repeats, waiting.unheard, waiting.under_way) = (0, 0, 0);
+                waiting.patient = now.saturating_add(PUT_OFF_MS);
                 waiting.send(now)
             })
             .collect()
@@ -306,6 +318,7 @@ impl CommandBook {
         let until = now.saturating_add(ANSWER_WITHIN_MS);
         for waiting in self.waiting.values_mut() {
             waiting.due = until;
+            waiting.patient = now.saturating_add(PUT_OFF_MS);
             if let Some(refused) = &mut waiting.refused {
                 refused.until = until;
             }
@@ -327,11 +340,11 @@ impl Waiting {
     fn put_off(&self, now: u64, error: &Answer, is_first: bool) -> PutOff {
         let (after_ms, alone, counts) = match error {
             Answer::Limited { after_ms } => (u64::from(*after_ms), true, true),
-            Answer::Busy {} => (BUSY_MS << self.repeats, false, true),
+            Answer::Busy {} => (busy_ms(self.repeats), false, true),
             // Time stands still for all: this is no failed attempt.
             Answer::StoreAway {} => (ANSWER_WITHIN_MS, false, false),
             // The first time at once.
-            _ if is_first && self.repeats > 0 => (BUSY_MS << (self.repeats - 1), false, true),
+            _ if is_first && self.repeats > 0 => (busy_ms(self.repeats - 1), false, true),
             _ => (0, false, is_first),
         };
         PutOff { until: now.saturating_add(after_ms), alone, counts }
@@ -343,6 +356,11 @@ impl Waiting {
         self.due = now.saturating_add(ANSWER_WITHIN_MS);
         self.issued.clone()
     }
+}
+
+/// How long to wait after so many rounds in vain.
+fn busy_ms(rounds: u32) -> u64 {
+    (BUSY_MS << rounds.min(8)).min(BUSY_MS_MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
-use starmesh::cluster::core::directory::Directory;
 use starmesh::cluster::core::members::RowRead;
 use starmesh::config::Config;
 use starmesh::entity::channel::ChannelMessage;
@@ -57,8 +56,8 @@ pub struct Counts {
     pub nodes: u64,
     /// What clients had rebuilt, by what was in the journals.
     pub rebuilt: Rebuilt,
-    /// Players with acknowledged commands in sectors of several nodes, as the
-    /// directory is in the end.
+    /// Players with acknowledged commands in sectors of several nodes, by who had
+    /// them last.
     pub on_several: u64,
 }
 
@@ -131,19 +130,8 @@ fn check(data: &Path, told: &[Answered], shown: &[Shown]) -> Counts {
     audit.check_claims(&members.rows);
     audit.counts.rebuilt = compare(&store, &audit.worlds, shown);
     audit.counts.nodes = members.rows.len() as u64;
-    audit.counts.on_several = on_several(&members.directory.unwrap_or_default(), told);
+    audit.counts.on_several = audit.on_several(told);
     audit.counts
-}
-
-/// Players with successes in sectors of several nodes.
-fn on_several(directory: &Directory, told: &[Answered]) -> u64 {
-    let mut nodes: BTreeMap<PlayerId, BTreeSet<NodeId>> = BTreeMap::new();
-    for answered in told.iter().filter(|answered| answered.ack.success) {
-        let place = answered.place.map(|place| place.key());
-        let node = place.and_then(|place| directory.node_of(place));
-        nodes.entry(answered.player).or_default().extend(node);
-    }
-    nodes.values().filter(|nodes| nodes.len() > 1).count() as u64
 }
 
 impl Audit {
@@ -252,6 +240,17 @@ impl Audit {
                 "invariant 22: {entity} was left with {owner:?}, which ended"
             );
         }
+    }
+
+    /// Players with successes in sectors of several nodes.
+    fn on_several(&self, told: &[Answered]) -> u64 {
+        let mut nodes: BTreeMap<PlayerId, BTreeSet<NodeId>> = BTreeMap::new();
+        for answered in told.iter().filter(|answered| answered.ack.success) {
+            let sector = answered.place.and_then(|place| self.entities.get(&place.key()));
+            let claim = sector.and_then(|sector| sector.head().claim);
+            nodes.entry(answered.player).or_default().extend(claim.map(|open| open.claim.node));
+        }
+        nodes.values().filter(|nodes| nodes.len() > 1).count() as u64
     }
 
     /// Invariant 13: each player has what it started with, each unit once.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::audit::Counts;
-use crate::cluster_support::{Cluster, UNITS};
+use crate::cluster_support::{Cluster, DEATHS, UNITS};
 use crate::crash::number;
 use crate::support::{pause, wait_for};
 use crate::swarm::Swarm;
@@ -77,7 +77,7 @@ pub fn expect_time_stands_still(cluster: &Cluster, index: usize, what: &str) {
         (cluster.metric(index, "starmesh_store_away_state") > 0.0).then_some(())
     });
     println!("{what}: said to be away after {:?}", began.elapsed());
-    assert!(!cluster.is_ready(index), "a node without a store takes no players");
+    assert!(cluster.refuses(index), "a node without a store takes no players");
     let tick = || cluster.metric(index, "starmesh_node_tick_count");
     let stood = tick();
     pause(Duration::from_secs(1));
@@ -135,6 +135,33 @@ fn while_the_stores_node_is_dead_time_stands_still_and_then_everybody_goes_on() 
     wait_for("a node that takes players", || cluster.is_ready(1).then_some(()));
     println!("store: both take players again after {:?}", began.elapsed());
     finish(cluster, swarm, "store");
+}
+
+#[test]
+fn while_the_stores_node_stands_still_so_does_time_and_nobody_is_declared_dead() {
+    let mut cluster = Cluster::impatient(2);
+    let mut swarm = play(&cluster, "store stopped");
+    let mut watcher = Watcher::new(cluster.node(1), "watcher");
+    watcher.see_an_order_through();
+    let began = Instant::now();
+    cluster.process(0).signal(Signal::STOP);
+    expect_time_stands_still(&cluster, 1, "store stopped");
+    // Longer than a node may be silent: it has not heard of the other, either.
+    pause(Duration::from_secs(5).saturating_sub(began.elapsed()));
+    cluster.process(0).signal(Signal::CONT);
+    let began = Instant::now();
+    wait_for("nodes that take players", || {
+        (0..2).all(|index| cluster.is_ready(index)).then_some(())
+    });
+    println!("store stopped: both take players again after {:?}", began.elapsed());
+    watcher.see_an_order_through();
+    let deaths = (0..2).map(|index| cluster.metric(index, DEATHS)).sum::<f64>();
+    let known = swarm.answered().len();
+    swarm.wait_for_everybody(known);
+    // The others' gateway was not there to answer, however long that took.
+    swarm.expect_settled_of(|client| client % 2 == 1);
+    finish_with(cluster, swarm, vec![watcher], "store stopped");
+    assert!(deaths < 0.5, "{deaths} nodes were declared dead");
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     pause(CUT.saturating_sub(began.elapsed()));
     let last = cluster.count() - 1;
     wait_for("a node that takes players, or none", || {
-        (cluster.is_ready(last) != store_away).then_some(())
+        let holds = if store_away { cluster.refuses(last) } else { cluster.is_ready(last) };
+        holds.then_some(())
     });
     relays.iter().for_each(|relay| relay.control().heal());
     let began = Instant::now();

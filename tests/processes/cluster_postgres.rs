@@ -7,13 +7,10 @@ use std::time::{Duration, Instant};
 use crate::cluster_crash::{
     expect_time_stands_still, finish, finish_with, play, wait_until_taken_over,
 };
-use crate::cluster_support::Cluster;
+use crate::cluster_support::{Cluster, DEATHS};
 use crate::postgres_server::{self, Server};
 use crate::support::{pause, wait_for};
 use crate::watcher::Watcher;
-
-/// Nodes that this one declared dead.
-const DEATHS: &str = "starmesh_mesh_deaths_declared_total";
 
 #[test]
 fn on_postgresql_each_node_may_be_killed_the_first_included() {

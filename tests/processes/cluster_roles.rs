@@ -109,9 +109,10 @@ fn a_killed_node_of_each_role_stops_only_what_its_role_is_for() {
     wait_for_a_death(&cluster, META);
     wait_for_a_death(&cluster, GATEWAY);
     // Long enough for what was left to be claimed, if somebody did.
-    let ticks = || cluster.metric(META, TICK);
-    let until = ticks() + 20.0;
-    wait_for("two seconds of ticks", || (ticks() >= until).then_some(()));
+    for index in [META, GATEWAY] {
+        let until = cluster.metric(index, TICK) + 20.0;
+        wait_for("two seconds of ticks", || (cluster.metric(index, TICK) >= until).then_some(()));
+    }
     expect_no_sectors(&cluster, &[META, GATEWAY]);
     assert!(cluster.is_ready(GATEWAY), "players stay connected");
     let known = swarm.answered().len();

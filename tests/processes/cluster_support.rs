@@ -3,20 +3,28 @@
 //! one's or on a server. Never looks at what they keep (`audit` does).
 //! Invariant: a node is started with a join line only once.
 
+use std::time::Duration;
+
 use crate::audit::{Counts, audit_told};
 use crate::operator::OPERATOR;
-use crate::support::{Home, Process, metric, starmesh, wait_for};
-use crate::swarm::{Swarm, Told};
+use crate::support::{Home, Process, metric, metrics, starmesh, value, wait_for};
+use crate::swarm::{Swarm, Told, scenario};
 
 /// Units in the sectors of a node.
 pub const UNITS: &str = "starmesh_sector_units_count";
 /// Sectors that run on a node.
 pub const SECTORS: &str = "starmesh_sector_active_count";
+/// Nodes that a node declared dead.
+pub const DEATHS: &str = "starmesh_mesh_deaths_declared_total";
 
 /// Where nobody is to be declared dead: any process may stand still for seconds.
 const PATIENT_MS: &str = "20000";
 /// Where somebody is: as short as a busy machine can bear.
 const IMPATIENT_MS: &str = "3000";
+
+/// Sectors that a warp leads at most: far enough that many who start beside a
+/// border of shares cross it.
+const WARP: u16 = 24;
 
 /// One node, whether it runs or not.
 pub struct Member {
@@ -162,15 +170,35 @@ impl Cluster {
         wait_for("a link", || (links(home) > before).then_some(()));
     }
 
-    /// The value of a node's metric, 0 where it says nothing of it.
+    /// The value of a node's metric as soon as it says one: silence shows nothing.
     pub fn metric(&self, index: usize, name: &str) -> f64 {
-        metric(&self.node(index).target(), name).unwrap_or_default()
+        let what = format!("{name} of node {}", index + 1);
+        wait_for(&what, || metric(&self.node(index).target(), name))
+    }
+
+    /// How often a node says that something happened, which it says of nothing that
+    /// never did: of what is counted by label.
+    pub fn happened(&self, index: usize, name: &str) -> f64 {
+        let what = format!("what node {} says of itself", index + 1);
+        let said = wait_for(&what, || metrics(&self.node(index).target()));
+        value(&said, name).unwrap_or_default()
     }
 
     /// Whether a node says that it takes players.
     pub fn is_ready(&self, index: usize) -> bool {
-        let ready = ureq::get(format!("{}/readyz", self.node(index).url())).call();
-        ready.is_ok_and(|response| response.status() == 200)
+        self.readiness(index) == Some(200)
+    }
+
+    /// Whether a node says that it takes none.
+    pub fn refuses(&self, index: usize) -> bool {
+        self.readiness(index) == Some(503)
+    }
+
+    /// What a node says, if it says anything.
+    fn readiness(&self, index: usize) -> Option<u16> {
+        let call = ureq::get(format!("{}/readyz", self.node(index).url())).config();
+        let call = call.timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false);
+        call.build().call().ok().map(|response| response.status().as_u16())
     }
 
     /// Waits until node `index` runs sectors that have units.
@@ -189,7 +217,6 @@ impl Cluster {
 
     /// Stops all in order, the one with the store last; what they said.
     pub fn stop(mut self) -> Vec<Home> {
-        // A node that says nothing has nothing parked: it is judged by its end.
         let parked = |index| self.metric(index, "starmesh_entity_parked_count");
         let parked: Vec<f64> = (0..self.count()).map(parked).collect();
         assert!(
@@ -221,11 +248,18 @@ impl Cluster {
         audit_told(&copy, told)
     }
 
-    /// A swarm on the gateways of all nodes.
+    /// A swarm on the gateways of all nodes, whose orders are for single units.
     pub fn swarm(&self, clients: u64, seed: u64) -> Swarm {
-        let homes: Vec<&Home> = self.members.iter().map(|member| &member.home).collect();
-        // Far enough that many who start beside a border of shares cross it.
-        Swarm::of(&homes, clients, seed, 24)
+        Swarm::of(&self.homes(), clients, seed, WARP)
+    }
+
+    /// The same, with orders to several units at once.
+    pub fn fleets(&self, clients: u64, seed: u64) -> Swarm {
+        Swarm::playing(&self.homes(), clients, seed, &scenario(WARP, 4))
+    }
+
+    fn homes(&self) -> Vec<&Home> {
+        self.members.iter().map(|member| &member.home).collect()
     }
 
     /// One line: how much each node runs.

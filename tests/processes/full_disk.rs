@@ -9,6 +9,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::audit::audit;
 use crate::cluster_support::Cluster;
 use crate::socket::{Socket, of_command, register};
 use crate::support::{Home, Process, ignoring, wait_for};
@@ -113,7 +114,7 @@ async fn a_full_disk_of_the_stores_node_stops_a_cluster_and_loses_nothing() {
     disk.fill(cluster.process(0));
     for index in 0..2 {
         let what = format!("node {} that is not ready", index + 1);
-        wait_for(&what, || (!cluster.is_ready(index)).then_some(()));
+        wait_for(&what, || cluster.refuses(index).then_some(()));
     }
     let refused = socket.order(&sector, 2, &units[1]).await;
     assert_eq!(refused["success"], false, "{refused}");
@@ -129,10 +130,15 @@ async fn a_full_disk_of_the_stores_node_stops_a_cluster_and_loses_nothing() {
     cluster.kill(1);
     cluster.restart(1);
     let mut socket = Socket::connect_again(&cluster.node(1).target(), &token, Some(session)).await;
-    for (sequence, unit, before) in [(1, &units[0], kept), (2, &units[1], taken)] {
+    for (sequence, unit, before) in [(1, &units[0], &kept), (2, &units[1], &taken)] {
         let again = socket.order_again(&sector, sequence, unit).await;
-        assert_eq!(of_command(&again), of_command(&before));
+        assert_eq!(of_command(&again), of_command(before));
     }
+    let told = [kept, taken].map(|ack| socket.answered(&sector, &ack));
+    drop(socket);
+    let homes = cluster.stop();
+    let found = audit(homes[0].data(), &told);
+    assert_eq!((found.found + found.trimmed, found.players, found.nodes), (2, 1, 2), "{found:?}");
 }
 
 async fn stops_commands_and_loses_nothing(disk: &Disk) {

@@ -88,7 +88,7 @@ impl Operator {
 }
 
 /// A sector as an answer names it.
-fn id(sector: &Value) -> SectorId {
+pub fn id(sector: &Value) -> SectorId {
     let number = |name: &str| sector[name].as_i64().expect("a number");
     let scale = u8::try_from(number("scale")).expect("a scale");
     SectorId { x: number("x"), y: number("y"), scale }

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::support::PATIENCE;
+use crate::swarm::Answered;
 
 /// Of every account that is registered here.
 pub const PASSWORD: &str = "correct horse";
@@ -126,6 +127,19 @@ impl Socket {
     /// A sector in which the player has units.
     pub fn sector(&self) -> Value {
         self.connected["presence"][0]["sector"].clone()
+    }
+
+    /// An acknowledgement as an audit takes it.
+    pub fn answered(&self, sector: &Value, ack: &Value) -> Answered {
+        let mut ack = ack.clone();
+        // The header, which every message has.
+        let fields = ack.as_object_mut().expect("an acknowledgement is an object");
+        ["type", "handle", "tick"].iter().for_each(|name| _ = fields.remove(*name));
+        let answered = json!({
+            "client": 0, "player": self.connected["player"], "session": self.session(),
+            "place": { "sector": sector }, "ack": ack,
+        });
+        serde_json::from_value(answered).expect("an answer")
     }
 
     pub async fn send(&mut self, message: Value) {

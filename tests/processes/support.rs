@@ -15,7 +15,7 @@ use serde::Deserialize;
 use starmesh::client::Target;
 
 /// Longer than any single step takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Everything on one machine, as in `make demo`, and passwords that cost
 /// nothing: these tests are not about them.
@@ -45,12 +45,24 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 
 /// The value of a node's metric, named with its labels if it has any.
 pub fn metric(target: &Target, name: &str) -> Option<f64> {
+    value(&metrics(target)?, name)
+}
+
+/// All that a node says of itself; `None` when it is silent.
+pub fn metrics(target: &Target) -> Option<String> {
     let mut stream = TcpStream::connect(target.authority()).ok()?;
+    // One that was stopped accepts connections and never answers.
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    text.starts_with("HTTP/1.1 200 ").then_some(text)
+}
+
+/// The value of a metric in what a node says.
+pub fn value(metrics: &str, name: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// Lets others run for about so long.

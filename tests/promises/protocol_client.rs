@@ -3,7 +3,7 @@
 //! a keyframe that differs is told as a desync.
 
 use starmesh::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
-use starmesh::client::commands::{ANSWER_WITHIN_MS, REPEATS_MAX};
+use starmesh::client::commands::{ANSWER_WITHIN_MS, PUT_OFF_MS, REPEATS_MAX};
 use starmesh::client::{ClientCore, CommandError, Effect, Event, GiveUp, Options, Status, Wanted};
 use starmesh::protocol::blocks::{Block, Content, Happened, Packet, Seen, Update};
 use starmesh::protocol::client::Empty;
@@ -264,11 +264,12 @@ fn a_refusal_is_final_and_a_limit_is_waited_for() {
 fn busy_is_tried_again_later_and_given_up_in_the_end() {
     let mut script = Script::watching(&[]);
     let sequence = script.hold();
-    for _ in 0..REPEATS_MAX {
+    for _ in 0..PUT_OFF_MS / 2_000 {
         script.answer(sequence, Answer::Busy {});
+        assert_eq!(script.gave_up(), []);
         script.pass(2_000);
     }
-    assert_eq!(script.sequences_sent(), [sequence; 4]);
+    assert_eq!(script.sequences_sent(), [sequence; 7]);
     script.answer(sequence, Answer::Busy {});
     assert_eq!(script.gave_up(), [(sequence, GiveUp::PutOff(Answer::Busy {}))]);
 }

@@ -108,7 +108,7 @@ fn one_that_is_limited_waits_alone() {
 fn only_the_first_is_given_up_for_attaching_in_vain() {
     let mut book = book(3);
     let mut now = FIRST_MS;
-    for _ in 0..REPEATS_MAX {
+    while now < FIRST_MS + PUT_OFF_MS {
         for sequence in 1..=3 {
             book.handle_ack(now, &Ack::failed(sequence, 0, Answer::AttachAgain {}));
         }
@@ -118,6 +118,39 @@ fn only_the_first_is_given_up_for_attaching_in_vain() {
     let settled = book.handle_ack(now, &Ack::failed(1, 0, Answer::AttachAgain {}));
     assert!(matches!(settled, Settled::GaveUp { .. }), "{settled:?}");
     assert_eq!(book.hears(now, 2, Answer::AttachAgain {}), [2, 3]);
+}
+
+#[test]
+fn what_is_put_off_is_tried_for_as_long_as_a_dead_node_may_take_to_be_replaced() {
+    for answer in [Answer::Busy {}, Answer::AttachAgain {}] {
+        let (mut book, mut now, mut sent) = (book(1), FIRST_MS, 1);
+        while let Settled::Later = book.handle_ack(now, &Ack::failed(1, 0, answer.clone())) {
+            assert!(now < FIRST_MS + PUT_OFF_MS, "{answer:?}: still tried");
+            let due = book.next_due().unwrap();
+            assert!(due - now <= BUSY_MS_MAX, "{answer:?}: not tried from {now} to {due}");
+            now = due;
+            assert_eq!(book.sends(now), [1]);
+            sent += 1;
+        }
+        assert!(now >= FIRST_MS + PUT_OFF_MS, "{answer:?}: given up at {now}");
+        assert!(sent <= 12, "{answer:?}: sent {sent} times");
+    }
+}
+
+#[test]
+fn standing_still_and_being_resumed_begin_all_patience_anew() {
+    let mut book = book(1);
+    let mut now = FIRST_MS + 2 * PUT_OFF_MS;
+    assert_eq!(book.hears(now, 1, Answer::StoreAway {}), NONE);
+    now += ANSWER_WITHIN_MS;
+    for _ in 0..=REPEATS_MAX {
+        assert_eq!(book.sends(now), [1]);
+        assert_eq!(book.hears(now, 1, Answer::Busy {}), NONE);
+        now += BUSY_MS_MAX;
+    }
+    now += PUT_OFF_MS;
+    assert_eq!(sequences(&book.handle_resumed(now)), [1]);
+    assert_eq!(book.hears(now, 1, Answer::Busy {}), NONE);
 }
 
 #[test]
