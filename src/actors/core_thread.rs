@@ -31,6 +31,7 @@ use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
 use crate::entity::audit::Statement;
+use crate::telemetry::metrics;
 
 /// The number of the group that stores a new galaxy; rows count from 1.
 pub const GALAXY_GROUP: u64 = 0;

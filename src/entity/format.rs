@@ -244,7 +244,7 @@ mod tests {
         let Raise::To(2, group) = raised(&readers) else { panic!("who runs reads it") };
         let version = |key: Vec<u8>| {
             let check = group.checks.iter().find(|check| check.key == key);
-            check.map(|check| check.expect.clone())
+            check.map(|check| check.expect)
         };
         assert_eq!(version(keys::row(NodeId(2))), Some(Expect::Version(20)));
         assert_eq!(version(keys::row(NodeId(1))), None, "its row moves all the time");
