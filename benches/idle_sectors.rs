@@ -34,7 +34,7 @@ fn main() {
     }
     let config = Config::with("").unwrap();
     let rules = rules::file::built_in().unwrap();
-    let (world, _) = find_or_make(&Memory::new(), &config, rules).unwrap();
+    let world = find_or_make(&Memory::new(), &config, rules).unwrap().world;
     actix::System::new().block_on(run(Arc::new(world), &sizes));
 }
 

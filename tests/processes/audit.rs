@@ -100,9 +100,9 @@ fn check(data: &Path, told: &[Answered], shown: &[Shown]) -> Counts {
     let store = Sled::open(&folder, Options::default()).expect("the store opens");
     let built_in = rules::file::built_in().expect("the rules are valid");
     let config = Config::with("").expect("the defaults are valid");
-    let (world, made) = find_or_make(&store, &config, built_in).expect("a galaxy");
-    assert!(made.is_none(), "the galaxy was lost");
-    let world = Arc::new(world);
+    let found = find_or_make(&store, &config, built_in).expect("a galaxy");
+    assert!(found.made.is_none(), "the galaxy was lost");
+    let world = Arc::new(found.world);
     let reader = SegmentReader::open(&folder).expect("segments");
     let entities: Vec<EntityKey> = reader.entities().collect();
     let members = cluster(&store, 0).expect("the store answers");
