@@ -93,7 +93,7 @@ fn groups(n: i64, logic: Logic) -> [Group; 2] {
 
 fn fill(folder: &str, sectors: i64) -> ! {
     let rules = rules::file::built_in().unwrap();
-    let (world, _) = find_or_make(&Memory::new(), &config(), rules).unwrap();
+    let world = find_or_make(&Memory::new(), &config(), rules).unwrap().world;
     let store = open(folder);
     let mut process = conformance::Process::begun(&store, 1);
     process.tick = Tick(1);

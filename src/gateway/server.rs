@@ -281,6 +281,29 @@ async fn close<T: Send + Sync + ?Sized + 'static>(shared: Arc<T>, within: Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::ending::Ending;
+
+    /// Only who was overtaken begins anew.
+    #[actix::test]
+    async fn what_fails_while_the_node_ends_fails_for_that_reason() {
+        let overtaken = || Ended::Overtaken("another was first".into());
+        for why in [None, Some(overtaken()), Some(Ended::Failed("a panic".into()))] {
+            let (ending, heard) = Ending::new();
+            let begun = async {
+                why.iter().for_each(|why| ending.tell(why.clone()));
+                Err::<(), _>(ServeError::NoCluster)
+            };
+            let (_, begun) = or_deposed(Some(heard), begun).await;
+            match (why, begun) {
+                (None, Err(ServeError::NoCluster)) => {}
+                (Some(Ended::Overtaken(why)), Err(ServeError::Overtaken(said)))
+                | (Some(Ended::Failed(why)), Err(ServeError::Failed(said))) => {
+                    assert_eq!(why, said);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 
     #[actix::test]
     async fn says_closed_only_when_the_last_handle_is_dropped() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use starmesh::actors::galaxy::{Found, find_or_make};
+use starmesh::actors::galaxy::find_or_make;
 use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::cluster::core::members::RowRead;
 use starmesh::config::Config;
@@ -99,9 +99,9 @@ fn check(data: &Path, told: &[Answered], shown: &[Shown]) -> Counts {
     let store = Sled::open(&folder, Options::default()).expect("the store opens");
     let built_in = rules::file::built_in().expect("the rules are valid");
     let config = Config::with("").expect("the defaults are valid");
-    let Found { world, made, .. } = find_or_make(&store, &config, built_in).expect("a galaxy");
-    assert!(made.is_none(), "the galaxy was lost");
-    let world = Arc::new(world);
+    let found = find_or_make(&store, &config, built_in).expect("a galaxy");
+    assert!(found.made.is_none(), "the galaxy was lost");
+    let world = Arc::new(found.world);
     let reader = SegmentReader::open(&folder).expect("segments");
     let entities: Vec<EntityKey> = reader.entities().collect();
     let members = cluster(&store, 0).expect("the store answers");

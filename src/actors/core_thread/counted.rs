@@ -1,11 +1,12 @@
 //! Owns how what a core counts gets to metrics and to the node's status. Never counts
 //! anything itself. Called by the core's thread behind each batch of events.
 
+use std::sync::atomic::Ordering;
+
 use super::CoreThread;
 use crate::base::Millis;
 use crate::cluster::core::node::NodeCounts;
 use crate::telemetry::metrics;
-use std::sync::atomic::Ordering;
 
 impl CoreThread {
     pub(super) fn report(&mut self, now: Millis) {
