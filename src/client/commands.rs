@@ -27,8 +27,9 @@ pub const REPEATS_MAX: u32 = 3;
 pub const PUT_OFF_MS: u64 = 12_000;
 /// A unit that moves on is followed so often.
 const CHASES_MAX: u8 = 4;
-/// After `busy`: so long, doubled each time, and then no longer than that.
-const BUSY_MS: u64 = 250;
+/// After `busy`: so long, doubled each time, and then no longer than that. Most often
+/// a sector moves just then, which takes no longer than the first few.
+const BUSY_MS: u64 = 50;
 const BUSY_MS_MAX: u64 = 2_000;
 
 /// What a player wants done.
