@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::Entity;
 use super::effect::Effect;
 use super::envelope::{self, Kind, Logic};
-use super::input::Input;
+use super::input::{Claim, Input};
 use super::logics::Logics;
 use super::machine::{ApplyError, SnapshotError};
 use super::record::{Record, RecordError, SnapshotHead, decode_record};
@@ -268,6 +268,26 @@ pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Repl
         return Err(ReplayError::SnapshotHash { expected: head.hash, found });
     }
     Ok(of(Entity::restore(key, &bytes)?, logic, bytes.len() as u64))
+}
+
+/// Whose claim of `key` is open by what `image` says, of which nothing is run: so
+/// that can be told whatever logic it is of.
+///
+/// # Errors
+/// When something in the image is not what was written.
+pub fn claim_of(
+    key: EntityKey,
+    image: &Image,
+    logics: &impl Logics,
+) -> Result<Option<Claim>, ReplayError> {
+    let begun = begin(key, image, logics)?.entity.head().claim.map(|open| open.claim);
+    let records = decode(&image.records)?;
+    let inputs = records.iter().flat_map(|(_, record)| &record.inputs);
+    Ok(inputs.fold(begun, |open, input| match input {
+        Input::Claim(claim) => Some(*claim),
+        Input::HandOver { .. } | Input::Close => None,
+        _ => open,
+    }))
 }
 
 fn decode(records: &[(u64, Vec<u8>)]) -> Result<Vec<(Logic, Record)>, ReplayError> {

@@ -16,9 +16,10 @@ use crate::cluster::core::roles::Roles;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
+use crate::entity::input::Claim;
 use crate::entity::keys;
 use crate::entity::logics::KnownWorlds;
-use crate::entity::replay::{Image, Replayed, replay};
+use crate::entity::replay::{Image, ReplayError, Replayed, claim_of, replay};
 use crate::entity::summary::Summary;
 
 /// Keys read at a time.
@@ -49,7 +50,28 @@ pub fn load(
     }
     let image = image(store, entity).map_err(unread)?;
     let known = worlds.of_image(store, &image).map_err(unread)?;
-    own(store, replay(entity, &image, &known)?, &known, asker)
+    match replay(entity, &image, &known) {
+        Err(ReplayError::Logic { needed, have }) => {
+            let claim = claim_of(entity, &image, &known)?;
+            let error = ReplayError::Logic { needed, have }.into();
+            Err(others(store, claim, asker).map_err(unread)?.unwrap_or(error))
+        }
+        replayed => own(store, replayed?, &known, asker),
+    }
+}
+
+/// That another node runs what has this open claim.
+fn others(
+    store: &dyn Store,
+    claim: Option<Claim>,
+    asker: Asker,
+) -> Result<Option<LoadError>, ReadError> {
+    let Some(Claim { node, incarnation, .. }) = claim.filter(|claim| claim.node != asker.node)
+    else {
+        return Ok(None);
+    };
+    let runs = ended(store, node, incarnation)?.is_none();
+    Ok(runs.then_some(LoadError::Owned { node, incarnation }))
 }
 
 /// Loads and replays `entity` while another node runs it, and follows it until

@@ -126,3 +126,18 @@ fn mixed_logic_versions_a_hand_over_survives_a_kill_before_and_after_every_commi
     }
     panic!("it was never given");
 }
+
+#[test]
+fn mixed_logic_versions_what_another_node_runs_is_missed_no_more() {
+    let (mut cluster, sector, _) = busy(limits());
+    let next = cluster.next.clone();
+    cluster.node(2).stopped = true;
+    cluster.restart_with(1, &next);
+    cluster.run_until("it is missed", |cluster| cluster.lacking() > 0);
+    // It is nobody's yet when it becomes the other's.
+    cluster.assign(sector, 2);
+    cluster.node(2).stopped = false;
+    cluster.run_until("it runs", |cluster| cluster.owner(sector) == Some(NodeId(2)));
+    cluster.run_until("it is missed no more", |cluster| cluster.lacking() == 0);
+    cluster.judge();
+}
