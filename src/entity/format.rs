@@ -2,7 +2,8 @@
 //! sent that is not read by one build alone. It is one row of the store. A node
 //! that cannot read it does not start; it is raised when every node that runs reads
 //! the next one, so that a rolling change of builds goes through, and until its end
-//! back again. Never reads a store: `actors::membership` does, and commits what is
+//! back again. There is one form so far, so nobody who encodes asks yet: who adds the
+//! next hands `Format::number` to `envelope::start`. Never reads a store: `actors::membership` does, and commits what is
 //! made here. Invariant: a node that registered, or that runs, reads what is
 //! written, for each of them checks the row's version in the group by which it
 //! comes, and whoever raises it checks that nobody came.
@@ -17,7 +18,7 @@ use super::keys;
 use super::member::LastNode;
 use crate::base::NodeId;
 
-/// The format versions that a build reads. It writes whichever the cluster has.
+/// The format versions that a build reads. It is to write whichever the cluster has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Formats {
     pub lowest: u16,

@@ -56,8 +56,7 @@ pub struct Counts {
     pub nodes: u64,
     /// What clients had rebuilt, by what was in the journals.
     pub rebuilt: Rebuilt,
-    /// Players with acknowledged commands in sectors of several nodes, by who had
-    /// them last.
+    /// Players with acknowledged commands that several nodes carried out.
     pub on_several: u64,
 }
 
@@ -68,6 +67,8 @@ struct Audit {
     counts: Counts,
     /// Where each command was applied, and with what answer.
     applied: BTreeMap<CommandKey, CommandAnswer>,
+    /// Which node carried it out.
+    nodes: BTreeMap<CommandKey, NodeId>,
     /// The first record that each entity still has.
     first: BTreeMap<EntityKey, u64>,
     units: BTreeMap<UnitId, (EntityKey, Unit)>,
@@ -115,6 +116,7 @@ fn check(data: &Path, told: &[Answered], shown: &[Shown]) -> Counts {
         world,
         counts: Counts::default(),
         applied: BTreeMap::new(),
+        nodes: BTreeMap::new(),
         first: BTreeMap::new(),
         units: BTreeMap::new(),
         entities: BTreeMap::new(),
@@ -142,13 +144,15 @@ impl Audit {
         assert!(image.head.is_some() || first == 1, "{entity} begins with record {first}");
         let numbers = image.records.iter().map(|(sequence, _)| *sequence);
         assert!(numbers.eq(first..first.saturating_add(image.records.len() as u64)), "{entity}");
-        let mut seen = Seen { applied: &mut self.applied, last: BTreeMap::new() };
+        let (applied, nodes) = (&mut self.applied, &mut self.nodes);
+        let mut seen = Seen { applied, nodes, last: BTreeMap::new() };
         let known = self.worlds.of_image(store, &image).expect("the store answers");
         let mut handed_over = 0;
-        let watch = |_: &_, record: &Record, effects: &[Effect]| {
+        let watch = |state: &Entity, record: &Record, effects: &[Effect]| {
             let hands_over = |input: &Input| matches!(input, Input::HandOver { .. });
             handed_over += u64::from(record.inputs.iter().any(hands_over));
-            seen.note(entity, record, effects);
+            let owner = state.head().claim.map(|open| open.claim.node);
+            seen.note((entity, owner), record, effects);
         };
         let mut replayed = replay_with(entity, &image, &known, watch)
             .unwrap_or_else(|error| panic!("{entity} cannot be replayed: {error}"));
@@ -242,13 +246,12 @@ impl Audit {
         }
     }
 
-    /// Players with successes in sectors of several nodes.
+    /// Players with successes that several nodes carried out.
     fn on_several(&self, told: &[Answered]) -> u64 {
         let mut nodes: BTreeMap<PlayerId, BTreeSet<NodeId>> = BTreeMap::new();
         for answered in told.iter().filter(|answered| answered.ack.success) {
-            let sector = answered.place.and_then(|place| self.entities.get(&place.key()));
-            let claim = sector.and_then(|sector| sector.head().claim);
-            nodes.entry(answered.player).or_default().extend(claim.map(|open| open.claim.node));
+            let key = (answered.player, answered.session, answered.ack.sequence);
+            nodes.entry(answered.player).or_default().extend(self.nodes.get(&key));
         }
         nodes.values().filter(|nodes| nodes.len() > 1).count() as u64
     }
@@ -280,13 +283,19 @@ impl Audit {
 /// The commands in one entity's records.
 struct Seen<'a> {
     applied: &'a mut BTreeMap<CommandKey, CommandAnswer>,
+    nodes: &'a mut BTreeMap<CommandKey, NodeId>,
     /// The last command of each player in this entity.
     last: BTreeMap<PlayerId, (SessionId, u32)>,
 }
 
 impl Seen<'_> {
     /// Invariant 12: applied once in all the galaxy, in the session's order.
-    fn note(&mut self, entity: EntityKey, record: &Record, effects: &[Effect]) {
+    fn note(
+        &mut self,
+        (entity, owner): (EntityKey, Option<NodeId>),
+        record: &Record,
+        effects: &[Effect],
+    ) {
         let answers = effects.iter().filter_map(|effect| match effect {
             Effect::Player(PlayerEffect::Answered(answer)) => Some(answer),
             _ => None,
@@ -309,6 +318,7 @@ impl Seen<'_> {
             assert!(before < Some((session, sequence)), "{entity}: {answer:?} after {before:?}");
             let twice = self.applied.insert((player, session, sequence), answer.clone());
             assert_eq!(twice, None, "invariant 12: applied twice: {answer:?}");
+            self.nodes.extend(owner.map(|owner| ((player, session, sequence), owner)));
         }
         assert_eq!(commands.next(), None, "{entity}: a command without an answer");
     }

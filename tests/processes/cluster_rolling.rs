@@ -60,7 +60,10 @@ impl Rolling {
         self.cluster.terminate(index);
         self.expect_the_others_go_on(index, other);
         self.cluster.restart(index);
-        wait_for("a node that takes players", || self.cluster.is_ready(index).then_some(()));
+        // The others may find the store's node a moment after that one is ready.
+        wait_for("all nodes take players", || {
+            (0..NODES).all(|index| self.cluster.is_ready(index)).then_some(())
+        });
         print!("{}", self.operator.call(self.cluster.node(other), &["undrain", &name]));
         wait_for("its share", || {
             (self.operator.running(self.cluster.node(other), number) > 0).then_some(())
