@@ -4,6 +4,7 @@
 //! in order; no other thread waits for a disk; each ends, and lets go of the
 //! store, with the call it is in when [`StoreThreads`] is dropped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use super::core_thread::{CoreHandle, ToCore};
 use super::ending::Ending;
 use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::limits::Limits;
-use crate::cluster::core::loading::{Ahead, Asker};
+use crate::cluster::core::loading::{Ahead, Asker, LoadError};
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::commit::Commit;
@@ -170,6 +171,12 @@ fn commit_all(store: &dyn Store, queue: &Receiver<Arc<Commit>>, core: &CoreHandl
     }
 }
 
+/// What panics when it is replayed would end one node after the other; so it is set
+/// aside. A load keeps nothing that a panic could leave half done.
+fn guarded<T>(load: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    catch_unwind(AssertUnwindSafe(load)).unwrap_or(Err(LoadError::Panicked))
+}
+
 struct Reader {
     store: Arc<dyn Store>,
     node: NodeId,
@@ -203,10 +210,12 @@ impl Reader {
             }
             Read::Load(entity, asker, ahead) => {
                 let ahead = ahead.map(|ahead| *ahead);
-                Event::Loaded(entity, load(store, entity, &self.worlds, asker, ahead).map(Box::new))
+                let loaded = guarded(|| load(store, entity, &self.worlds, asker, ahead));
+                Event::Loaded(entity, loaded.map(Box::new))
             }
             Read::LoadAhead(entity) => {
-                Event::LoadedAhead(entity, load_ahead(store, entity, &self.worlds).map(Box::new))
+                let loaded = guarded(|| load_ahead(store, entity, &self.worlds));
+                Event::LoadedAhead(entity, loaded.map(Box::new))
             }
             Read::Due { after, limit } => {
                 // None are due while the store does not answer: they are asked

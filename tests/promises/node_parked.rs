@@ -49,6 +49,21 @@ async fn a_parked_sector_is_told_from_one_that_does_not_exist() {
 }
 
 #[actix::test]
+async fn what_panics_when_it_is_loaded_is_parked_and_ends_no_node() {
+    let store = Arc::new(Gated::default());
+    let node = start(store.clone()).await;
+    let first = Player::new(&node, PLAYER).connect(None).await;
+    node.stop().await;
+    *store.poisoned.lock().unwrap() = Some(EntityKey::Sector(first.presence[0].sector));
+    let mut node = start(store.clone()).await;
+    assert_eq!(node.entities.parked(), 1);
+    let player = Player::new(&node, PLAYER);
+    assert_eq!(player.connect(Some(first.session)).await.session, first.session);
+    assert!(node.deposed.take().unwrap().try_recv().is_err(), "it goes on");
+    node.stop().await;
+}
+
+#[actix::test]
 async fn a_connect_to_a_parked_ledger_is_told_at_once() {
     let store = Arc::new(Gated::default());
     let node = start(store.clone()).await;

@@ -50,6 +50,8 @@ pub struct Gated {
     pub disk: Gate,
     /// What cannot be read.
     pub damaged: Mutex<Option<EntityKey>>,
+    /// What panics when it is read.
+    pub poisoned: Mutex<Option<EntityKey>>,
 }
 
 impl Store for Gated {
@@ -76,6 +78,8 @@ impl Store for Gated {
     }
 
     fn load(&self, entity: EntityKey, from: Option<Cursor>) -> Result<LoadPage, ReadError> {
+        let poisoned = *self.poisoned.lock().unwrap();
+        assert_ne!(poisoned, Some(entity), "by the test");
         if *self.damaged.lock().unwrap() == Some(entity) {
             return Err(ReadError::Damaged("by the test".into()));
         }

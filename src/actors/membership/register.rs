@@ -54,6 +54,8 @@ pub enum RegisterError {
     LongChain(usize),
     #[error("other nodes register all the time; nothing was changed")]
     Busy,
+    #[error("{MEMBERS_MAX} nodes or more were members: not all of them can be looked at")]
+    Many,
 }
 
 /// A node, as it registers itself.
@@ -180,10 +182,14 @@ pub async fn members(rows: &Rows) -> Result<Vec<Member>, StoreAway> {
 /// The numbers of all members.
 ///
 /// # Errors
-/// When the store does not answer in time, or a key is damaged.
+/// When the store does not answer in time, a key is damaged, or there are too many.
 pub(super) async fn numbers(rows: &Rows) -> Result<Vec<NodeId>, RegisterError> {
+    let found = scan(rows).await?;
+    if found.len() >= MEMBERS_MAX {
+        return Err(RegisterError::Many);
+    }
     let node = |(key, _): &(Vec<u8>, Versioned)| keys::parse_member(key).ok_or(Damaged.into());
-    scan(rows).await?.iter().map(node).collect()
+    found.iter().map(node).collect()
 }
 
 async fn scan(rows: &Rows) -> Result<Vec<(Vec<u8>, Versioned)>, StoreAway> {

@@ -68,6 +68,9 @@ pub enum LoadError {
     /// It was loaded so often, and each time a record did not fit.
     #[error("{0} times a durable record did not fit what a load had given")]
     Misfits(u32),
+    /// A panic: whoever runs it next would end as well, and whoever comes after.
+    #[error("what it takes to load it panics; the log says where")]
+    Panicked,
     /// It is tried again.
     #[error("the store: {0}")]
     Store(String),
@@ -139,6 +142,8 @@ pub struct Loading {
     due: BTreeMap<EntityKey, Millis>,
     /// Given to this node while they were loaded: what is read may be of before.
     given: BTreeSet<EntityKey>,
+    /// What it takes to load them is not here.
+    held: BTreeSet<EntityKey>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
 }
@@ -313,7 +318,7 @@ impl Loading {
         held: bool,
         limits: &Limits,
     ) -> bool {
-        if self.messages >= limits.waiting_for_loads {
+        if self.messages >= limits.waiting_for_loads || self.held.contains(&entity) {
             return false;
         }
         self.want_or_hold(entity, held);
@@ -357,6 +362,7 @@ impl Loading {
         self.seen.remove(&entity);
         self.due.remove(&entity);
         self.pinned.remove(&entity);
+        self.held.remove(&entity);
         let waited = self.waiting.remove(&entity).unwrap_or_default();
         self.messages -= waited.len();
         waited
@@ -375,15 +381,23 @@ impl Loading {
         }
     }
 
-    /// What it takes to load `entity` is not here: it waits, and what waits for it,
-    /// until it is [resumed](Self::resume).
+    /// What it takes to load `entity` is not here: it waits until it is
+    /// [resumed](Self::resume). What waited for it is dropped, and nothing is kept for
+    /// it until then, for that may be long, and others need the room: messages come
+    /// again, and whoever connects tries again.
     pub fn hold(&mut self, entity: EntityKey) {
         self.under_way.remove(&entity);
+        self.held.insert(entity);
+        if let Some(waiting) = self.waiting.get_mut(&entity) {
+            self.messages -= waiting.len();
+            waiting.clear();
+        }
     }
 
     /// Loads `entity`, which was [held](Self::hold), again, if it is not loaded or
     /// to be tried again already.
     pub fn resume(&mut self, entity: EntityKey) {
+        self.held.remove(&entity);
         if !self.under_way.contains(&entity) && !self.failed.contains(&entity) {
             self.let_go(entity);
         }
@@ -400,6 +414,26 @@ impl Loading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_loaded_for_long_takes_no_room_from_others() {
+        let limits = Limits { waiting_per_load: 2, waiting_for_loads: 2, ..Limits::default() };
+        let mut loading = Loading::default();
+        let (one, two) = (EntityKey::Ledger(1), EntityKey::Ledger(2));
+        let keep =
+            |loading: &mut Loading, key| loading.keep(key, ToTable::Away(false), false, &limits);
+        assert_eq!([one, one, two].map(|key| keep(&mut loading, key)), [true, true, false]);
+        assert_eq!(loading.begin_next(&limits), Some(one));
+        loading.hold(one);
+        assert_eq!([one, two, two].map(|key| keep(&mut loading, key)), [false, true, true]);
+        assert_eq!(loading.begin_next(&limits), Some(two));
+        assert_eq!(loading.finish(two).len(), 2);
+        // It is tried again, and what comes meanwhile waits for it.
+        loading.resume(one);
+        assert_eq!(loading.begin_next(&limits), Some(one));
+        assert!(keep(&mut loading, one));
+        assert_eq!(loading.finish(one).len(), 1);
+    }
 
     #[test]
     fn what_waits_is_bounded_for_one_entity_and_for_all() {

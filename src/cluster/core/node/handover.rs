@@ -95,9 +95,9 @@ impl NodeCore {
 
     /// Offers as many of those that are known to belong elsewhere as may leave at
     /// a time.
-    fn offer_strays(&mut self, now: Millis) {
+    pub(super) fn offer_strays(&mut self, now: Millis) {
         while let Some(cluster) = &mut self.cluster
-            && cluster.leaving.len() < self.limits.leaving
+            && cluster.leaving.len() + cluster.retiring.len() < self.limits.leaving
             && let Some(entity) = cluster.strays.pop_front()
         {
             let is_free = !cluster.leaving.contains_key(&entity)

@@ -114,6 +114,9 @@ impl NodeCore {
         if let Some(Retiring { sequence, to }) = cluster.retiring.remove(&entity) {
             self.say_given(entity, sequence, to, now);
         }
+        if !self.away && !self.settling {
+            self.offer_strays(now);
+        }
     }
 
     /// What was loaded needs a logic that is not here.
@@ -142,8 +145,11 @@ impl NodeCore {
         let others: Vec<NodeId> =
             cluster.members.living().filter(|node| *node != self.node).collect();
         let due = cluster.foreign.iter_mut().filter(|(_, foreign)| foreign.next <= now);
+        let mut due: Vec<_> = due.collect();
+        // Those that have waited longest, so that each has its turn.
+        due.sort_by_key(|(entity, foreign)| (foreign.next, **entity));
         let mut asked = Vec::new();
-        for (entity, foreign) in due.take(self.limits.loads) {
+        for (entity, foreign) in due.into_iter().take(self.limits.loads) {
             foreign.next = Millis(now.0 + ASK_MS);
             foreign.asked = foreign.asked.wrapping_add(1);
             asked.push((*entity, *foreign));
