@@ -1,5 +1,6 @@
 //! Owns the bytes in which [`PeerMessage`]s, questions and answers go over a
-//! link: postcard behind the number of the format. Never sends. What comes is a
+//! link: postcard behind the number of the format, of which there is one so far.
+//! Never sends. What comes is a
 //! member's, and is read as carefully as a stranger's. The hello of a link has
 //! agreed on the format; the byte is there to catch what went wrong.
 

@@ -19,7 +19,7 @@
 //! | what goes wrong | what becomes of it |
 //! |---|---|
 //! | the owner dies before the snapshot | the other finds a tail that it cannot run, and asks |
-//! | no living node has the version | the entity waits, and what comes for it up to a bound; it is counted and logged, and asked for again when nodes join |
+//! | no living node has the version | the entity waits, and what comes for it is dropped and comes again; it is counted and logged, and asked for again when nodes join |
 //! | `Reclaim` is lost | it is said again |
 //!
 //! Invariant: nothing of another version is replayed here but a state that stands
