@@ -84,9 +84,9 @@ fn is_walled(obstacle: &Circle, from: Position, to: Position, right: bool) -> bo
     let (from, to) = (between(obstacle.centre, from), between(obstacle.centre, to));
     // Right of it is counter-clockwise around it.
     let (start, end) = if right { (from, to) } else { (to, from) };
-    let last = SECTOR_STEPS - 1;
+    let (x, y, last) = (i64::from(x), i64::from(y), i64::from(SECTOR_STEPS - 1));
     let borders = [((-1, 0), x), ((1, 0), last - x), ((0, -1), y), ((0, 1), last - y)];
-    let near = borders.into_iter().filter(|(_, room)| *room < radius + BESIDE_STEPS);
+    let near = borders.into_iter().filter(|(_, room)| *room < i64::from(radius + BESIDE_STEPS));
     near.into_iter().any(|(border, _)| is_between(start, border, end))
 }
 
