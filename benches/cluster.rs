@@ -102,15 +102,17 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let galaxy = Galaxy { seed: 1, side: SIDE };
     let (first, _) = Node::start(&dir.path().join("first"), galaxy, None);
-    let (mut used, mut times) = (Vec::new(), Vec::new());
+    // They stay: beside one that was killed just now a node that starts waits for the
+    // link to it.
+    let (mut used, mut times, mut joined) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..joins {
         let line = first.line(&mut used);
         let (node, took) = Node::start(&dir.path().join(format!("n{number}")), galaxy, Some(line));
         times.push(took);
-        drop(node);
+        joined.push(node);
     }
     show("join: from the process's start until players may come", times);
-    drop(first);
+    drop((first, joined));
 
     let (_first, mut second, watched) = cluster(&runtime, dir.path());
     let seed = second.folder.parent().unwrap().file_name().unwrap().to_str().unwrap();
