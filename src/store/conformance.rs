@@ -1,7 +1,6 @@
-//! Owns the suite that every engine passes: one case per rule of the contract
-//! (`semantics.md` 2), named for it. Never knows which engine it runs on.
-//! Called by tests. Invariant: a case uses the trait only, on an empty store
-//! of its own.
+//! Owns the suite that every engine passes: one case per rule of the contract,
+//! named for it. Never knows which engine it runs on. Called by tests.
+//! Invariant: a case uses the trait only, on an empty store of its own.
 
 mod fence;
 mod groups;

@@ -141,7 +141,7 @@ enum Fence {
     Next { tick: Tick },
 }
 
-/// Holds a commit against its node's row (`semantics.md` 2.2).
+/// Holds a commit against its node's row.
 fn fence(commit: &Commit, row: Option<&NodeRow>) -> Result<Fence, CommitError> {
     let fenced = || CommitError::Fenced { row: row.cloned() };
     let Some(row) = row else {

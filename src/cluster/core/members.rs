@@ -1,6 +1,6 @@
 //! Owns which nodes of a cluster live, as far as this one can tell: when each
 //! one's row last moved, and of which incarnations it may be declared that they
-//! are dead (`semantics.md` 2.9). Never reads a store and never writes a row:
+//! are dead. Never reads a store and never writes a row:
 //! the [core](super::node) reads them a few times a second and proposes what
 //! comes of it. Called with each reading.
 //!

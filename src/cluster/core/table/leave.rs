@@ -1,10 +1,10 @@
 //! Owns how an entity of a table gets ready to go to another node: its door is
 //! closed, and when all that it took is durable the core is told, with the hash of
 //! its state. Until it is dropped it goes on, steps and is shown. Never decides
-//! that one leaves (the core does). Where the other node is of another version of the
-//! simulation, the state behind the last record is made here, too. Invariants: behind the word that it is leaving
-//! nothing of it is submitted any more; the hash is of a tick at which it has no
-//! record, for there alone a replay can compare.
+//! that one leaves (the core does). Where the other node is of another version of
+//! the simulation, the state behind the last record is made here, too. Invariants:
+//! behind the word that it is leaving nothing of it is submitted any more; the hash
+//! is of a tick at which it has no record, for there alone a replay can compare.
 
 use super::Table;
 use crate::base::{EntityKey, NodeId};
