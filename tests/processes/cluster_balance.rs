@@ -12,7 +12,7 @@ use crate::audit::audit;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::support::{Home, wait_for};
-use crate::swarm::{Answered, Swarm};
+use crate::swarm::{AT_HOME, Answered, Swarm};
 
 /// How the load is spread, of how many, and how even that is at least.
 struct Spread {
@@ -23,31 +23,13 @@ struct Spread {
 }
 
 /// By players, of whom there are as many however busy the machine is: at each node
-/// eight, and what two of them or a quarter are off that is left alone. Counted are
-/// also those who look at a sector that has no units of theirs, so no less is asked
-/// of the units.
-const BY_PLAYERS: Spread = Spread { strategy: "player-count", clients: 24, share: 32.0..=96.0 };
+/// eight, and what two of them or a quarter are off that is left alone.
+const BY_PLAYERS: Spread = Spread { strategy: "player-count", clients: 24, share: 48.0..=80.0 };
 /// By the time that sectors take. However little that is, each counts as a twentieth of
 /// a millisecond; what is a millisecond off is left alone.
 const BY_COSTS: Spread = Spread { strategy: "resource-usage", clients: 60, share: 40.0..=320.0 };
 /// Plans in a row that change nothing.
 const RESTS: f64 = 5.0;
-/// Everybody plays where it began.
-const SCENARIO: &str = r#"
-description = "players who stay at home"
-[orders]
-interval_ms_min = 200
-interval_ms_max = 1200
-units_max = 4
-margin_m = 50
-targets = "here"
-weight_move = 4
-weight_stop = 1
-weight_hold = 1
-weight_batch = 1
-[checks]
-keyframe_interval_ms = 1500
-"#;
 
 fn home(cluster: &Cluster, name: &str, strategy: &str) -> Home {
     // So large, and one beside the other, that all players begin in one of the
@@ -94,7 +76,7 @@ fn spread(Spread { strategy, clients, share }: &Spread) {
     let cluster = cluster.started(first, others.into());
     println!("balance: three nodes after {:?}", began.elapsed());
     let homes: Vec<&Home> = (0..3).map(|index| cluster.node(index)).collect();
-    let mut swarm = Swarm::playing(&homes, *clients, seed, SCENARIO);
+    let mut swarm = Swarm::playing(&homes, *clients, seed, AT_HOME);
     swarm.wait_for_everybody(0);
     wait_for("each node's share of the units", || is_spread(&cluster, share).then_some(()));
     println!("balance: {} after {:?}", cluster.shown(), began.elapsed());

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use starmesh::client::Target;
 
 /// Longer than any single step takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything on one machine, as in `make demo`, and passwords that cost
 /// nothing: these tests are not about them.

@@ -37,7 +37,24 @@ weight_warp = 6
 keyframe_interval_ms = 1500
 "#;
 
-/// That, with warps of up to so many sectors and so many units in an order.
+/// Everybody plays where it began.
+pub const AT_HOME: &str = r#"
+description = "players who stay at home"
+[orders]
+interval_ms_min = 200
+interval_ms_max = 1200
+units_max = 4
+margin_m = 50
+targets = "here"
+weight_move = 4
+weight_stop = 1
+weight_hold = 1
+weight_batch = 1
+[checks]
+keyframe_interval_ms = 1500
+"#;
+
+/// Orders without a pause, with warps of up to so many sectors and so many units in an order.
 pub fn scenario(warp: u16, units: u16) -> String {
     SCENARIO.replace("WARP", &warp.to_string()).replace("UNITS", &units.to_string())
 }

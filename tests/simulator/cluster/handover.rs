@@ -36,7 +36,7 @@ fn is_offer(message: &NodeMessage, sector: EntityKey) -> bool {
     matches!(message.body, NodeBody::Offer { entity, .. } if entity == sector)
 }
 
-fn is_accept(message: &NodeMessage, sector: EntityKey) -> bool {
+pub fn is_accept(message: &NodeMessage, sector: EntityKey) -> bool {
     matches!(message.body, NodeBody::Accept { entity, .. } if entity == sector)
 }
 

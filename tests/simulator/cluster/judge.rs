@@ -22,8 +22,6 @@ use super::{Cluster, audit, signatures};
 
 /// Before the node and the entity in such keys.
 const OWNED: &[u8] = b"owned/";
-/// After faults end no message takes longer.
-const CALM_LATE_MS: u64 = 100;
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
 /// What was logged is signed within this time, when nothing fails.
@@ -66,8 +64,6 @@ impl Cluster {
     pub fn calm(&mut self) {
         self.network.weather.lost = 0;
         self.network.weather.slow_ms = 0;
-        // Units never rest: somewhere a message is always on its way if it takes seconds.
-        self.network.weather.late_ms = self.network.weather.late_ms.min(CALM_LATE_MS);
         self.network.cuts.clear();
     }
 
