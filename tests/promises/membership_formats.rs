@@ -1,9 +1,13 @@
 //! A cluster writes the highest format version that all nodes that run read, and no
 //! node that does not read what is written has a place in it.
 
+use std::sync::Arc;
+
 use starmesh::actors::membership::formats::Raising;
 use starmesh::actors::membership::{OwnMember, RegisterError, register};
+use starmesh::actors::rows::{Rows, RowsLimits};
 use starmesh::base::{Incarnation, NodeId, Tick};
+use starmesh::config::Config;
 use starmesh::entity::commit::{Commit, Group, Put};
 use starmesh::entity::format::{FORMATS, FormatError, Formats};
 use starmesh::entity::keys;
@@ -79,4 +83,40 @@ async fn a_node_that_does_not_run_is_not_waited_for_and_reads_what_it_finds() {
     let refused = register(&first.rows, &second.own()).await;
     assert!(matches!(refused, Err(RegisterError::Format(_))));
     register(&first.rows, &with(second.own(), NEXT)).await.unwrap();
+}
+
+/// A node of the next build, the only one that runs, has looked at all of them and is
+/// about to raise it when `meanwhile` is done.
+async fn raised_behind<F: Future<Output = ()>>(first: &First, meanwhile: F) -> bool {
+    register(&first.rows, &with(first.membership.own(), NEXT)).await.unwrap();
+    let store: Arc<dyn Store> = first.store.clone();
+    let (rows, mut queue) = Rows::new(&store, RowsLimits::from(&Config::with("").unwrap().store));
+    let mut raising = Raising::new(NEXT);
+    let commit = async {
+        let asked = queue.recv().await.expect("it raises it");
+        meanwhile.await;
+        let answer = first.rows.commit_group(asked.group).await;
+        asked.answer.send(answer).expect("it waits for the answer");
+    };
+    let (raised, ()) = tokio::join!(raising.turn(&rows), commit);
+    assert_eq!(written(&first.store), if raised { NEXT } else { FORMATS }.highest);
+    raised
+}
+
+#[tokio::test]
+async fn it_is_not_raised_where_somebody_came_since_all_were_looked_at() {
+    let first = first().await;
+    let (_folder, second) = first.joined("b").await;
+    register(&first.rows, &with(second.own(), NEXT)).await.unwrap();
+    begin(&first.store, 2);
+    // It comes back with the build that it had.
+    let again = async { register(&first.rows, &second.own()).await.unwrap() };
+    assert!(!raised_behind(&first, again).await, "one that came back was overlooked");
+    register(&first.rows, &with(second.own(), NEXT)).await.unwrap();
+    let joins = async {
+        first.joined("c").await;
+    };
+    assert!(!raised_behind(&first, joins).await, "one that joined was overlooked");
+    // With nobody in between it is.
+    assert!(raised_behind(&first, async {}).await);
 }
