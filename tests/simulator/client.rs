@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::effect::{Connected, SectorPresence};
-use starmesh::protocol::Received;
-use starmesh::protocol::blocks::{Block, Content};
 use starmesh::sim::{Command, Instruction, Target, UnitIds};
 use starmesh::view::CellsView;
 use starmesh::view::fanout::{Packet, Shown};
@@ -392,17 +390,6 @@ impl Client {
         let Some(connection) = &mut self.connection else { return };
         let entity = EntityKey::Sector(packet.sector);
         let Some(place) = connection.places.get_mut(&entity) else { return };
-        let (header, told) = match codec_of(self.index).codec().receive(&packet.bytes) {
-            Ok(Received::Packet(header, told)) => (header, told),
-            other => {
-                let what = format!("a packet of {entity} is read as {other:?}");
-                return out.witness.note(&Fact::Never(what));
-            }
-        };
-        if told.full_tick.is_some() != packet.keyframe || header.handle != packet.handle {
-            let what = format!("{header:?} {told:?} is not {packet:?}");
-            return out.witness.note(&Fact::Never(what));
-        }
         if !packet.keyframe && place.view.tick().is_none() {
             // On its way since before the client looked away.
             return;
@@ -415,22 +402,13 @@ impl Client {
         if packet.keyframe && (place.lost || connection.left.contains(&entity)) {
             (place.view, place.lost) = (CellsView::default(), false);
         }
-        let stray = place.view.stray(&told);
-        let applied = place.view.handle(header.tick, &told);
-        let is_of_cell = |block: &&Block| !matches!(block.content, Content::Cloaked(_));
-        let cells = told.blocks.iter().filter(is_of_cell);
-        let cells = Mask(cells.fold(0, |cells, block| cells | 1 << (block.cell & 63)));
-        let observer = Seen {
-            connection: connection.number,
-            player: self.player,
-            entity,
-            tick: packet.tick,
-            keyframe: packet.keyframe,
-            told: told.records().map(|(_, seen)| seen.unit.id).collect(),
-            cells,
-            stray,
-            lost: place.lost,
+        let codec = codec_of(self.index);
+        let taken = Seen::take(connection.number, self.player, codec, &mut place.view, packet);
+        let (seen, applied) = match taken {
+            Ok(taken) => taken,
+            Err(what) => return out.witness.note(&Fact::Never(what)),
         };
+        let observer = Seen { lost: place.lost, ..seen };
         out.witness.note(&Fact::Seen { observer: &observer, view: &place.view, applied: &applied });
     }
 }

@@ -14,7 +14,10 @@ use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::Effect;
 use starmesh::entity::record::Record;
 use starmesh::entity::{Entity, World};
+use starmesh::protocol::blocks::{Block, Content};
+use starmesh::protocol::{CodecKind, Received};
 use starmesh::store::memory::Memory;
+use starmesh::view::fanout::Packet;
 use starmesh::view::fog::Mask;
 use starmesh::view::{Applied, CellsView};
 
@@ -104,6 +107,44 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Has a client's view take a packet; what it saw then, and what the view said.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what it says it is.
+    pub fn take(
+        connection: u64,
+        player: PlayerId,
+        codec: CodecKind,
+        view: &mut CellsView,
+        packet: &Packet,
+    ) -> Result<(Seen, Applied), String> {
+        let entity = EntityKey::Sector(packet.sector);
+        let (header, told) = match codec.codec().receive(&packet.bytes) {
+            Ok(Received::Packet(header, told)) => (header, told),
+            other => return Err(format!("a packet of {entity} is read as {other:?}")),
+        };
+        if told.full_tick.is_some() != packet.keyframe || header.handle != packet.handle {
+            return Err(format!("{header:?} {told:?} is not {packet:?}"));
+        }
+        let stray = view.stray(&told);
+        let applied = view.handle(header.tick, &told);
+        let is_of_cell = |block: &&Block| !matches!(block.content, Content::Cloaked(_));
+        let cells = told.blocks.iter().filter(is_of_cell);
+        let cells = Mask(cells.fold(0, |cells, block| cells | 1 << (block.cell & 63)));
+        let seen = Seen {
+            connection,
+            player,
+            entity,
+            tick: packet.tick,
+            keyframe: packet.keyframe,
+            told: told.records().map(|(_, seen)| seen.unit.id).collect(),
+            cells,
+            stray,
+            lost: false,
+        };
+        Ok((seen, applied))
+    }
+
     /// Whether it shows a sector without a record, which has no tick.
     pub fn is_seed(&self) -> bool {
         self.keyframe && self.tick == Tick(0)
@@ -164,43 +205,48 @@ pub struct Scene {
 
 /// An entity as durable records make it.
 pub struct Shadow {
-    /// That it is run in since its last record.
-    world: Arc<World>,
-    /// After each of the last records; the first may be the genesis.
-    states: VecDeque<Entity>,
+    /// After each of the last records, and the world it is run in from there; the
+    /// first may be the genesis.
+    states: VecDeque<(Entity, Arc<World>)>,
 }
 
 impl Shadow {
     pub fn new(genesis: Entity, world: Arc<World>) -> Shadow {
-        Shadow { world, states: [genesis].into() }
+        Shadow { states: [(genesis, world)].into() }
     }
 
-    pub fn world(&self) -> &Arc<World> {
-        &self.world
-    }
-
-    /// After the last durable record.
-    pub fn entity(&self) -> &Entity {
+    fn last(&self) -> &(Entity, Arc<World>) {
         // One is there from the beginning and the newest is never dropped.
         self.states.back().expect("a state")
     }
 
+    /// That it is run in since its last record.
+    pub fn world(&self) -> &Arc<World> {
+        &self.last().1
+    }
+
+    /// After the last durable record.
+    pub fn entity(&self) -> &Entity {
+        &self.last().0
+    }
+
     pub fn push(&mut self, entity: Entity, world: Arc<World>) {
-        self.world = world;
         if self.states.len() == STATES_MAX {
             self.states.pop_front();
         }
-        self.states.push_back(entity);
+        self.states.push_back((entity, world));
     }
 
     /// After the record with this sequence.
     pub fn after(&self, sequence: u64) -> Option<&Entity> {
-        self.states.iter().rev().find(|state| state.head().sequence == sequence)
+        let mut states = self.states.iter().rev().map(|(state, _)| state);
+        states.find(|state| state.head().sequence == sequence)
     }
 
     /// Directly after the step to `tick`, before records of that tick.
-    pub fn at(&self, tick: Tick, world: &World) -> Option<Entity> {
-        let mut state = self.states.iter().rev().find(|state| state.tick() < tick)?.clone();
+    pub fn at(&self, tick: Tick) -> Option<Entity> {
+        let (state, world) = self.states.iter().rev().find(|(state, _)| state.tick() < tick)?;
+        let mut state = state.clone();
         state.run_to(tick, world, &mut Vec::new());
         Some(state)
     }
@@ -218,7 +264,7 @@ impl Scene {
         if let Some(open) = entity.head().claim {
             let owner = (open.claim.node, open.claim.incarnation);
             let tick = self.ticks.get(&owner).copied().unwrap_or_default();
-            entity.run_to(open.tick_at(tick), &shadow.world, &mut Vec::new());
+            entity.run_to(open.tick_at(tick), shadow.world(), &mut Vec::new());
         }
         Some(entity)
     }

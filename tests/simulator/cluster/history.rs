@@ -42,7 +42,7 @@ impl History {
             ticks: BTreeMap::new(),
             shadows: BTreeMap::new(),
         };
-        History { scene, worlds, invariants: invariants::of_journals() }
+        History { scene, worlds, invariants: invariants::of_clusters() }
     }
 
     /// Has every invariant judge `fact`.
@@ -51,6 +51,14 @@ impl History {
             let judged = invariant.observe(fact, &self.scene);
             judged.unwrap_or_else(|what| panic!("{}: {what}", invariant.name()));
         }
+    }
+
+    /// The same of what was seen of an entity.
+    pub fn note_seen(&mut self, fact: &Fact<'_>, entity: EntityKey) {
+        if let Some(shadow) = self.scene.shadows.get(&entity) {
+            self.scene.world = shadow.world().clone();
+        }
+        self.note(fact);
     }
 
     /// The store has taken a commit, but for these groups.

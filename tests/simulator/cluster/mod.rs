@@ -10,6 +10,7 @@
 //! | a coarse and a finer directory entry | `routes::a_finer_entry_counts_more_than_a_coarser_one` |
 //! | a commit whose answer is lost | `store::a_commit_whose_answer_is_lost_counts_once` |
 //! | a snapshot by a paused ex-owner | `store::a_snapshot_of_an_owner_that_stood_still_is_refused` |
+//! | a unit that turns round at once | `routes::a_unit_that_turns_round_at_once_is_in_one_place` |
 //! | channel reordering around a redirect | `routes::what_overtakes_around_a_redirect_is_applied_once_and_in_order` |
 //! | two connections of one player | `players::two_connections_of_one_player_leave_one_session_wherever_its_ledger_is` |
 //! | a retry after the unit moved | `players::a_retry_after_the_unit_moved_to_another_node_is_answered_as_before` |
@@ -18,6 +19,7 @@
 //! | mixed logic versions | `versions::mixed_logic_versions_*`, storms |
 //! | mixed rules | `logic::mixed_rules_*`, storms |
 //! | clock skew | `slow::nodes_whose_clocks_differ_hand_over_without_a_step_back`, storms |
+//! | who looks on while all of this happens | storms: observers at every process (`views`) |
 //! | two observers and the cap on deaths | `members::observers_that_saw_different_nodes_fall_silent_keep_the_cap_together` |
 
 pub mod audit;
@@ -42,6 +44,7 @@ mod slow;
 mod store;
 mod storm;
 mod versions;
+mod views;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -76,7 +79,7 @@ use crate::scene::Fact;
 /// What the clock counts in.
 const STEP_MS: u64 = 10;
 /// A node that stops in order and cannot ends all the same.
-const PATIENCE_MS: u64 = 5_000;
+const PATIENCE_MS: u64 = 4_000;
 /// Units of a new player, by the sample rules.
 const UNITS: usize = 3;
 

@@ -8,6 +8,7 @@ use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, T
 use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::loading::LoadError;
+use starmesh::cluster::core::map::Map;
 use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
@@ -81,6 +82,10 @@ pub struct Node {
     pub slow_loads_ms: u64,
     /// What whoever woke an entity was told: that it runs here, or where else.
     pub woken: Vec<(EntityKey, Option<NodeId>)>,
+    /// What was to be woken and does not run here: it has no record, or is that node's.
+    pub unawakened: Vec<(EntityKey, Option<NodeId>)>,
+    /// The cluster as its core last said that it is.
+    pub map: Option<Map>,
     pub released: Vec<Release>,
     pub unloadable: Vec<(EntityKey, LoadError)>,
 }
@@ -118,6 +123,8 @@ impl Node {
             stepped: Tick(0),
             slow_loads_ms: 0,
             woken: Vec::new(),
+            unawakened: Vec::new(),
+            map: None,
             released: Vec::new(),
             unloadable: Vec::new(),
         }
@@ -223,6 +230,7 @@ impl Node {
                 witness.note_seen(entity, tick);
             }
             witness.note_said(self.id, &release);
+            witness.note_shown(self.id, self.core.incarnation(), &release);
             self.released.push(release);
         }
     }
@@ -367,7 +375,12 @@ impl Node {
             NodeEffect::StepDown(_) => self.deposed = true,
             NodeEffect::Mismatch(entity, found) => panic!("4: {entity}: {found:?}"),
             NodeEffect::OtherHead(node, told) => self.other_heads.push((node, told)),
-            NodeEffect::Elsewhere(entity, node) => self.woken.push((entity, Some(node))),
+            NodeEffect::Elsewhere(entity, node) => {
+                self.woken.push((entity, Some(node)));
+                self.unawakened.push((entity, Some(node)));
+            }
+            NodeEffect::Dormant(entity) => self.unawakened.push((entity, None)),
+            NodeEffect::Map(map) => self.map = Some(map),
             // What only shells are told.
             _ => {}
         }

@@ -2,11 +2,12 @@
 //! and across borders between nodes.
 
 use starmesh::base::{EntityKey, NodeId, PlayerId};
-use starmesh::cluster::core::message::{NodeBody, NodeMessage};
+use starmesh::cluster::core::message::NodeBody;
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::input::{Input, Left};
 
 use super::Cluster;
+use super::handover::is_accept;
 use super::network::Weather;
 
 #[test]
@@ -42,6 +43,28 @@ fn units_go_to_and_fro_over_a_border_between_nodes_and_none_is_lost_or_doubled()
                 cluster.place(unit).is_some_and(|(_, at)| at == place)
             });
         }
+    }
+    cluster.judge();
+}
+
+/// Ordered back as soon as it is anywhere, before those that it left have heard that
+/// it arrived; everything comes twice, late and out of order.
+#[test]
+fn a_unit_that_turns_round_at_once_is_in_one_place() {
+    let mut cluster = Cluster::of(2);
+    let (_, home) = cluster.found(1);
+    let east = home.neighbour(1, 0).expect("a neighbour");
+    cluster.assign(EntityKey::Sector(home), 1);
+    cluster.assign(EntityKey::Sector(east), 2);
+    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    cluster.network.weather = Weather { lost: 100, doubled: 500, late_ms: 3_000, slow_ms: 0 };
+    let unit = cluster.units(home)[0];
+    for (sequence, goal) in (1..).zip([east, home, east, home, east, home]) {
+        cluster.patrol(1, sequence, unit, goal);
+        let unheard = cluster.run_until("it is across", |cluster| {
+            cluster.place(unit).is_some_and(|(_, at)| at == goal)
+        });
+        println!("{sequence}: across after {unheard} ms");
     }
     cluster.judge();
 }
@@ -138,8 +161,8 @@ fn leaving(cluster: &mut Cluster, ledger: EntityKey, from: u32, to: u32) {
     cluster.node(from).hold_commits = true;
     cluster.assign_by(to, ledger, to);
     cluster.run(400);
-    let accepted = |(.., message): &(u64, NodeId, NodeId, NodeMessage)| matches!(message.body, NodeBody::Accept { entity, .. } if entity == ledger);
-    assert!(cluster.network.log.iter().any(accepted), "it is not on its way");
+    let accepted = cluster.network.log.iter().any(|(.., message)| is_accept(message, ledger));
+    assert!(accepted, "it is not on its way");
 }
 
 #[test]

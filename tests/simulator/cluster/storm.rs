@@ -2,18 +2,20 @@
 //! the roles they had or others, are to be left and may have something again, the
 //! store is away for some or for all, or its answers are lost, messages are lost,
 //! doubled and late, sectors are given to and fro, while units fly over borders
-//! between nodes and [players](super::clients) give them orders. Then faults end,
-//! and everything must be whole.
+//! between nodes, [players](super::clients) give them orders, and observers
+//! [look on](super::views) through every process. Then faults end, and everything
+//! must be whole.
 
 use std::sync::Arc;
 
-use starmesh::base::{EntityKey, NodeId, SectorId};
+use starmesh::base::{EntityKey, NodeId, PlayerId, SectorId, UnitId};
 use starmesh::cluster::core::directory::Edit;
 use starmesh::cluster::core::roles::{Role, Roles};
 
 use super::clients::{Clients, Out};
 use super::history::History;
 use super::network::Weather;
+use super::views::Views;
 use super::{Cluster, STEP_MS};
 use crate::random::Random;
 
@@ -47,6 +49,9 @@ const ROLES: [&[Role]; 5] = [
 struct Storm {
     cluster: Cluster,
     clients: Clients,
+    views: Views,
+    /// What observers look for.
+    units: Vec<(PlayerId, UnitId)>,
     random: Random,
     nodes: u32,
     /// Each process draws which rules and version it has.
@@ -70,6 +75,7 @@ impl Storm {
         }
         cluster.run_until("all have their share", |cluster| cluster.is_settled());
         let (mut places, mut clients) = (Vec::new(), Clients::new());
+        let mut seen = Vec::new();
         for player in 1..=random.within(1..=3) {
             let (session, home) = cluster.found(player);
             let units = cluster.units(home);
@@ -78,13 +84,15 @@ impl Storm {
                 cluster.patrol(player, sequence, *unit, beside);
                 places.extend([home, beside]);
             }
+            seen.extend(units.iter().map(|unit| (PlayerId(player), *unit)));
             let last = u32::try_from(units.len()).expect("a few");
             clients.add(player, &units, Some((session, last)));
             if random.chance(400) {
                 clients.add(player, &units, None);
             }
         }
-        Storm { cluster, clients, random, nodes, mixed, places }
+        let (views, units) = (Views::new(seed), seen);
+        Storm { cluster, clients, views, units, random, nodes, mixed, places }
     }
 
     fn node(&mut self) -> u32 {
@@ -198,6 +206,7 @@ impl Storm {
             self.cluster.run(STEP_MS);
             let (cluster, random) = (&mut self.cluster, &mut self.random);
             self.clients.step(&mut Out { cluster, random });
+            self.views.step(&mut self.cluster, &self.units);
         }
     }
 
@@ -205,8 +214,9 @@ impl Storm {
     /// carried out.
     fn await_answers(&mut self) {
         self.clients.calm();
+        self.views.calm();
         let began = self.cluster.now;
-        while let Some(why) = self.clients.unsettled() {
+        while let Some(why) = self.clients.unsettled().or_else(|| self.views.unsettled()) {
             let is_late = self.cluster.now > began + ANSWERS_MS_MAX;
             assert!(!is_late, "12: not answered in two minutes: {why}");
             self.pass(100);

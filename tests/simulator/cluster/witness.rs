@@ -35,6 +35,8 @@ pub struct Witness {
     /// What nodes let out for players and their sessions since it was last looked
     /// at, while there is a history.
     pub said: Vec<(NodeId, Release)>,
+    /// What processes let out for views in that time.
+    pub shown: Vec<(NodeId, Incarnation, Release)>,
 }
 
 impl Witness {
@@ -42,6 +44,19 @@ impl Witness {
         let is_for_players = matches!(release, Release::Player(_) | Release::Read { .. });
         if self.history.is_some() && is_for_players {
             self.said.push((node, release.clone()));
+        }
+    }
+
+    pub fn note_shown(&mut self, node: NodeId, incarnation: Incarnation, release: &Release) {
+        let is_for_views = matches!(
+            release,
+            Release::Scene { .. }
+                | Release::Step { .. }
+                | Release::Pace { .. }
+                | Release::Gone { .. }
+        );
+        if self.history.is_some() && is_for_views {
+            self.shown.push((node, incarnation, release.clone()));
         }
     }
 

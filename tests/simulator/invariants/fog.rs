@@ -118,7 +118,7 @@ impl Fog {
             return;
         }
         place.shown = true;
-        let state = scene.shadows.get(&entity).and_then(|shadow| shadow.at(tick, &scene.world));
+        let state = scene.shadows.get(&entity).and_then(|shadow| shadow.at(tick));
         let reveals = state.map(|state| self.reveals(&state, scene)).unwrap_or_default();
         let own = reveals.iter().map(|(player, masks)| (*player, masks[OWN])).collect();
         let must = self.with_thrown(sector, &own);

@@ -77,7 +77,7 @@ fn compare(seen: &Seen, view: &CellsView, scene: &Scene) -> Result<(), String> {
         });
     }
     let shadow = scene.shadows.get(&seen.entity);
-    let state = shadow.and_then(|shadow| shadow.at(seen.tick, &scene.world));
+    let state = shadow.and_then(|shadow| shadow.at(seen.tick));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {
         return Err(format!("{} is not known", describe(seen)));
     };

@@ -141,7 +141,7 @@ fn row_says(scene: &Scene, entity: EntityKey, tick: Tick) -> Result<(), String> 
 /// What was handed out of a sector is what durable records make of it.
 fn follows(scene: &Scene, entity: EntityKey, stage: &Stage) -> Result<(), String> {
     let (shadow, tick) = (scene.shadows.get(&entity), stage.tick());
-    let state = shadow.and_then(|shadow| shadow.at(tick, &scene.world));
+    let state = shadow.and_then(|shadow| shadow.at(tick));
     let Some(Kind::Sector(sector)) = state.as_ref().map(Entity::kind) else {
         return Err(format!("{entity} shows {tick:?}, of which nothing is durable"));
     };

@@ -88,7 +88,7 @@ fn kinds_equal(one: &Entity, other: &Entity) -> bool {
 fn hashes(key: EntityKey, record: &Record, scene: &Scene) -> Result<(), String> {
     for input in &record.inputs {
         let Input::Hash { tick, hash } = input else { continue };
-        let state = scene.shadows.get(&key).and_then(|shadow| shadow.at(*tick, &scene.world));
+        let state = scene.shadows.get(&key).and_then(|shadow| shadow.at(*tick));
         let found = state.map(|state| state.state_hash(&scene.world));
         if found != Some(*hash) {
             return Err(format!("{key} hashed {hash} at {tick:?}, replay finds {found:?}"));
