@@ -12,6 +12,7 @@ use crate::crash::number;
 use crate::operator::Operator;
 use crate::support::wait_for;
 use crate::swarm::Swarm;
+use crate::watcher::Watcher;
 
 const CLIENTS: u64 = 18;
 /// Times that a sector is moved there and back.
@@ -33,13 +34,15 @@ fn play(cluster: &Cluster, what: &str) -> Swarm {
 }
 
 /// All stop, and nothing is lost.
-fn finish(cluster: Cluster, swarm: Swarm, what: &str) -> Counts {
+fn finish(cluster: Cluster, swarm: Swarm, watchers: Vec<Watcher>, what: &str) -> Counts {
+    let heard: Vec<u64> = watchers.into_iter().map(Watcher::leave).collect();
+    println!("{what}: watchers heard {heard:?} messages, all in order");
     let nodes = cluster.count() as u64;
     let told = swarm.told();
     println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
     println!("{what}: {} answers, {found:?}", told.answered.len());
-    assert_eq!((found.players, found.nodes), (CLIENTS, nodes));
+    assert_eq!((found.players, found.nodes), (CLIENTS + heard.len() as u64, nodes));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
     found
 }
@@ -53,10 +56,14 @@ fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
     let began = Instant::now();
     let cluster = Cluster::start(2);
     let mut swarm = play(&cluster, "migrate");
+    // Their sectors move, too.
+    let mut watchers: Vec<Watcher> =
+        (0..2).map(|n| Watcher::new(cluster.node(n), &format!("watcher{n}"))).collect();
     let operator = Operator::register(cluster.node(0));
     let (sector, region) = operator.busiest(cluster.node(0), 2);
     println!("migrate: {sector} in {region} after {:?}", began.elapsed());
     for what in [&sector, &region] {
+        watchers.iter_mut().for_each(Watcher::see_an_order_through);
         for round in 0..ROUNDS {
             for (to, at) in [(1, 0), (2, 1)] {
                 let (known, before) = (swarm.answered().len(), handed_over(&cluster));
@@ -70,13 +77,21 @@ fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
             }
         }
     }
+    for watcher in &mut watchers {
+        let own = watcher.sector().to_string();
+        for to in [1, 2, 1] {
+            operator.migrate(cluster.node(0), &own, to);
+            watcher.see_an_order_through();
+        }
+    }
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     println!("migrate: {}, {:?}", cluster.shown(), began.elapsed());
     let lost = swarm.disconnected();
     assert!(lost.is_empty(), "connections were lost: {lost:?}");
     swarm.expect_settled();
-    let found = finish(cluster, swarm, "migrate");
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
+    let found = finish(cluster, swarm, watchers, "migrate");
     assert!(found.handed_over > 2 * ROUNDS as u64, "hardly anything moved: {found:?}");
     println!("migrate: {:?}", began.elapsed());
 }
@@ -130,7 +145,7 @@ fn a_move_whose_taker_or_giver_is_killed_in_the_middle_loses_nothing() {
         assert!(!lost.iter().any(stays), "a gateway that ran lost some: {lost:?}");
         println!("middle: {} after {:?}", cluster.shown(), began.elapsed());
     }
-    let found = finish(cluster, swarm, "middle");
+    let found = finish(cluster, swarm, Vec::new(), "middle");
     assert!(found.handed_over > 1, "hardly anything moved: {found:?}");
     println!("middle: {:?}", began.elapsed());
 }

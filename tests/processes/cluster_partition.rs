@@ -10,6 +10,7 @@ use starmesh::cluster::relay::{Config, Relay, Transport};
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::support::{Home, pause, wait_for};
+use crate::watcher::Watcher;
 
 const CLIENTS: u64 = 16;
 /// Longer than the silence after which a link is given up.
@@ -34,6 +35,10 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     // By now there are units on their way.
     swarm.wait_for_successes(0, 100);
     println!("{what}: {}", cluster.shown());
+    let mut watchers: Vec<Watcher> = (0..cluster.count())
+        .map(|n| Watcher::new(cluster.node(n), &format!("watcher{n}")))
+        .collect();
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
     let said = |index: usize, part: &str| cluster.node(index).log().matches(part).count();
     let before: Vec<usize> = down.iter().map(|index| said(*index, "link up")).collect();
     let lost: Vec<usize> = down.iter().map(|index| said(*index, "link down")).collect();
@@ -58,12 +63,15 @@ fn cut_and_heal(cluster: Cluster, relays: &[Relay], what: &str, down: &[usize], 
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     println!("{what}: everybody plays after {:?}; {}", began.elapsed(), cluster.shown());
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
+    let heard: Vec<u64> = watchers.into_iter().map(Watcher::leave).collect();
+    println!("{what}: watchers heard {heard:?} messages, all in order");
     let nodes = cluster.count();
     let told = swarm.told();
     println!("{what}: swarm {}", told.report);
     let found = cluster.audited(&told);
     println!("{what}: {} answers, {found:?}", told.answered.len());
-    assert_eq!((found.players, found.nodes), (CLIENTS, nodes as u64));
+    assert_eq!((found.players, found.nodes), (CLIENTS + heard.len() as u64, nodes as u64));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ use crate::crash::number;
 use crate::operator::Operator;
 use crate::support::{Home, wait_for};
 use crate::swarm::Swarm;
+use crate::watcher::Watcher;
 
 const NODES: usize = 3;
 const CLIENTS: u64 = 18;
@@ -31,6 +32,8 @@ struct Rolling {
     swarm: Swarm,
     operator: Operator,
     began: Instant,
+    /// Messages of places that came to those who watched the restarts.
+    heard: Vec<u64>,
 }
 
 impl Rolling {
@@ -43,7 +46,7 @@ impl Rolling {
         swarm.wait_for_everybody(0);
         swarm.wait_for_successes(0, 100);
         println!("rolling: {}", cluster.shown());
-        Rolling { cluster, host, swarm, operator, began }
+        Rolling { cluster, host, swarm, operator, began, heard: Vec::new() }
     }
 
     /// Drain, stop, start, undrain; the operator asks another node.
@@ -52,6 +55,8 @@ impl Rolling {
         let name = number.to_string();
         let (known, lost) = (self.swarm.answered().len(), self.swarm.disconnected().len());
         let before = self.swarm.connected().len();
+        let mut watcher = Watcher::new(self.cluster.node(other), &format!("watcher{index}"));
+        watcher.see_an_order_through();
         print!("{}", self.operator.call(self.cluster.node(other), &["drain", &name]));
         assert_eq!(self.operator.running(self.cluster.node(other), number), 0, "it was drained");
         assert_eq!(self.swarm.disconnected().len(), lost, "draining costs nobody the connection");
@@ -71,6 +76,8 @@ impl Rolling {
         let known = self.swarm.answered().len();
         self.swarm.wait_for_everybody(known);
         self.expect_only_its_players_left(index, lost, before);
+        watcher.see_an_order_through();
+        self.heard.push(watcher.leave());
         println!("rolling: node {number}, {}, {:?}", self.cluster.shown(), self.began.elapsed());
     }
 
@@ -90,18 +97,20 @@ impl Rolling {
     }
 
     /// Behind the first `lost` lost connections and the first `known` sessions:
-    /// all players of that gateway, and nobody else, had to come back, with the
-    /// session they had; more than once where it could not take them at first.
+    /// all players of that gateway, and nobody else, had to come back, each once and
+    /// with the session it had.
     fn expect_only_its_players_left(&self, index: usize, lost: usize, known: usize) {
         let lost = self.swarm.disconnected().split_off(lost);
         let clients: BTreeSet<u64> = lost.iter().map(Swarm::client).collect();
         let its: BTreeSet<u64> =
             (0..CLIENTS).filter(|client| *client as usize % NODES == index).collect();
         assert_eq!(clients, its, "whose connections were lost: {lost:?}");
+        assert_eq!(lost.len(), its.len(), "each once: {lost:?}");
         let back = self.swarm.connected().split_off(known);
         assert!(back.iter().all(|it| it["resumed"] == true), "sessions were lost: {back:?}");
         let clients: BTreeSet<u64> = back.iter().map(Swarm::client).collect();
         assert_eq!(clients, its, "who came back: {back:?}");
+        assert_eq!(back.len(), its.len(), "each came back once: {back:?}");
     }
 
     /// All stop, and nothing is lost; what was looked at.
@@ -111,7 +120,9 @@ impl Rolling {
         println!("rolling: swarm {}", told.report);
         let found = self.cluster.audited(&told);
         println!("rolling: {} answers, {found:?}, {:?}", told.answered.len(), self.began.elapsed());
-        assert_eq!((found.players, found.nodes), (CLIENTS, NODES as u64));
+        println!("rolling: watchers heard {:?} messages, all in order", self.heard);
+        let players = CLIENTS + self.heard.len() as u64;
+        assert_eq!((found.players, found.nodes), (players, NODES as u64));
         assert!(found.handed_over > 0, "nothing was drained: {found:?}");
         found
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::operator::{Operator, id};
+use crate::watcher::Watcher;
 
 const CLIENTS: u64 = 24;
 
@@ -44,18 +45,23 @@ fn a_storm_of_transfers_between_two_nodes_loses_and_doubles_nothing() {
     println!("storm: two nodes after {:?}", began.elapsed());
     let mut swarm = cluster.fleets(CLIENTS, seed);
     swarm.wait_for_everybody(0);
+    let mut watchers: Vec<Watcher> =
+        (0..2).map(|n| Watcher::new(cluster.node(n), &format!("watcher{n}"))).collect();
     give_squares(&cluster);
-    let known = swarm.answered().len();
-    swarm.wait_for_successes(known, 400);
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
+    swarm.wait_for_successes(0, 600);
     println!("storm: {}", cluster.shown());
     for index in 0..2 {
         cluster.wait_for_units(index);
     }
+    watchers.iter_mut().for_each(Watcher::see_an_order_through);
+    let heard: Vec<u64> = watchers.into_iter().map(Watcher::leave).collect();
+    println!("storm: watchers heard {heard:?} messages, all in order");
     let told = swarm.told();
     println!("storm: swarm {}", told.report);
     let found = cluster.audited(&told);
     println!("storm: {} answers, {found:?}, {:?}", told.answered.len(), began.elapsed());
-    assert_eq!((found.players, found.nodes), (CLIENTS, 2));
+    assert_eq!((found.players, found.nodes), (CLIENTS + 2, 2));
     assert!(found.on_several > CLIENTS / 4, "hardly anybody played on both nodes: {found:?}");
     assert!(found.hops > CLIENTS, "hardly a unit crossed a border: {found:?}");
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use starmesh::base::SectorId;
 use starmesh::client::Target;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
+use crate::operator::id;
 use crate::socket::{Socket, log_in, order, try_register};
 use crate::support::{Home, PATIENCE};
 
@@ -65,6 +67,11 @@ impl Watcher {
             (sector, units)
         });
         Watcher { runtime, told, says, sector, units, seen, sequence: 0 }
+    }
+
+    /// Where it began, which it looks at.
+    pub fn sector(&self) -> SectorId {
+        id(&self.sector)
     }
 
     /// Orders the next of its units to fly, again for as long as it is put off, and
