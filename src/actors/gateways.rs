@@ -112,6 +112,10 @@ impl Entities {
                 }
                 PeerQuestion::Runs(entity) => return PeerAnswer::Runs(entities.runs(entity)),
                 PeerQuestion::Load => return PeerAnswer::Load(Box::new(entities.load().await)),
+                PeerQuestion::Announce(text) => {
+                    let told = entities.ports.broadcast(&ToSession::Announced(text));
+                    return PeerAnswer::Announced(u32::try_from(told).unwrap_or(u32::MAX));
+                }
             };
             if let Query::Applied { player, session } = query {
                 entities.ports.routes.note_attached(player, session, from);

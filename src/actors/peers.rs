@@ -24,6 +24,7 @@ use crate::entity::commands::PlayerCommand;
 use crate::entity::effect::PlayerEffect;
 use crate::entity::input::{Connect, Left};
 use crate::entity::read::Query;
+use crate::protocol::Announcement;
 
 pub use crate::view::peers::{Place, ViewMessage};
 
@@ -121,6 +122,8 @@ pub enum PeerQuestion {
     Runs(EntityKey),
     /// What it says of its load.
     Load,
+    /// Say this to all that are connected to you.
+    Announce(Announcement),
 }
 
 /// The answer to a [`PeerQuestion`].
@@ -132,6 +135,8 @@ pub enum PeerAnswer {
     Region(RegionReport),
     Runs(bool),
     Load(Box<NodeTold>),
+    /// It was said to so many connections.
+    Announced(u32),
 }
 
 /// The way to the other nodes, and what is known of who has what.

@@ -224,10 +224,11 @@ impl Ports {
         }
     }
 
-    /// To every connection of this node.
-    pub fn broadcast(&self, message: &ToSession) {
+    /// To every connection of this node; how many there are.
+    pub fn broadcast(&self, message: &ToSession) -> usize {
         let ports: Vec<_> = self.connections.iter().map(|port| port.clone()).collect();
         ports.iter().for_each(|port| port.deliver(message.clone()));
+        ports.len()
     }
 
     /// Brings what entities released to the connections it is for. Returns a

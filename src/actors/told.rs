@@ -6,6 +6,7 @@ use crate::base::{EntityKey, PlayerId, SessionId};
 use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::effect::PlayerEffect;
+use crate::protocol::Announcement;
 use crate::view::fanout::Shown;
 
 /// What a connection is told from inside the node.
@@ -28,6 +29,8 @@ pub enum ToSession {
     Parked { entity: EntityKey },
     /// Time stands still (true), or goes on.
     StoreAway(bool),
+    /// An operator's word to everybody.
+    Announced(Announcement),
     /// The node stops: say so and close.
     ShuttingDown,
 }
@@ -100,6 +103,7 @@ pub(super) fn to_gateway(connection: u64, message: ToSession) -> Option<ToGatewa
         | ToSession::Unobserved { .. }
         | ToSession::Parked { .. }
         | ToSession::StoreAway(_)
+        | ToSession::Announced(_)
         | ToSession::ShuttingDown => None,
     }
 }

@@ -7,7 +7,8 @@ use super::http::{CallError, Target, blocking, get_as, post_as};
 use crate::base::SectorId;
 use crate::protocol::http as paths;
 use crate::protocol::http::admin::{
-    Audit, Balance, BalancePlan, BusySectors, EntityPlace, Merge, Migrate, Nodes, Region, Steered,
+    Announce, Announced, Audit, Balance, BalancePlan, BusySectors, EntityPlace, Merge, Migrate,
+    Nodes, Region, Steered,
 };
 
 /// A server, and the access token of an admin.
@@ -85,6 +86,14 @@ impl AdminTarget {
     /// See [`nodes`](Self::nodes).
     pub async fn audited(&self) -> Called<Audit> {
         self.get(paths::ADMIN_AUDITED_PATH.to_owned()).await
+    }
+
+    /// Says one line to everybody who is connected.
+    ///
+    /// # Errors
+    /// See [`nodes`](Self::nodes).
+    pub async fn announce(&self, text: String) -> Called<Announced> {
+        self.post(paths::ADMIN_ANNOUNCE_PATH.to_owned(), &Announce { text }).await
     }
 
     /// # Errors

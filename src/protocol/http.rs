@@ -61,6 +61,8 @@ pub const ADMIN_DRAIN_PATH: &str = "/api/admin/nodes/{node}/drain";
 pub const ADMIN_UNDRAIN_PATH: &str = "/api/admin/nodes/{node}/undrain";
 /// POST [`admin::Balance`], answered 200 with [`admin::BalancePlan`].
 pub const ADMIN_BALANCE_PATH: &str = "/api/admin/balance";
+/// POST [`admin::Announce`], answered 200 with [`admin::Announced`].
+pub const ADMIN_ANNOUNCE_PATH: &str = "/api/admin/announce";
 pub const ADMIN_AUDIT_PATH: &str = "/api/admin/audit";
 pub const ADMIN_AUDITED_PATH: &str = "/api/admin/audit/last";
 /// GET, answered 200 with the OpenAPI 3.1 document of all calls.

@@ -6,6 +6,7 @@
 //! field. `docs/protocol.md` is written from here and a test holds the two
 //! together.
 
+mod announcement;
 pub mod answer;
 pub mod binary;
 pub mod blocks;
@@ -25,6 +26,7 @@ mod read_error;
 pub mod server;
 pub mod wire;
 
+pub use announcement::{Announcement, NoAnnouncement};
 pub use answer::{Answer, EndReason};
 pub use client::ClientMessage;
 pub use codec::{Codec, CodecKind, DecodeError, Received};

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::client::Empty;
-use super::{Answer, Arrival, MessageType, Place, Point, Sector};
+use super::{Announcement, Answer, Arrival, MessageType, Place, Point, Sector};
 use crate::base::{PlayerId, SessionId};
 
 /// A message from a server.
@@ -150,14 +150,14 @@ pub struct Error {
     pub answer: Answer,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Notification {
     pub notice: Notice,
 }
 
 /// What concerns the whole service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Notice {
     /// Time stands still; nothing is lost, nothing to do.
@@ -167,6 +167,8 @@ pub enum Notice {
     /// The connection will end; come back after so long, with resume.
     #[serde(rename_all = "camelCase")]
     ShuttingDown { after_ms: u32 },
+    /// An operator says something to everybody who is connected.
+    Announcement { text: Announcement },
 }
 
 impl Ack {

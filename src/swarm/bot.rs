@@ -20,7 +20,7 @@ use super::stats::Counts;
 use crate::base::draw::draw;
 use crate::base::{EntityKey, PlayerId, SectorId, SessionId, UnitId};
 use crate::client::{Client, Event, Options, Status, Target, Traffic};
-use crate::protocol::server::PresenceEntry;
+use crate::protocol::server::{Notice, PresenceEntry};
 use crate::protocol::{Answer, FINGERPRINT, UnitRecord};
 
 /// After the last order: so long for answers and effects to come. More than
@@ -360,7 +360,7 @@ impl Bot {
             }
             other => {
                 // While time stands still what was shown does not end.
-                if matches!(other, Event::Notice(_)) {
+                if matches!(other, Event::Notice(Notice::StoreAway {} | Notice::StoreBack {})) {
                     self.fog.clear();
                 }
                 self.count(&other);
@@ -485,6 +485,7 @@ impl Bot {
             }
             Event::Gap { .. } => counts.note_error("gap"),
             Event::Refused(error) => counts.note_error(kind(&error.answer)),
+            Event::Notice(Notice::Announcement { .. }) => {}
             Event::Notice(notice) => counts.note_error(format!("notice {notice:?}")),
             _ => {}
         });

@@ -10,26 +10,11 @@ use starmesh::base::SectorId;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::operator::{Operator, id};
+use crate::socket::{Socket, register};
 use crate::support::{Home, wait_for};
-use crate::swarm::Swarm;
+use crate::swarm::{AT_HOME, Swarm};
 
 const CLIENTS: u64 = 12;
-/// Everybody plays where it began.
-const SCENARIO: &str = r#"
-description = "players who stay at home"
-[orders]
-interval_ms_min = 200
-interval_ms_max = 1200
-units_max = 4
-margin_m = 50
-targets = "here"
-weight_move = 4
-weight_stop = 1
-weight_hold = 1
-weight_batch = 1
-[checks]
-keyframe_interval_ms = 1500
-"#;
 
 /// A home where all players begin at one node, and nothing moves by itself.
 fn home(cluster: &Cluster, name: &str) -> Home {
@@ -134,6 +119,29 @@ impl Asked {
         );
     }
 
+    /// A player at the other node hears once what is said at the asked one.
+    async fn announce(&self) {
+        const SAID: &str = "Node 2 restarts at noon";
+        let target = self.cluster.node(self.owner).target();
+        let token = register(&target, "listener").await;
+        let mut socket = Socket::connect_again(&target, &token, None).await;
+        let told = self.ask(&["announce", SAID]);
+        assert_eq!(told["silent"], json!([]), "{told}");
+        let gateways = told["gateways"].as_array().expect("a list");
+        let connections = gateways.iter().map(|it| it["connections"].as_u64().expect("a count"));
+        assert_eq!((gateways.len(), connections.sum::<u64>()), (2, CLIENTS + 1), "{told}");
+        // It was in the queue before the answer to this.
+        socket.send(json!({ "type": "ping", "handle": 0, "tick": 0, "time": 1 })).await;
+        let mut heard = Vec::new();
+        while let Some(message) = socket.next().await.filter(|it| it["type"] != "pong") {
+            heard.extend(message.get("notice").cloned());
+        }
+        assert_eq!(heard, [json!({ "announcement": { "text": SAID } })]);
+        let owner = self.cluster.node(self.owner);
+        let twice = self.operator.try_call(owner, &["announce", "two\nlines"]);
+        assert!(twice.is_err_and(|said| said.contains("500 characters")), "it was said");
+    }
+
     /// The audit log of both is whole, by the word of the asked one.
     fn audit(&self) {
         let told = wait_for("signatures of both", || {
@@ -161,7 +169,7 @@ fn each_call_at_a_node_that_has_not_what_it_is_about_says_and_does_the_same() {
     let (first, second) = (home(&cluster, "a"), home(&cluster, "b"));
     let cluster = cluster.started(first, vec![second]);
     let operator = Operator::register(cluster.node(0));
-    let mut swarm = Swarm::playing(&[cluster.node(0), cluster.node(1)], CLIENTS, seed, SCENARIO);
+    let mut swarm = Swarm::playing(&[cluster.node(0), cluster.node(1)], CLIENTS, seed, AT_HOME);
     swarm.wait_for_everybody(0);
     let (owner, asked) = if cluster.metric(0, UNITS) > 0.5 { (0, 1) } else { (1, 0) };
     println!("admin: {} after {:?}", cluster.shown(), began.elapsed());
@@ -176,6 +184,8 @@ fn each_call_at_a_node_that_has_not_what_it_is_about_says_and_does_the_same() {
     let known = swarm.answered().len();
     swarm.wait_for_everybody(known);
     it.audit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(it.announce());
     assert!(swarm.disconnected().is_empty(), "{:?}", swarm.disconnected());
     swarm.expect_settled();
     let told = swarm.told();

@@ -15,8 +15,8 @@ use starmesh::protocol::server::{
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
-    Answer, Arrival, ClientFrame, ClientMessage, Destination, EXACT_BELOW, EndReason, Header,
-    Order, Place, Point, Sector, ServerFrame, ServerMessage,
+    Announcement, Answer, Arrival, ClientFrame, ClientMessage, Destination, EXACT_BELOW, EndReason,
+    Header, Order, Place, Point, Sector, ServerFrame, ServerMessage,
 };
 
 /// Numbers as they come, and those at which encodings change.
@@ -255,6 +255,9 @@ fn notice() -> impl Strategy<Value = Notice> {
         Just(Notice::StoreAway {}),
         Just(Notice::StoreBack {}),
         any::<u32>().prop_map(|after_ms| Notice::ShuttingDown { after_ms }),
+        "[^\\pC\\pZ]{1,500}".prop_map(|text| Notice::Announcement {
+            text: Announcement::new(&text).expect("one line"),
+        }),
     ]
 }
 

@@ -17,8 +17,9 @@ use starmesh::protocol::server::{
 };
 use starmesh::protocol::wire::Battle;
 use starmesh::protocol::{
-    Answer, Arrival, ClientFrame, ClientMessage, CodecKind, Course, Destination, EndReason,
-    FINGERPRINT, MessageType, Order, Place, Point, ServerFrame, ServerMessage, UnitRecord,
+    Announcement, Answer, Arrival, ClientFrame, ClientMessage, CodecKind, Course, Destination,
+    EndReason, FINGERPRINT, MessageType, Order, Place, Point, ServerFrame, ServerMessage,
+    UnitRecord,
 };
 use starmesh::sim::{Speed, UnitState, Waypoint};
 use starmesh::view::motion::Mover;
@@ -240,8 +241,13 @@ fn server_examples() -> Vec<ServerFrame> {
             answer: Answer::invalid("area", "1 to 25 sectors"),
         })),
     ];
-    let notices =
-        [Notice::StoreAway {}, Notice::StoreBack {}, Notice::ShuttingDown { after_ms: 1_000 }];
+    let text = Announcement::new("Node 2 restarts at noon").expect("one line");
+    let notices = [
+        Notice::StoreAway {},
+        Notice::StoreBack {},
+        Notice::ShuttingDown { after_ms: 1_000 },
+        Notice::Announcement { text },
+    ];
     let notices = notices.into_iter().map(|notice| Notification { notice });
     all.extend(notices.map(|notice| node(ServerMessage::Notification(notice))));
     let acks = answers().into_iter().map(|error| Ack::failed(2, TIME, error));

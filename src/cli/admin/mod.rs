@@ -88,6 +88,8 @@ enum What {
         #[arg(long, value_name = "S", default_value_t = 600)]
         within: u64,
     },
+    /// Say one line to everybody who is connected, at all gateways.
+    Announce { text: String },
     /// Have a strategy say what should move, and move it.
     Balance {
         #[arg(long, value_name = "S", value_parser = ["PlayerCount", "ActivityLevel", "ResourceUsage", "Geographic"])]
@@ -146,6 +148,7 @@ async fn steer(args: Args) -> anyhow::Result<()> {
             show(json, &admin.merge(sector, may_move).await?, tables::steered)
         }
         What::Audit { within } => waiting::audit(&admin, json, Duration::from_secs(within)).await,
+        What::Announce { text } => show(json, &admin.announce(text).await?, tables::announced),
         What::Balance { strategy, dry_run } => {
             let plan = admin.balance(Balance { strategy, dry_run }).await?;
             show(json, &plan, tables::plan)
@@ -205,6 +208,7 @@ mod tests {
             "merge 1,1,2 --move",
             "balance --strategy Geographic --dry-run",
             "audit --within 5 --json",
+            "announce Hello",
             "nodes --url http://a:1 --token t",
             "--user ada nodes",
         ] {
@@ -218,6 +222,7 @@ mod tests {
             "drain",
             "drain x",
             "sectors --limit 0",
+            "announce",
             "balance",
             "balance --strategy Fair",
             "nodes --token t --user u",

@@ -3,8 +3,8 @@
 
 use crate::base::SectorId;
 use crate::protocol::http::admin::{
-    Audit, AuditedLog, BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes, Region,
-    Steered,
+    Announced, Audit, AuditedLog, BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes,
+    Region, Steered,
 };
 
 /// How many roles there are.
@@ -182,6 +182,13 @@ pub fn steered(answer: &Steered) -> String {
         0 => format!("nothing to change: it is so already (directory {})\n", answer.directory),
         changes => format!("done: {changes} changes, directory {}\n", answer.directory),
     }
+}
+
+pub fn announced(answer: &Announced) -> String {
+    let heads = ["NODE", "CONNECTIONS"];
+    let said = answer.gateways.iter().map(|it| (it.node, it.connections.to_string()));
+    let silent = answer.silent.iter().map(|node| (*node, "silent".to_owned()));
+    table(&heads, said.chain(silent).map(|(node, told)| vec![node.to_string(), told]).collect())
 }
 
 pub fn audit(answer: &Audit) -> String {

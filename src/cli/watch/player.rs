@@ -253,6 +253,7 @@ impl Player {
                 None
             }
             Notice::ShuttingDown { .. } => Some("the server is shutting down".to_owned()),
+            Notice::Announcement { text } => return self.say(format!("server: {}", text.as_str())),
         };
         (self.world.said, self.said_until) = (said, None);
     }

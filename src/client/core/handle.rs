@@ -91,7 +91,7 @@ impl ClientCore {
                 self.tell(Event::RoundTrip { ms: now.saturating_sub(pong.time) });
             }
             ServerMessage::Error(error) => self.handle_error(now, error),
-            ServerMessage::Notification(body) => self.handle_notice(now, body.notice),
+            ServerMessage::Notification(body) => self.handle_notice(now, body.notice.clone()),
         }
     }
 
@@ -250,7 +250,7 @@ impl ClientCore {
                 self.standstill = false;
                 self.commands.handle_standstill(now);
             }
-            Notice::ShuttingDown { .. } => {}
+            Notice::ShuttingDown { .. } | Notice::Announcement { .. } => {}
         }
         self.tell(Event::Notice(notice));
     }

@@ -14,7 +14,9 @@ use crate::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use crate::entity::input::Connect;
 use crate::gateway::queue::Class;
 use crate::protocol::server::{self, Ack, Notice, Presence, PresenceEntry};
-use crate::protocol::{Answer, EndReason, FINGERPRINT, MessageType, Place, ServerMessage};
+use crate::protocol::{
+    Announcement, Answer, EndReason, FINGERPRINT, MessageType, Place, ServerMessage,
+};
 use crate::view::convert;
 use crate::view::fanout::Packet;
 
@@ -199,6 +201,13 @@ impl Session {
         if let State::Open { .. } = self.state {
             let notice = if away { Notice::StoreAway {} } else { Notice::StoreBack {} };
             self.notify(notice, now);
+        }
+    }
+
+    /// An operator says something to everybody.
+    pub fn handle_announced(&mut self, text: Announcement, now: Now) {
+        if let State::Open { .. } = self.state {
+            self.notify(Notice::Announcement { text }, now);
         }
     }
 

@@ -292,6 +292,7 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
             }
         }
         Told::Inside(ToSession::StoreAway(away)) => session.handle_store_away(away, now),
+        Told::Inside(ToSession::Announced(text)) => session.handle_announced(text, now),
         Told::Inside(ToSession::ShuttingDown) => session.handle_shutdown(BACK_AFTER_MS, now),
     }
 }

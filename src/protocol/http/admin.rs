@@ -250,6 +250,33 @@ pub struct Move {
     pub why: String,
 }
 
+/// What is to be said to everybody who is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Announce {
+    /// One line, 1 to 500 characters.
+    pub text: String,
+}
+
+/// Who said it to how many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Announced {
+    pub gateways: Vec<AnnouncedBy>,
+    /// Nodes that did not answer within a second: they may have said it, or not.
+    pub silent: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedBy {
+    pub node: u32,
+    pub connections: u32,
+}
+
 /// A verification of the audit log by the node that answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Gateway, LOCAL, request, secret};
 
-const CALLS: [(&str, &str); 12] = [
+const CALLS: [(&str, &str); 13] = [
     ("GET", "/api/admin/nodes"),
     ("GET", "/api/admin/sectors"),
     ("GET", "/api/admin/sectors/5000,5000,0"),
@@ -25,6 +25,7 @@ const CALLS: [(&str, &str); 12] = [
     ("POST", "/api/admin/nodes/1/drain"),
     ("POST", "/api/admin/nodes/1/undrain"),
     ("POST", "/api/admin/balance"),
+    ("POST", "/api/admin/announce"),
     ("POST", "/api/admin/audit"),
     ("GET", "/api/admin/audit/last"),
 ];

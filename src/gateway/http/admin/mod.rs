@@ -2,6 +2,7 @@
 //! Never decides what a wish means (`actors::steering` does). Invariant: nobody
 //! without the role admin learns anything of the cluster, or has a body read.
 
+mod announcing;
 mod auditing;
 mod balance;
 mod looking;
@@ -15,6 +16,7 @@ use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
+pub use announcing::*;
 pub use auditing::*;
 pub use balance::*;
 pub use looking::*;
