@@ -26,7 +26,7 @@ const TICK_MS: u64 = 100;
 /// What is awaited is woken again after so many of these.
 const WAKE_TICKS: u64 = 20;
 /// Messages that a link takes before it is full.
-const LINK_MAX: usize = 200;
+const LINK_MAX: usize = 20;
 /// Observers at each process.
 const OBSERVERS: usize = 2;
 /// Places that one looks at.
