@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::{EntityKey, NodeId, UnitId};
 use starmesh::entity::Entity;
-use starmesh::entity::channel::{ChannelMessage, Verdict};
+use starmesh::entity::channel::{ChannelId, ChannelMessage, Verdict};
 use starmesh::entity::context::OpenClaim;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
@@ -22,6 +22,9 @@ use super::{Cluster, audit, signatures};
 
 /// Before the node and the entity in such keys.
 const OWNED: &[u8] = b"owned/";
+/// For an instant at which nothing is under way no message may take longer: units
+/// never rest.
+const QUIET_LATE_MS: u64 = 100;
 /// After faults end everything is settled within this time.
 const CALM_MS_MAX: u64 = 120_000;
 /// What was logged is signed within this time, when nothing fails.
@@ -29,11 +32,28 @@ const SIGNED_MS: u64 = 2_000;
 /// So many entries of the audit log are taken out at least, one at a time.
 const ENTRIES_TRIED: usize = 30;
 
+/// What has to come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Open {
+    Message(ChannelId, u64),
+    Request(EntityKey, u64),
+}
+
 impl Cluster {
     /// Stops all movement of chance: lets what is under way come to its end, and
     /// judges what is left.
     pub fn judge(&mut self) {
         self.calm();
+        let began = self.now;
+        // However late messages are, whatever was under way comes to its end.
+        let mut open = self.under_way();
+        while !open.is_empty() {
+            assert!(self.now < began + CALM_MS_MAX, "10, 22: not in two minutes: {open:?}");
+            self.run(500);
+            let still = self.under_way();
+            open.retain(|it| still.contains(it));
+        }
+        self.network.weather.late_ms = self.network.weather.late_ms.min(QUIET_LATE_MS);
         let began = self.now;
         while let Some(why) = self.why_not_calm() {
             assert!(self.now < began + CALM_MS_MAX, "22: not in two minutes: {why}");
@@ -50,6 +70,20 @@ impl Cluster {
         self.run(SIGNED_MS);
         audit::judge(&self.store, ENTRIES_TRIED);
         signatures::judge(&self.store, self.now - SIGNED_MS);
+    }
+
+    /// Messages without an acknowledgement and requests without an answer, of entities
+    /// wherever they are.
+    fn under_way(&self) -> BTreeSet<Open> {
+        let mut open = BTreeSet::new();
+        for (key, slept) in self.journals() {
+            let live = self.nodes.values().find_map(|node| node.table.entity(key));
+            let head = live.unwrap_or(&slept).head();
+            let sent = head.outbox.waiting(key);
+            open.extend(sent.map(|message| Open::Message(message.channel, message.number)));
+            open.extend(head.open_requests.keys().map(|request| Open::Request(key, *request)));
+        }
+        open
     }
 
     fn why_not_calm(&self) -> Option<String> {
