@@ -45,6 +45,19 @@ pub struct Activate {
 #[rtype(result = "()")]
 pub struct Wake(pub EntityKey);
 
+/// An entity that was parked is to run again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Resume(pub EntityKey);
+
+impl Handler<Resume> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, Resume(entity): Resume, _: &mut Self::Context) {
+        self.core.send(ToCore::Event(Event::Resumed(entity)));
+    }
+}
+
 impl Handler<Wake> for CoordinatorActor {
     type Result = ();
 

@@ -10,7 +10,7 @@ use actix::Addr;
 use actix::prelude::SendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::coordinator::{Activate, CoordinatorActor, Wake};
+use super::coordinator::{Activate, CoordinatorActor, Resume, Wake};
 use super::loads::Loads;
 use super::meta::{Leave, MetaActor, Propose};
 use super::owed::Word;
@@ -58,6 +58,12 @@ pub struct Entities {
 pub const TURNING_MOST: usize = 16_384;
 
 impl Entities {
+    /// An entity is parked no more: whoever it belongs to is to run it.
+    pub fn resume(&self, entity: EntityKey) {
+        // Who does not hear of it finds its key.
+        let _ = self.coordinator.try_send(Resume(entity));
+    }
+
     /// Sends a player's command to its entity, which takes it if it is the next
     /// of an attachment. The answer comes to the session's port
     /// ([`ToSession::Player`]), or [`Rejected`](ToSession::Rejected) to

@@ -17,8 +17,8 @@ use crate::cluster::core::table::Unavailable;
 pub struct Registry {
     sectors: DashMap<EntityKey, Addr<SectorActor>>,
     metas: DashMap<EntityKey, Addr<MetaActor>>,
-    /// They stay as they are until an operator looked and the node was
-    /// started again.
+    /// They stay as they are until an operator looked, and had them resumed or started
+    /// the node again.
     parked: DashSet<EntityKey>,
     pub waking: Waking,
 }
@@ -72,6 +72,12 @@ impl Registry {
     pub fn park(&self, key: EntityKey) -> usize {
         self.parked.insert(key);
         self.waking.give_up(key);
+        self.parked.len()
+    }
+
+    /// Notes that an entity may be loaded again; how many still cannot.
+    pub fn unpark(&self, key: EntityKey) -> usize {
+        self.parked.remove(&key);
         self.parked.len()
     }
 

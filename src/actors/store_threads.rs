@@ -20,7 +20,7 @@ use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::commit::Commit;
 use crate::store::recovery::{
-    asleep, cluster, due, ended_of, load, load_ahead, next_id, owned, owned_keys,
+    asleep, cluster, due, ended_of, load, load_ahead, next_id, owned, owned_keys, parked_keys,
 };
 use crate::store::worlds::Worlds;
 use crate::store::{ReadError, Store};
@@ -55,6 +55,7 @@ enum Read {
     Load(EntityKey, Asker, Option<Box<Ahead>>),
     LoadAhead(EntityKey),
     NextId,
+    Parked,
     Due { after: Option<Vec<u8>>, limit: usize },
     Asleep { after: Option<Vec<u8>> },
     Cluster { version: u64 },
@@ -81,9 +82,9 @@ impl StoreThreads {
         std::thread::Builder::new().name("store".into()).spawn(move || {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
-        // All loads that the core has under way, its five other reads, and one more
+        // All loads that the core has under way, its six other reads, and one more
         // for each of many nodes that left at once.
-        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 5 + LEFT_MAX);
+        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 6 + LEFT_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
         let worlds = Arc::new(Worlds::new(branches.world.clone()));
@@ -127,6 +128,10 @@ impl StoreThreads {
 
     pub fn read_due(&self, after: Option<Vec<u8>>, limit: usize) {
         let _ = self.reads.send(Read::Due { after, limit });
+    }
+
+    pub fn read_parked(&self) {
+        let _ = self.reads.send(Read::Parked);
     }
 
     pub fn read_asleep(&self, after: Option<Vec<u8>>) {
@@ -216,6 +221,10 @@ impl Reader {
             Read::LoadAhead(entity) => {
                 let loaded = guarded(|| load_ahead(store, entity, &self.worlds));
                 Event::LoadedAhead(entity, loaded.map(Box::new))
+            }
+            Read::Parked => {
+                let lost = |error: &ReadError| tracing::warn!(%error, "not looked who is parked");
+                Event::Parked(parked_keys(store).inspect_err(lost).ok())
             }
             Read::Due { after, limit } => {
                 // None are due while the store does not answer: they are asked

@@ -506,6 +506,11 @@ impl Desk {
             tracing::error!(misfits, "records did not fit their entities, which were dropped");
             metrics::INVARIANT_BROKEN.with(&["1"]).increment(misfits);
         }
+        let broken = counts.broken - self.counted.broken;
+        if broken > 0 {
+            tracing::error!(broken, "entities panicked; they are loaded again");
+            metrics::BROKEN.increment(broken);
+        }
         self.counted = counts;
     }
 }

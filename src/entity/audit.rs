@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::{Commit, Put};
 use super::envelope::{self, EnvelopeError, HEADER, Kind, Logic};
+use super::input::InputPlace;
 use super::keys;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId};
 
@@ -105,6 +106,14 @@ pub enum Decision {
     /// The node was told to stop: it takes nothing new, and ends its incarnation when
     /// all that it took is durable.
     Stopping,
+    /// Behind the claim in this record that input of the entity is left out, because it
+    /// panics wherever it is applied.
+    SetAside { entity: EntityKey, sequence: u64, place: InputPlace },
+    /// With this record nobody runs the entity any more until it is resumed: it breaks
+    /// whoever does.
+    Parked { entity: EntityKey, sequence: u64 },
+    /// An entity that was parked is to run again.
+    Resumed { entity: EntityKey },
 }
 
 /// A change of the directory.
@@ -271,6 +280,18 @@ impl fmt::Display for Decision {
                 write!(f, "took roles {roles} (1 sector, 2 coordinator, 4 meta, 8 gateway)")
             }
             Decision::Stopping => f.write_str("was told to stop"),
+            Decision::SetAside {
+                entity,
+                sequence,
+                place: InputPlace { sequence: record, index },
+            } => {
+                write!(f, "set aside input {index} of record {record} of {entity} ")?;
+                write!(f, "with record {sequence}")
+            }
+            Decision::Parked { entity, sequence } => {
+                write!(f, "parked {entity} with record {sequence}")
+            }
+            Decision::Resumed { entity } => write!(f, "resumed {entity}"),
         }
     }
 }

@@ -29,6 +29,7 @@ pub enum Kind {
     Rules = 17,
     AuditSignature = 18,
     Certificate = 19,
+    Parked = 20,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

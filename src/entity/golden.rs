@@ -178,7 +178,7 @@ fn lines(plays: &[Play<'_>; 3]) -> Vec<(String, String)> {
 }
 
 /// Every input there is, and its name; a new one is added to both lists.
-const INPUTS: [&str; 14] = [
+const INPUTS: [&str; 16] = [
     "claim",
     "close",
     "ids",
@@ -193,6 +193,8 @@ const INPUTS: [&str; 14] = [
     "hand over",
     "gateway",
     "adopt",
+    "skip",
+    "park",
 ];
 
 fn input_name(input: &Input) -> &'static str {
@@ -211,6 +213,8 @@ fn input_name(input: &Input) -> &'static str {
         Input::HandOver { .. } => "hand over",
         Input::Gateway(_) => "gateway",
         Input::Adopt { .. } => "adopt",
+        Input::Skip(_) => "skip",
+        Input::Park { .. } => "park",
     }
 }
 

@@ -46,6 +46,20 @@ pub enum Input {
     /// then it had `from`. Comes first, before the claim of who has that logic, in
     /// a record directly behind a snapshot. Written by `cluster::core` only.
     Adopt { from: Logic },
+    /// The input there panicked wherever it was applied: whoever replays the journal
+    /// leaves it out. Behind a claim, because only who begins anew can know. Written by
+    /// `cluster::core` only.
+    Skip(InputPlace),
+    /// It cannot be run: nobody does until it is resumed, and then it goes on at this
+    /// tick. Behind a claim, which it ends. Written by `cluster::core` only.
+    Park { until: Tick },
+}
+
+/// An input of an entity: the number of its record, and its place in that, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InputPlace {
+    pub sequence: u64,
+    pub index: u32,
 }
 
 impl Input {

@@ -60,6 +60,8 @@ pub const AUDIT: &[u8] = b"audit/";
 pub const AUDIT_SIGNATURE: &[u8] = b"audit-signature/";
 /// All [`certificate`] keys.
 pub const CERTIFICATE: &[u8] = b"certificate/";
+/// All [`parked`] keys.
+pub const PARKED: &[u8] = b"parked/";
 /// All [`account_name`] keys.
 pub const ACCOUNT_NAME: &[u8] = b"account/name/";
 
@@ -161,9 +163,9 @@ pub fn summary(entity: EntityKey) -> Vec<u8> {
     join(&[SUMMARY, &entity.to_bytes()])
 }
 
-/// Says that `entity` is kept but not run.
+/// Says that `entity` is kept but not run, and why: a [`Parked`](super::parked::Parked).
 pub fn parked(entity: EntityKey) -> Vec<u8> {
-    join(&[b"parked/", &entity.to_bytes()])
+    join(&[PARKED, &entity.to_bytes()])
 }
 
 /// The snapshot an entity is restored from: the big-endian u64 sequence of the
@@ -320,6 +322,11 @@ pub fn parse_summary(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(SUMMARY)?).ok()
 }
 
+/// The entity that this key of [`parked`] names.
+pub fn parse_parked(key: &[u8]) -> Option<EntityKey> {
+    EntityKey::from_bytes(key.strip_prefix(PARKED)?).ok()
+}
+
 /// The entity whose [`head`] this key names.
 pub fn parse_head(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(HEAD)?).ok()
@@ -360,6 +367,7 @@ mod tests {
             assert_eq!(parse_chunk(&chunk(entity, 1 << 40, 3)), Some((entity, 1 << 40, 3)));
             assert_eq!(parse_due(&due(Millis(1 << 41), entity)), Some((Millis(1 << 41), entity)));
             assert_eq!(parse_summary(&summary(entity)), Some(entity));
+            assert_eq!(parse_parked(&parked(entity)), Some(entity));
             assert_eq!(parse_directory_entry(&directory_entry(entity)), Some(entity));
         }
         assert_eq!(parse_rules(&rules(1 << 63)), Some(1 << 63));
@@ -391,6 +399,7 @@ mod tests {
         assert_eq!(parse_head(b"head/"), None);
         assert_eq!(parse_due(b"due/12345678"), None);
         assert_eq!(parse_summary(b"summary/"), None);
+        assert_eq!(parse_parked(b"parked/"), None);
         assert_eq!(parse_directory_entry(DIRECTORY_VERSION), None);
         assert_eq!(parse_directory_kind(b"directory/kind/"), None);
         assert_eq!(parse_chunk(b"snapshot/short"), None);

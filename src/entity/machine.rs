@@ -6,12 +6,15 @@
 //! Invariant: the state is a function of the snapshot it began from, the
 //! records applied since, and the tick.
 
+mod applying;
+mod skipping;
+
 use super::channel::Verdict;
-use super::commands::{Admission, CommandAnswer, PlayerCommand};
+use super::commands::{Admission, PlayerCommand};
 use super::context::{Context, Head, OpenClaim};
-use super::effect::{Effect, PlayerEffect};
+use super::effect::Effect;
 use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind, Logic};
-use super::input::{Claim, Dilation, Input};
+use super::input::{Claim, Dilation, Input, InputPlace};
 use super::kinds::Kind;
 use super::message::Body;
 use super::pace::{Pace, Rate};
@@ -19,6 +22,7 @@ use super::record::{Record, RecordHeader};
 use super::world::World;
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis, StateHash, Tick};
+pub use skipping::{Broke, Skips};
 
 /// A durable entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,19 @@ pub struct Entity {
     key: EntityKey,
     head: Head,
     kind: Kind,
+    doing: Doing,
+}
+
+/// What an entity is at. Who caught a panic of it finds here where that was; such an
+/// entity is of no other use any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Doing {
+    #[default]
+    Nothing,
+    Step,
+    /// What the passing of time ends, before a record's inputs.
+    Expiring,
+    Input(u32),
 }
 
 /// An entity never has so many records in one tick of 100 ms.
@@ -60,7 +77,8 @@ impl Entity {
     /// The state that the galaxy's seed gives for `key`, before any record.
     /// `None` for kinds this build does not have.
     pub fn genesis(key: EntityKey, world: &World) -> Option<Entity> {
-        Some(Entity { key, head: Head::default(), kind: Kind::genesis(key, world)? })
+        let (head, kind) = (Head::default(), Kind::genesis(key, world)?);
+        Some(Entity { key, head, kind, doing: Doing::Nothing })
     }
 
     pub fn key(&self) -> EntityKey {
@@ -112,6 +130,21 @@ impl Entity {
         world: &World,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ApplyError> {
+        self.apply_but(record, &Skips::default(), world, effects)
+    }
+
+    /// The same without the inputs that are set aside: those are answered, as far as
+    /// they want an answer.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_but(
+        &mut self,
+        record: &Record,
+        skips: &Skips,
+        world: &World,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ApplyError> {
         let RecordHeader { sequence, tick, time } = record.header;
         let expected = self.head.sequence + 1;
         if sequence != expected {
@@ -126,17 +159,23 @@ impl Entity {
         self.head.time = self.head.time.max(time);
         // A claim says first what the time before it counts for; who lets go
         // leaves everything as it is.
+        self.doing = Doing::Expiring;
         let lets_go = |input: &Input| matches!(input, Input::Close | Input::HandOver { .. });
         let first = record.inputs.iter().find(|input| !matches!(input, Input::Adopt { .. }));
         if !first.is_some_and(|input| matches!(input, Input::Claim(_)) || lets_go(input)) {
             self.expire(world, effects);
         }
-        for input in &record.inputs {
+        for (index, input) in (0..).zip(&record.inputs) {
+            self.doing = Doing::Input(index);
             match input {
+                input if skips.has(InputPlace { sequence, index }) => {
+                    self.skip(input, world, effects);
+                }
                 Input::Claim(claim) => self.claim(*claim, passed, world, effects),
                 input => self.apply_input(input, world, effects),
             }
         }
+        self.doing = Doing::Nothing;
         Ok(())
     }
 
@@ -153,8 +192,10 @@ impl Entity {
 
     /// One tick of 100 ms.
     pub fn step(&mut self, world: &World, effects: &mut Vec<Effect>) {
+        self.doing = Doing::Step;
         self.head.tick = self.head.tick.after(1);
         self.with_kind(world, effects, |kind, ctx| kind.step(ctx));
+        self.doing = Doing::Nothing;
     }
 
     /// What is to be done with a command, seen from the state as it is.
@@ -206,7 +247,7 @@ impl Entity {
             return Err(wrong(format!("it is of {found}")));
         }
         let kind = Kind::read(key, rest).map_err(wrong)?;
-        Ok(Entity { key, head, kind })
+        Ok(Entity { key, head, kind, doing: Doing::Nothing })
     }
 
     /// The hash of the canonical state.
@@ -222,6 +263,7 @@ impl Entity {
                 self.head.claim = None;
                 self.head.handed = Some(*to);
             }
+            Input::Park { .. } => self.head.claim = None,
             Input::Command(command) => self.apply_command(command, world, effects),
             Input::Message(message) => match self.head.inbox.judge_message(message) {
                 Verdict::Apply => self.apply_message(message, world, effects),
@@ -256,8 +298,8 @@ impl Entity {
                 }
             }
             // The hash is for replay, which looks at it; time has passed above,
-            // and claims were taken there.
-            Input::Hash { .. } | Input::Time | Input::Claim(_) => {}
+            // and claims were taken there; what is skipped is so from its own record on.
+            Input::Hash { .. } | Input::Time | Input::Claim(_) | Input::Skip(_) => {}
         }
     }
 
@@ -280,57 +322,6 @@ impl Entity {
             None => self.head.commands.note_claimed(now),
         }
         self.with_kind(world, effects, |kind, ctx| kind.claimed(ctx));
-    }
-
-    fn apply_command(&mut self, command: &PlayerCommand, world: &World, effects: &mut Vec<Effect>) {
-        let answer = match self.judge_command(command) {
-            Admission::Answer(answer) => answer,
-            Admission::Apply => {
-                let result = self.with_kind(world, effects, |kind, ctx| kind.command(ctx, command));
-                let answer = CommandAnswer {
-                    entity: self.key,
-                    player: command.player,
-                    session: command.session,
-                    sequence: command.sequence,
-                    result,
-                    tick: self.head.tick,
-                    record: self.head.sequence,
-                };
-                self.head.commands.note_applied(&answer, self.head.time);
-                answer
-            }
-        };
-        effects.push(Effect::Player(PlayerEffect::Answered(answer)));
-    }
-
-    fn apply_message(
-        &mut self,
-        message: &super::channel::ChannelMessage,
-        world: &World,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_close = message.body == Body::Close;
-        let (channel, now) = (message.channel, self.head.time);
-        let ack = self.head.inbox.note_applied(channel, message.number, is_close, now);
-        effects.push(Effect::Acknowledge(ack));
-        let from = channel.sender;
-        match &message.body {
-            Body::Request { id, request } => {
-                self.with_kind(world, effects, |kind, ctx| kind.request(ctx, from, *id, request));
-            }
-            Body::Answer { id, answer } => {
-                // An answer to what was not asked is dropped: it can change nothing.
-                if self.head.open_requests.remove(id).is_some() {
-                    self.with_kind(world, effects, |kind, ctx| {
-                        kind.answered(ctx, *id, answer);
-                    });
-                }
-            }
-            Body::Notice(notice) => {
-                self.with_kind(world, effects, |kind, ctx| kind.notified(ctx, notice));
-            }
-            Body::Close => {}
-        }
     }
 
     /// What the passing of time ends, at every record.

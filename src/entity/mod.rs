@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod caught;
 pub mod channel;
 pub mod commands;
 pub mod commit;
@@ -20,6 +21,7 @@ pub mod machine;
 pub mod member;
 pub mod message;
 pub mod pace;
+pub mod parked;
 pub mod read;
 pub mod record;
 pub mod replay;

@@ -9,12 +9,14 @@
 use std::collections::BTreeMap;
 
 use super::Entity;
+use super::context::OpenClaim;
 use super::effect::Effect;
 use super::envelope::{self, Kind, Logic};
-use super::input::{Claim, Input};
+use super::input::{Claim, Dilation, Input, InputPlace};
 use super::logics::Logics;
-use super::machine::{ApplyError, SnapshotError};
-use super::record::{Record, RecordError, SnapshotHead, decode_record};
+use super::machine::{ApplyError, Skips, SnapshotError};
+use super::pace::{Pace, Rate};
+use super::record::{Record, RecordError, RecordHeader, SnapshotHead, decode_record};
 use super::world::World;
 use crate::base::{EntityKey, StateHash, Tick};
 
@@ -41,6 +43,10 @@ pub struct Replayed {
     pub hashes: u64,
     /// Where replay found another hash than the journal says.
     pub mismatches: Vec<Mismatch>,
+    /// Inputs that are left out though no record says so yet.
+    pub set_aside: Skips,
+    /// It was parked by the last record, and goes on at that tick when it is resumed.
+    pub parked: Option<Tick>,
 }
 
 /// A journalled hash that replay does not find.
@@ -75,6 +81,16 @@ impl Image {
     /// Whether the entity was ever written.
     pub fn is_empty(&self) -> bool {
         self.head.is_none() && self.records.is_empty()
+    }
+
+    /// Whether the last record parks the entity.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    pub fn is_parked(&self) -> Result<bool, ReplayError> {
+        let Some((_, last)) = self.records.last() else { return Ok(false) };
+        let (_, record) = decode_record(last)?;
+        Ok(record.inputs.iter().any(|input| matches!(input, Input::Park { .. })))
     }
 
     /// The logics that the snapshot and the records name, in order: of several
@@ -158,8 +174,11 @@ impl Replayed {
     /// # Errors
     /// When that is not among `logics`.
     pub fn world<'l>(&self, logics: &'l impl Logics) -> Result<&'l World, ReplayError> {
-        let (needed, have) = (self.logic, logics.own().logic());
-        logics.of(needed).ok_or(ReplayError::Logic { needed, have })
+        logics.of(self.logic).ok_or_else(|| self.lacks(logics))
+    }
+
+    fn lacks(&self, logics: &impl Logics) -> ReplayError {
+        ReplayError::Logic { needed: self.logic, have: logics.own().logic() }
     }
 
     fn follow_with(
@@ -173,6 +192,8 @@ impl Replayed {
         // The state may hold records of its last tick already, which the hash of
         // that tick does not: only later ones can be compared.
         let mut hashes = hashes_in(&records).split_off(&self.entity.tick().after(1));
+        let named = Skips::named_in(records.iter().map(|(_, record)| record));
+        let skips = named.with(&self.set_aside);
         let mut effects = Vec::new();
         for (logic, record) in &records {
             // A hash is of the state after the step to its tick and before that
@@ -186,7 +207,13 @@ impl Replayed {
                 }
             }
             self.enter(*logic, record, logics, &mut effects)?;
-            self.entity.apply(record, self.world(logics)?, &mut effects)?;
+            let world = logics.of(self.logic).ok_or_else(|| self.lacks(logics))?;
+            self.entity.apply_but(record, &skips, world, &mut effects)?;
+            self.parked = record.inputs.iter().fold(self.parked, |parked, input| match input {
+                Input::Park { until } => Some(*until),
+                Input::Claim(_) => None,
+                _ => parked,
+            });
             watch(&self.entity, record, &effects);
             effects.clear();
         }
@@ -251,6 +278,8 @@ pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Repl
         journal_bytes: 0,
         hashes: 0,
         mismatches: Vec::new(),
+        set_aside: Skips::default(),
+        parked: None,
     };
     let Some(head) = &image.head else {
         // What the seed gives is the same by all rules.
@@ -270,24 +299,72 @@ pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Repl
     Ok(of(Entity::restore(key, &bytes)?, logic, bytes.len() as u64))
 }
 
-/// Whose claim of `key` is open by what `image` says, of which nothing is run: so
-/// that can be told whatever logic it is of.
+/// How a journal ends, by what an image says, of which nothing is run: so that can be
+/// told whatever logic it is of, and of what nobody can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The last record, or what is in the snapshot: number, tick and time.
+    pub last: RecordHeader,
+    /// The logic it needs there; `None` when nothing was ever written.
+    pub logic: Option<Logic>,
+    /// The claim that is open.
+    pub open: Option<OpenClaim>,
+    /// Whether it hibernates.
+    pub sleeps: bool,
+    records: Vec<Record>,
+}
+
+/// The end of `key`'s journal.
 ///
 /// # Errors
 /// When something in the image is not what was written.
-pub fn claim_of(
-    key: EntityKey,
-    image: &Image,
-    logics: &impl Logics,
-) -> Result<Option<Claim>, ReplayError> {
-    let begun = begin(key, image, logics)?.entity.head().claim.map(|open| open.claim);
-    let records = decode(&image.records)?;
-    let inputs = records.iter().flat_map(|(_, record)| &record.inputs);
-    Ok(inputs.fold(begun, |open, input| match input {
-        Input::Claim(claim) => Some(*claim),
-        Input::HandOver { .. } | Input::Close => None,
-        _ => open,
-    }))
+pub fn tail_of(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Tail, ReplayError> {
+    let begun = begin(key, image, logics)?;
+    let head = begun.entity.head();
+    let mut tail = Tail {
+        last: RecordHeader { sequence: head.sequence, tick: head.tick, time: head.time },
+        logic: image.logics().last().copied(),
+        open: head.claim,
+        sleeps: head.slept.is_some(),
+        records: Vec::new(),
+    };
+    for (_, record) in decode(&image.records)? {
+        tail.last = record.header;
+        record.inputs.iter().for_each(|input| tail.note(input));
+        tail.records.push(record);
+    }
+    Ok(tail)
+}
+
+impl Tail {
+    fn note(&mut self, input: &Input) {
+        let tick = self.last.tick;
+        match input {
+            Input::Claim(claim) => {
+                let pace = Pace::new(tick, claim.node_tick, Rate::FULL);
+                self.open = Some(OpenClaim { claim: *claim, pace });
+                self.sleeps = false;
+            }
+            Input::Dilate(Dilation { rate, node_tick }) => {
+                let pace = Pace::new(tick, *node_tick, *rate);
+                self.open = self.open.map(|open| OpenClaim { pace, ..open });
+            }
+            Input::Close => (self.open, self.sleeps) = (None, true),
+            Input::HandOver { .. } | Input::Park { .. } => self.open = None,
+            _ => {}
+        }
+    }
+
+    /// The claim that is open.
+    pub fn claim(&self) -> Option<Claim> {
+        self.open.map(|open| open.claim)
+    }
+
+    /// The input at that place, if it is behind the snapshot.
+    pub fn input(&self, place: InputPlace) -> Option<&Input> {
+        let record = self.records.iter().find(|it| it.header.sequence == place.sequence)?;
+        record.inputs.get(usize::try_from(place.index).ok()?)
+    }
 }
 
 fn decode(records: &[(u64, Vec<u8>)]) -> Result<Vec<(Logic, Record)>, ReplayError> {

@@ -221,6 +221,8 @@ pub enum Refusal {
     NoSuchFleet,
     #[error("stopping and joining a fleet cannot wait")]
     CannotWait,
+    #[error("carrying it out broke this place, so it was set aside; nothing else was lost")]
+    SetAside,
 }
 
 impl Refusal {
@@ -239,6 +241,7 @@ impl Refusal {
             Refusal::OutOfReach => "out_of_reach",
             Refusal::NoSuchFleet => "no_such_fleet",
             Refusal::CannotWait => "cannot_wait",
+            Refusal::SetAside => "set_aside",
         }
     }
 }

@@ -18,6 +18,7 @@ mod shape;
 #[cfg(feature = "server")]
 pub mod sled;
 pub mod worlds;
+mod wrecks;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::worlds::Worlds;
+use super::wrecks;
 use super::{Cursor, ReadError, Store, Versioned};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::deaths::DeathsRead;
@@ -13,13 +14,15 @@ use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
 use crate::cluster::core::node::ClusterRead;
 use crate::cluster::core::roles::Roles;
+use crate::entity::caught::caught;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
 use crate::entity::history::NodeTicks;
 use crate::entity::input::Claim;
 use crate::entity::keys;
 use crate::entity::logics::KnownWorlds;
-use crate::entity::replay::{Image, ReplayError, Replayed, claim_of, replay};
+use crate::entity::parked::Parked;
+use crate::entity::replay::{Image, ReplayError, Replayed, replay, tail_of};
 use crate::entity::summary::Summary;
 
 /// Keys read at a time.
@@ -43,21 +46,44 @@ pub fn load(
     ahead: Option<Ahead>,
 ) -> Result<Loaded, LoadError> {
     if let Some(ahead) = ahead
-        && let Some((ahead, known)) = follow(store, entity, worlds, ahead).map_err(unread)?
+        // What panics is looked at from its beginning.
+        && let Some(loaded) = caught(|| load_behind(store, entity, worlds, asker, ahead))
+        && let Some(loaded) = loaded?
     {
-        let loaded = own(store, ahead.replayed, &known, asker)?;
-        return Ok(Loaded { was_ahead: true, ..loaded });
+        return Ok(loaded);
     }
     let image = image(store, entity).map_err(unread)?;
     let known = worlds.of_image(store, &image).map_err(unread)?;
-    match replay(entity, &image, &known) {
-        Err(ReplayError::Logic { needed, have }) => {
-            let claim = claim_of(entity, &image, &known)?;
-            let error = ReplayError::Logic { needed, have }.into();
-            Err(others(store, claim, asker).map_err(unread)?.unwrap_or(error))
-        }
-        replayed => own(store, replayed?, &known, asker),
+    if image.is_parked()?
+        && let Some(row) = store.get(&keys::parked(entity)).map_err(unread)?
+    {
+        let parked = Parked::from_bytes(&row.value);
+        let parked = parked.ok_or_else(|| LoadError::Damaged("why it is parked".into()))?;
+        return Err(LoadError::Parked(Box::new(parked)));
     }
+    match wrecks::bring_back(store, entity, &image, &known, asker) {
+        Err(LoadError::Replay(ReplayError::Logic { needed, have })) => {
+            let tail = tail_of(entity, &image, &known)?;
+            let error = ReplayError::Logic { needed, have }.into();
+            Err(others(store, tail.claim(), asker).map_err(unread)?.unwrap_or(error))
+        }
+        loaded => loaded,
+    }
+}
+
+/// What was loaded ahead and the records behind it, if those are what follows.
+fn load_behind(
+    store: &dyn Store,
+    entity: EntityKey,
+    worlds: &Worlds,
+    asker: Asker,
+    ahead: Ahead,
+) -> Result<Option<Loaded>, LoadError> {
+    let followed = follow(store, entity, worlds, ahead).map_err(unread)?;
+    let Some((Ahead { mut replayed, .. }, known)) = followed else { return Ok(None) };
+    let ended = ended_of_open(store, replayed.entity.head().claim, asker)?;
+    recover(&mut replayed, ended, &known)?;
+    Ok(Some(Loaded { was_ahead: true, ..Loaded::of(replayed, &known) }))
 }
 
 /// That another node runs what has this open claim.
@@ -156,22 +182,22 @@ fn follow(
     Ok(is_same.then_some((Ahead { replayed, head, last }, known)))
 }
 
-fn own(
+/// The last durable tick of the incarnation that has this open claim, if it ended,
+/// or asks.
+pub(super) fn ended_of_open(
     store: &dyn Store,
-    replayed: Replayed,
-    known: &KnownWorlds,
+    open: Option<OpenClaim>,
     asker: Asker,
-) -> Result<Loaded, LoadError> {
-    let ended = match replayed.entity.head().claim {
+) -> Result<Option<Tick>, LoadError> {
+    match open {
         Some(OpenClaim { claim, .. })
             if (claim.node, claim.incarnation) == (asker.node, asker.incarnation) =>
         {
-            Some(asker.durable)
+            Ok(Some(asker.durable))
         }
-        Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(unread)?,
-        None => None,
-    };
-    recover(replayed, ended, known)
+        Some(open) => ended(store, open.claim.node, open.claim.incarnation).map_err(unread),
+        None => Ok(None),
+    }
 }
 
 /// All that `store` has of `entity`.
@@ -290,6 +316,44 @@ pub fn owned_keys(store: &dyn Store, node: NodeId) -> Result<Vec<(EntityKey, u64
             let entity = EntityKey::from_bytes(&key[prefix.len()..])
                 .map_err(|error| ReadError::Damaged(error.to_string()))?;
             entities.push((entity, found.version));
+        }
+    }
+}
+
+/// A page of the entities that are parked, behind the key `after`, and why, each with
+/// the version of its row.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn parked(
+    store: &dyn Store,
+    after: Option<&[u8]>,
+) -> Result<Vec<(EntityKey, u64, Parked)>, ReadError> {
+    let page = store.scan(keys::PARKED, after, PAGE)?;
+    let parsed = page.iter().map(|(key, row)| {
+        let parsed = keys::parse_parked(key).zip(Parked::from_bytes(&row.value));
+        let damaged = || ReadError::Damaged("why an entity is parked".into());
+        parsed.map(|(entity, parked)| (entity, row.version, parked)).ok_or_else(damaged)
+    });
+    parsed.collect()
+}
+
+/// All entities that are parked, ascending.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn parked_keys(store: &dyn Store) -> Result<Vec<EntityKey>, ReadError> {
+    let mut entities: Vec<EntityKey> = Vec::new();
+    loop {
+        let after = entities.last().map(|entity| keys::parked(*entity));
+        let page = store.scan(keys::PARKED, after.as_deref(), PAGE)?;
+        if page.is_empty() {
+            return Ok(entities);
+        }
+        for (key, _) in &page {
+            let entity = keys::parse_parked(key);
+            let damaged = || ReadError::Damaged("the key of a parked entity".into());
+            entities.push(entity.ok_or_else(damaged)?);
         }
     }
 }

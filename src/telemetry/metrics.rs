@@ -173,7 +173,11 @@ metrics_list! {
     ENTITIES: GaugeMetric = "starmesh_entity_running_count" []
         "Entities that run on this node.";
     PARKED: GaugeMetric = "starmesh_entity_parked_count" []
-        "Entities that cannot be loaded: they are kept as they are and do not run until an operator looked. Anything but 0 wants one.";
+        "Entities that this node was to load and cannot: parked, because they break whoever runs them, or damaged. They are kept as they are and do not run until an operator looked. Anything but 0 wants one.";
+    BROKEN: CounterMetric = "starmesh_entity_broken_total" []
+        "Panics of entities that were caught: each was thrown away and loaded again from its journal.";
+    SET_ASIDE: CounterMetric = "starmesh_entity_set_aside_total" []
+        "Inputs that panic wherever they are applied and were set aside; whoever sent one is told.";
     LOAD_DROPPED: CounterMetric = "starmesh_entity_load_dropped_total" []
         "Messages dropped because too many waited for their entity to be loaded, or it cannot be: messages between entities come again, players try again.";
     STEPS: CounterMetric = "starmesh_entity_steps_total" []

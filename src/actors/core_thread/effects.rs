@@ -17,6 +17,7 @@ use crate::cluster::core::node::NodeEffect;
 use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::CommitError;
 use crate::entity::envelope::Logic;
+use crate::entity::input::InputPlace;
 use crate::entity::replay::Mismatch;
 use crate::telemetry::metrics;
 
@@ -33,6 +34,9 @@ impl CoreThread {
             NodeEffect::LoadAhead(entity) => self.store.load_ahead(entity),
             NodeEffect::ReadNextId => self.store.read_next_id(),
             NodeEffect::ReadDue { after, limit } => self.store.read_due(after, limit),
+            NodeEffect::ReadParked => self.store.read_parked(),
+            NodeEffect::Resumed(entity) => self.unpark(entity),
+            NodeEffect::SetAside(entity, places) => note_set_aside(entity, &places),
             NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),
             NodeEffect::Dormant(entity) => {
                 self.registry.waking.tell(entity, Woken::Dormant);
@@ -135,6 +139,11 @@ impl CoreThread {
         self.ports.broadcast(&ToSession::Parked { entity });
     }
 
+    pub(super) fn unpark(&self, entity: EntityKey) {
+        tracing::info!(%entity, "it is not parked any more");
+        metrics::PARKED.set(self.registry.unpark(entity) as f64);
+    }
+
     pub(super) fn note_away(&self, away: bool) {
         if away {
             tracing::warn!("the store takes nothing: time stands still, nothing is lost");
@@ -166,6 +175,16 @@ fn note_other_head(node: NodeId, told: Head) {
          log (starmesh admin audit)"
     );
     metrics::AUDIT_HEADS_DIFFER.increment(1);
+}
+
+fn note_set_aside(entity: EntityKey, places: &[InputPlace]) {
+    for InputPlace { sequence, index } in places {
+        tracing::error!(
+            %entity, record = sequence, input = index,
+            "an input panics wherever it is applied; it is set aside, and the entity goes on"
+        );
+    }
+    metrics::SET_ASIDE.increment(places.len() as u64);
 }
 
 fn note_lacking(entity: EntityKey, needed: Logic) {

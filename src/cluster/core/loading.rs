@@ -11,6 +11,8 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::entity::Entity;
 use crate::entity::envelope::Logic;
 use crate::entity::logics::Logics;
+use crate::entity::machine::Skips;
+use crate::entity::parked::Parked;
 use crate::entity::replay::{Mismatch, ReplayError, Replayed};
 
 /// An entity brought back to the last durable tick of its last owner.
@@ -24,6 +26,27 @@ pub struct Loaded {
     pub was_ahead: bool,
     /// It has another logic than there is here.
     pub adoption: Option<Adoption>,
+    /// Inputs that panic, and are left out: the record of the claim is to say so.
+    pub set_aside: Skips,
+}
+
+/// An entity that breaks whoever runs it, and what it takes to park it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wreck {
+    pub entity: EntityKey,
+    /// Of its journal's last record; the next one parks it.
+    pub sequence: u64,
+    pub time: Millis,
+    /// As far as it got, and not before the last record.
+    pub tick: Tick,
+    /// At most until this tick was anything of it seen: it goes on there.
+    pub until: Tick,
+    /// Of its journal.
+    pub logic: Logic,
+    /// Whether it hibernates.
+    pub sleeps: bool,
+    /// What breaks.
+    pub why: String,
 }
 
 /// What a claim by another logic needs.
@@ -68,9 +91,16 @@ pub enum LoadError {
     /// It was loaded so often, and each time a record did not fit.
     #[error("{0} times a durable record did not fit what a load had given")]
     Misfits(u32),
-    /// A panic: whoever runs it next would end as well, and whoever comes after.
+    /// A panic that is nowhere in its journal: whoever runs it next would end as well,
+    /// and whoever comes after.
     #[error("what it takes to load it panics; the log says where")]
     Panicked,
+    /// It panics wherever it is run, each time at the same place.
+    #[error("{}", .0.why)]
+    Broken(Box<Wreck>),
+    /// Somebody found that out before.
+    #[error("parked by node {} with record {}: {}", .0.node, .0.sequence, .0.why)]
+    Parked(Box<Parked>),
     /// It is tried again.
     #[error("the store: {0}")]
     Store(String),
@@ -85,10 +115,10 @@ pub enum LoadError {
 /// When the claim is open and its incarnation has not ended, or what is to be run
 /// until then is not among `logics`.
 pub fn recover(
-    mut replayed: Replayed,
+    replayed: &mut Replayed,
     ended: Option<Tick>,
     logics: &impl Logics,
-) -> Result<Loaded, LoadError> {
+) -> Result<(), LoadError> {
     if let Some(open) = replayed.entity.head().claim {
         let owner = open.claim;
         let Some(ended) = ended else {
@@ -97,14 +127,25 @@ pub fn recover(
         };
         replayed.run_to(open.tick_at(ended), logics)?;
     }
-    Ok(Loaded {
-        adoption: adoption(&replayed, logics),
-        entity: replayed.entity,
-        snapshot_bytes: replayed.snapshot_bytes,
-        journal_bytes: replayed.journal_bytes,
-        mismatches: replayed.mismatches,
-        was_ahead: false,
-    })
+    if let Some(until) = replayed.parked {
+        replayed.run_to(until, logics)?;
+    }
+    Ok(())
+}
+
+impl Loaded {
+    /// What was [recovered](recover).
+    pub fn of(replayed: Replayed, logics: &impl Logics) -> Loaded {
+        Loaded {
+            adoption: adoption(&replayed, logics),
+            entity: replayed.entity,
+            snapshot_bytes: replayed.snapshot_bytes,
+            journal_bytes: replayed.journal_bytes,
+            mismatches: replayed.mismatches,
+            was_ahead: false,
+            set_aside: replayed.set_aside,
+        }
+    }
 }
 
 fn adoption(replayed: &Replayed, logics: &impl Logics) -> Option<Adoption> {
@@ -146,6 +187,8 @@ pub struct Loading {
     held: BTreeSet<EntityKey>,
     /// Could not be loaded; tried again only after a restart.
     unloadable: BTreeSet<EntityKey>,
+    /// Those of `unloadable` that are parked: tried again when they are resumed.
+    parked: BTreeSet<EntityKey>,
 }
 
 impl Loading {
@@ -294,9 +337,10 @@ impl Loading {
         self.unloadable.contains(&entity)
     }
 
-    /// Whether nothing was ever given up as unloadable.
+    /// Whether nothing was ever given up as unloadable but what is parked, on which
+    /// nobody has a claim.
     pub fn is_complete(&self) -> bool {
-        self.unloadable.is_empty()
+        self.unloadable.len() == self.parked.len()
     }
 
     /// Asks for `entity`, to be loaded only after [`retry`](Self::retry).
@@ -372,6 +416,27 @@ impl Loading {
     pub fn fail(&mut self, entity: EntityKey) {
         self.finish(entity);
         self.unloadable.insert(entity);
+    }
+
+    /// `entity` is not to be loaded before it is [resumed](Self::unpark).
+    pub fn park(&mut self, entity: EntityKey) {
+        self.fail(entity);
+        self.parked.insert(entity);
+    }
+
+    /// `entity` may be loaded again; whether it was parked.
+    pub fn unpark(&mut self, entity: EntityKey) -> bool {
+        self.parked.remove(&entity) && self.unloadable.remove(&entity)
+    }
+
+    /// Whether something that was wanted here is parked.
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// What was wanted here and is parked.
+    pub fn parked(&self) -> Vec<EntityKey> {
+        self.parked.iter().copied().collect()
     }
 
     /// The store did not answer for `entity`; what waits for it goes on waiting.

@@ -16,6 +16,7 @@ mod advance;
 mod ahead;
 mod asleep;
 mod audit;
+mod broken;
 mod cluster;
 mod commit;
 mod durable;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use self::asleep::DueScan;
 use self::audit::Audit;
+use self::broken::ParkedLook;
 use self::cluster::Cluster;
 use self::signing::Signing;
 use self::stale::Stale;
@@ -42,7 +44,7 @@ use super::census::Census;
 use super::hot::{HotThreads, Thresholds};
 use super::ids::IdBlocks;
 use super::limits::Limits;
-use super::loading::{Loaded, Loading};
+use super::loading::{Loaded, Loading, Wreck};
 use super::message::Rest;
 use super::pipeline::Pipeline;
 use super::places::{Places, Tables};
@@ -52,6 +54,7 @@ use crate::entity::World;
 use crate::entity::commit::{Group, NodeRow};
 use crate::entity::context::OpenClaim;
 use crate::entity::envelope::Logic;
+use crate::entity::machine::Skips;
 use crate::entity::pace::{Pace, Rate};
 pub use cluster::ClusterRead;
 pub use event::{Event, NodeCounts, NodeEffect};
@@ -76,6 +79,8 @@ struct Owned {
     slept: Option<OpenClaim>,
     /// The logic that it has until its claim here, if that is another.
     adopts: Option<Logic>,
+    /// The node's tick when it was installed.
+    installed: Tick,
 }
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
@@ -141,6 +146,14 @@ pub struct NodeCore {
     generations: u64,
     /// How often an entity had to be loaded again because a record did not fit.
     misfits: BTreeMap<EntityKey, u32>,
+    /// How often in a row an entity panicked soon after it was loaded.
+    broken: BTreeMap<EntityKey, u32>,
+    /// Loaded, and to be parked with the next commit, or the one under way; as
+    /// [`adopting`](Self::adopting) is they count as being loaded.
+    parking: BTreeMap<EntityKey, Wreck>,
+    parked: ParkedLook,
+    /// Of `owned`: inputs that were left out, which the record of the claim says.
+    setting_aside: BTreeMap<EntityKey, Skips>,
     /// Of `owned`: those whose claim is not durable yet.
     claiming: BTreeSet<EntityKey>,
     /// Of `owned`: those that are about to hibernate; what comes for them
@@ -215,6 +228,10 @@ impl NodeCore {
             owned: BTreeMap::new(),
             generations: 0,
             misfits: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            parking: BTreeMap::new(),
+            parked: ParkedLook::default(),
+            setting_aside: BTreeMap::new(),
             claiming: BTreeSet::new(),
             closing: BTreeMap::new(),
             dilating: BTreeMap::new(),
@@ -295,6 +312,8 @@ impl NodeCore {
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
             Event::LoadedAhead(entity, ahead) => self.handle_loaded_ahead(entity, ahead),
+            Event::Parked(still) => self.handle_parked(still),
+            Event::Resumed(entity) => self.handle_resumed(entity),
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),
             Event::Cluster(read) => self.handle_cluster(read.map(|read| *read), now),

@@ -31,6 +31,8 @@ pub enum Slot {
     Close { record: Committed, is_kept: bool },
     /// The record with which an entity goes to another node.
     HandOver { record: Committed, to: NodeId },
+    /// The record that parks an entity.
+    Park { entity: EntityKey, sequence: u64 },
     /// A declaration that these nodes are dead.
     Deaths(Vec<Dead>),
     /// A change of the directory.

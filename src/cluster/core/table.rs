@@ -9,6 +9,7 @@
 //! and the inputs that caused it are durable.
 
 mod activity;
+mod broken;
 mod costs;
 mod counts;
 mod door;
@@ -347,9 +348,14 @@ impl Table {
             .any(|input| !matches!(input, Input::Hash { .. } | Input::Time | Input::Dilate(_)));
         let record = Record { header: committed.header, inputs };
         let mut effects = Vec::new();
-        if cell.entity.apply(&record, &self.world, &mut effects).is_err() {
-            return self.drop_misfit(key);
+        let applied =
+            self.guard(key, |cell, world| cell.entity.apply(&record, world, &mut effects));
+        match applied {
+            None => return,
+            Some(Err(_)) => return self.drop_misfit(key),
+            Some(Ok(())) => {}
         }
+        let Some(cell) = self.cells.get_mut(&key) else { return };
         cell.recorded = committed.header.tick;
         if committed.claim.is_some() {
             cell.note_claimed(committed.lead);
@@ -392,11 +398,12 @@ impl Table {
     }
 
     fn snapshot(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key) else { return };
-        let sequence = cell.entity.head().sequence;
-        cell.note_snapshot_begun(sequence);
-        let bytes = cell.entity.snapshot(&self.world);
-        let generation = cell.generation();
+        let made = self.guard(key, |cell, world| {
+            let sequence = cell.entity.head().sequence;
+            cell.note_snapshot_begun(sequence);
+            (cell.generation(), sequence, cell.entity.snapshot(world))
+        });
+        let Some((generation, sequence, bytes)) = made else { return };
         self.to_core.push(FromTable::Snapshot { entity: key, generation, sequence, bytes });
     }
 

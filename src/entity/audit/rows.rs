@@ -27,6 +27,9 @@ pub fn of_rows(group: &Group) -> Option<Decision> {
             None => Decision::TokenWithdrawn { token },
         });
     }
+    if let Some(entity) = puts().find_map(|put| keys::parse_parked(&put.key)) {
+        return Some(Decision::Resumed { entity });
+    }
     puts().find_map(|put| account(group, put))
 }
 

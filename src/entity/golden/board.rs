@@ -55,6 +55,8 @@ pub fn play(worlds: &Worlds) -> Play<'_> {
     play.record(6_205, 13 * MINUTE + 100, vec![Input::HandOver { to: NodeId(3) }]);
     play.gateways(6_205, 13 * MINUTE + 1_100);
     play.adopt(6_205, 13 * MINUTE + 2_100);
+    let broken = play.message(here, 10, 1, found(PlayerId(1)));
+    play.set_aside(6_206, 13 * MINUTE + 3_000, broken);
     play
 }
 

@@ -109,6 +109,7 @@ fn board(play: &mut Play<'_>, here: EntityKey, first: SectorId) {
     play.adopt(9_372, time(18_300));
     let hash = play.hash(9_430);
     play.record(9_431, time(24_200), vec![hash, Input::Time]);
+    play.set_aside(9_440, time(26_000), connect(3, 9, None));
 }
 
 fn connect(player: u64, connection: u64, resume: Option<u64>) -> Input {

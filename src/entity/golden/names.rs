@@ -9,7 +9,9 @@ use crate::entity::account::{Account, AccountRole, RefreshFamily};
 use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place, Signature, Statement};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
+use crate::entity::input::InputPlace;
 use crate::entity::member::{CertificateRow, MemberRow, TokenRow, TokenUse};
+use crate::entity::parked::Parked;
 use crate::entity::world::{read_rules, rules_row};
 use crate::entity::{World, keys};
 
@@ -33,6 +35,7 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/rules", rules_row(&super::Worlds::new().first.rules)),
         ("row/audit-signature", signature().to_bytes()),
         ("row/certificate", certificate().to_bytes()),
+        ("row/parked", parked().put(EntityKey::Ledger(9)).value.unwrap_or_default()),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
     let entries = audit_entries().into_iter().enumerate();
@@ -101,6 +104,7 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
         let read = CertificateRow::from_bytes(bytes);
         read.map(|read| read == certificate()).map_err(|e| e.to_string())
     })?;
+    expect("row/parked".into(), &|bytes| Ok(Parked::from_bytes(bytes) == Some(parked())))?;
     audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
         expect(format!("audit/{n:02}"), &|bytes| {
             Entry::from_bytes(bytes).map(|read| read == entry).map_err(|e| e.to_string())
@@ -175,10 +179,11 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("audit-signature", keys::audit_signature(node, (incarnation, 0x090A), NodeId(0x0B))),
         ("certificate", keys::certificate(node, b"0123456789abcdef0123456789abcdef")),
         ("rules-last", keys::RULES_LAST.to_vec()),
+        ("prefix-parked", keys::PARKED.to_vec()),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 17] {
+fn kinds() -> [(&'static str, Kind); 18] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -197,6 +202,7 @@ fn kinds() -> [(&'static str, Kind); 17] {
         ("rules", Kind::Rules),
         ("audit-signature", Kind::AuditSignature),
         ("certificate", Kind::Certificate),
+        ("parked", Kind::Parked),
     ]
 }
 
@@ -261,6 +267,11 @@ fn certificate() -> CertificateRow {
     CertificateRow { chain: vec![b"certificate".to_vec(), b"above".to_vec()] }
 }
 
+fn parked() -> Parked {
+    let why = "its step to tick 9 panics".to_owned();
+    Parked { node: NodeId(300), time: Millis(1 << 40), sequence: 1 << 33, tick: Tick(8), why }
+}
+
 /// An entry of each decision.
 fn audit_entries() -> Vec<Entry> {
     let (node, player, sequence) = (NodeId(300), PlayerId(7), 1 << 33);
@@ -290,6 +301,9 @@ fn audit_entries() -> Vec<Entry> {
         Decision::Witnessed { heads: vec![(node, last)] },
         Decision::RolesTaken { roles: 5 },
         Decision::Stopping,
+        Decision::SetAside { entity, sequence, place: InputPlace { sequence: 300, index: 2 } },
+        Decision::Parked { entity, sequence },
+        Decision::Resumed { entity },
     ];
     let entry = |decision| Entry { base: root, time: Millis(300), decision };
     decisions.into_iter().map(entry).collect()

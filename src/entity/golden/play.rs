@@ -4,7 +4,8 @@
 use super::Worlds;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SessionId, StateHash, Tick};
 use crate::entity::channel::{Acknowledgement, ChannelId, ChannelMessage};
-use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, Left};
+use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, InputPlace, Left};
+use crate::entity::machine::Skips;
 use crate::entity::message::Body;
 use crate::entity::pace::Rate;
 use crate::entity::record::{Record, RecordHeader, SnapshotHead, encode_input, encode_record};
@@ -36,6 +37,11 @@ impl<'a> Play<'a> {
 
     /// The next record, and the hash of the state after it.
     pub fn record(&mut self, tick: u64, time: u64, inputs: Vec<Input>) {
+        self.record_but(&Skips::default(), tick, time, inputs);
+    }
+
+    /// The same of an entity that leaves some inputs out.
+    fn record_but(&mut self, skips: &Skips, tick: u64, time: u64, inputs: Vec<Input>) {
         let sequence = self.entity.head().sequence + 1;
         let header = RecordHeader { sequence, tick: Tick(tick), time: Millis(time) };
         let mut encoded = Vec::new();
@@ -46,7 +52,8 @@ impl<'a> Play<'a> {
         self.line("record", sequence, super::to_hex(&bytes));
         let record = Record { header, inputs };
         // Plays go forward.
-        self.entity.apply(&record, self.world, &mut Vec::new()).expect("the next record");
+        let applied = self.entity.apply_but(&record, skips, self.world, &mut Vec::new());
+        applied.expect("the next record");
         let hash = self.entity.state_hash(self.world);
         self.line("state", sequence, hash.to_string());
         self.records.push(record);
@@ -104,6 +111,22 @@ impl<'a> Play<'a> {
         let claim = Claim { node: NodeId(4), incarnation: Incarnation(1), node_tick: Tick(7) };
         self.record(tick, time, vec![adopt, Input::Claim(claim)]);
         self.snapshot();
+    }
+
+    /// It breaks by that input, which is set aside; then it is parked, and resumed.
+    pub fn set_aside(&mut self, tick: u64, time: u64, input: Input) {
+        let place = InputPlace { sequence: self.entity.head().sequence + 1, index: 1 };
+        let mut skips = Skips::default();
+        skips.insert(place);
+        self.record_but(&skips, tick, time, vec![Input::Time, input]);
+        let claim = |incarnation| {
+            let incarnation = Incarnation(incarnation);
+            Input::Claim(Claim { node: NodeId(4), incarnation, node_tick: Tick(9) })
+        };
+        self.record(tick, time + 100, vec![claim(2), Input::Skip(place)]);
+        let until = Tick(tick + 4);
+        self.record(tick + 1, time + 200, vec![claim(3), Input::Park { until }]);
+        self.record(tick + 4, time + 900, vec![claim(4)]);
     }
 
     /// A message from `sender` on the channel that it opened at `opened`.

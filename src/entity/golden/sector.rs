@@ -159,6 +159,7 @@ fn adopt(play: &mut Play<'_>) {
     play.record(6_295, time(15_800), vec![go(2, 1)]);
     let hash = play.hash(6_310);
     play.record(6_311, time(17_400), vec![hash]);
+    play.set_aside(6_312, time(17_600), go(3, 2));
 }
 
 fn of_player(session: u64, sequence: u32, command: Command) -> Input {

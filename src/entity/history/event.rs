@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::base::geometry::SECTOR_STEPS;
 use crate::base::{Position, StateHash};
 use crate::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
-use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, Left};
+use crate::entity::input::{Claim, Connect, Dilation, FromGateway, Input, InputPlace, Left};
 use crate::entity::message::{Answer, Body, Counts, Notice, Request};
 use crate::sim::{Accepted, Command, Recipients, Rules, Unit};
 
@@ -85,6 +85,15 @@ pub enum Event {
     Adopted {
         from_version: u32,
         from_rules: String,
+    },
+    /// That input, of a record before, panics and is left out.
+    SetAside {
+        record: u64,
+        input: u32,
+    },
+    /// Nobody runs it from here on until it is resumed.
+    Parked {
+        until: u64,
     },
     /// Units of one player that were not here before the record.
     Appeared {
@@ -188,6 +197,10 @@ pub(super) fn of_input(input: &Input, answer: Option<&CommandAnswer>, rules: &Ru
             from_rules: format!("{:016x}", from.rules),
         },
         Input::HandOver { to } => Event::HandedOver { to: to.0 },
+        Input::Skip(InputPlace { sequence, index }) => {
+            Event::SetAside { record: *sequence, input: *index }
+        }
+        Input::Park { until } => Event::Parked { until: until.0 },
         Input::Dilate(Dilation { rate, node_tick }) => {
             Event::Dilated { tenths: rate.tenths(), node_tick: node_tick.0 }
         }
@@ -372,6 +385,10 @@ impl fmt::Display for Event {
             }
             Event::Time => write!(f, "time passes"),
             Event::HandedOver { to } => write!(f, "handed over to node {to}"),
+            Event::SetAside { record, input } => {
+                write!(f, "set aside input {input} of record {record}")
+            }
+            Event::Parked { until } => write!(f, "parked, to go on at tick {until}"),
             Event::Dilated { tenths, node_tick } => {
                 write!(f, "runs at {tenths} ticks of its node's ten, from its tick {node_tick} on")
             }

@@ -57,6 +57,11 @@ fn told(decision: &Decision) -> Option<String> {
         Decision::DirectoryChanged(change) => {
             format!("directory {} {}", change.version, change.changed)
         }
+        Decision::SetAside { entity, sequence, place } => {
+            format!("skip {entity} {sequence} {place:?}")
+        }
+        Decision::Parked { entity, sequence } => format!("park {entity} {sequence}"),
+        Decision::Resumed { entity } => format!("resume {entity}"),
         Decision::AccountMade { player } => format!("register {player}"),
         // Of the node itself, which no other key tells.
         Decision::Began { .. } | Decision::Witnessed { .. } | Decision::Stopping => return None,
@@ -75,6 +80,8 @@ fn decided(group: &Group) -> Result<Vec<String>, String> {
         decided.extend(record.inputs.iter().filter_map(|input| match input {
             Input::Claim(_) => Some(format!("claim {entity} {sequence}")),
             Input::HandOver { to } => Some(format!("give {entity} {sequence} {to}")),
+            Input::Skip(place) => Some(format!("skip {entity} {sequence} {place:?}")),
+            Input::Park { .. } => Some(format!("park {entity} {sequence}")),
             Input::Close => Some(format!("close {entity} {sequence} {}", !is_forgotten)),
             _ => None,
         }));
@@ -84,6 +91,9 @@ fn decided(group: &Group) -> Result<Vec<String>, String> {
         if let Some(node) = keys::parse_row(&put.key) {
             let row = NodeRow::from_bytes(value).map_err(|error| error.to_string())?;
             decided.push(format!("bury {node} {}", row.incarnation.0 - 1));
+        }
+        if put.value.is_none() {
+            decided.extend(keys::parse_parked(&put.key).map(|it| format!("resume {it}")));
         }
         if put.key == keys::DIRECTORY_VERSION {
             let version = value.try_into().map(u64::from_be_bytes).map_err(|_| "no version")?;

@@ -187,6 +187,7 @@ impl Cluster {
         for (key, _) in self.store.scan(b"summary/", None, usize::MAX).expect("it answers") {
             keys.extend(starmesh::entity::keys::parse_summary(&key));
         }
+        keys.extend(recovery::parked_keys(&*self.store).expect("it answers"));
         keys.sort_unstable();
         keys.dedup();
         let replayed = |key| {
@@ -222,6 +223,11 @@ fn here(entity: &Entity) -> Vec<UnitId> {
         Kind::Sector(sector) => sector.state().units().iter().map(|unit| unit.id).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether a message has units.
+pub fn carries_units(message: &ChannelMessage) -> bool {
+    matches!(message.body, Body::Notice(Notice::Units { .. }))
 }
 
 /// Those in messages that their receivers have not applied.

@@ -24,6 +24,7 @@
 
 pub mod audit;
 mod balance;
+mod broken;
 mod clients;
 mod device;
 mod handover;

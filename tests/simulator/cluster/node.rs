@@ -1,7 +1,7 @@
 //! Owns one process of a node in a cluster: its core and one table, over the
 //! store that all share. What it says to others goes to the network.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
@@ -88,6 +88,8 @@ pub struct Node {
     pub map: Option<Map>,
     pub released: Vec<Release>,
     pub unloadable: Vec<(EntityKey, LoadError)>,
+    /// The last installation of each entity.
+    pub generations: BTreeMap<EntityKey, u64>,
 }
 
 impl Node {
@@ -127,6 +129,7 @@ impl Node {
             map: None,
             released: Vec::new(),
             unloadable: Vec::new(),
+            generations: BTreeMap::new(),
         }
     }
 
@@ -338,6 +341,7 @@ impl Node {
             NodeEffect::Load(entity, ..) => Event::Loaded(entity, Err(error())),
             NodeEffect::LoadAhead(entity) => Event::LoadedAhead(entity, Err(error())),
             NodeEffect::ReadDue { .. } => Event::Due(Vec::new()),
+            NodeEffect::ReadParked => Event::Parked(None),
             NodeEffect::ScanOwned | NodeEffect::ReadNextId | NodeEffect::ReadAsleep { .. } => {
                 self.retried.push(effect);
                 return None;
@@ -369,6 +373,10 @@ impl Node {
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
             }
+            NodeEffect::ReadParked => {
+                let parked = recovery::parked_keys(store).expect(answers);
+                events.push_back(Event::Parked(Some(parked)));
+            }
             NodeEffect::Ready => self.ready = true,
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
@@ -391,6 +399,9 @@ impl Node {
             ToTable::Tick { tick, .. } => {
                 self.stepped = *tick;
                 events.extend((!self.lags).then_some(Event::Stepped(*tick)));
+            }
+            ToTable::Install(installed) => {
+                self.generations.insert(installed.entity.key(), installed.generation);
             }
             ToTable::Awake(entity) => self.woken.push((*entity, None)),
             _ => {}

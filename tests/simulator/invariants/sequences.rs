@@ -87,8 +87,8 @@ impl Journal {
             return Err(format!("a close among others: {:?}", record.inputs));
         }
         if self.owner == Some(writer) {
-            let gives = record.inputs.iter().any(|it| matches!(it, Input::HandOver { .. }));
-            if closes || gives {
+            let gives = |it: &Input| matches!(it, Input::HandOver { .. } | Input::Park { .. });
+            if closes || record.inputs.iter().any(gives) {
                 self.owner = None;
             }
             return Ok(());

@@ -3,6 +3,7 @@
 
 mod attaching;
 mod behind;
+mod broken;
 mod costs;
 mod door;
 mod keys;
@@ -12,7 +13,7 @@ mod pace;
 mod settling;
 mod snapshots;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SessionId, UnitId};
@@ -26,7 +27,7 @@ use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
-use starmesh::entity::input::{Connect, Input};
+use starmesh::entity::input::{Connect, Input, InputPlace};
 use starmesh::entity::read::Query;
 use starmesh::entity::{World, keys as names};
 use starmesh::sim::rules::sample;
@@ -60,6 +61,11 @@ struct Node {
     /// Reads so far.
     asked: u64,
     unloadable: Vec<(EntityKey, LoadError)>,
+    /// Parked, and not any more.
+    resumed: Vec<EntityKey>,
+    set_aside: Vec<(EntityKey, InputPlace)>,
+    /// The last installation of each entity.
+    generations: BTreeMap<EntityKey, u64>,
     /// Woken and found to be without a record.
     dormant: Vec<EntityKey>,
     commits: Vec<Arc<Commit>>,
@@ -105,6 +111,9 @@ impl Node {
             tamper: None,
             released: Vec::new(),
             unloadable: Vec::new(),
+            resumed: Vec::new(),
+            set_aside: Vec::new(),
+            generations: BTreeMap::new(),
             dormant: Vec::new(),
             commits: Vec::new(),
             claiming: Vec::new(),
@@ -293,6 +302,10 @@ impl Node {
                 }
                 None
             }
+            ToTable::Install(installed) => {
+                self.generations.insert(installed.entity.key(), installed.generation);
+                None
+            }
             ToTable::SnapshotDone { entity, .. } | ToTable::SnapshotRefused { entity, .. } => {
                 self.snapshots.remove(entity);
                 None
@@ -343,6 +356,14 @@ impl Node {
                 let (page, after) = page.expect("the memory answers");
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
+            }
+            NodeEffect::ReadParked => {
+                let parked = recovery::parked_keys(&*self.store).expect("the memory answers");
+                events.push_back(Event::Parked(Some(parked)));
+            }
+            NodeEffect::Resumed(entity) => self.resumed.push(entity),
+            NodeEffect::SetAside(entity, places) => {
+                self.set_aside.extend(places.into_iter().map(|place| (entity, place)));
             }
             NodeEffect::Dormant(entity) => self.dormant.push(entity),
             NodeEffect::Ready => self.ready = true,

@@ -9,5 +9,6 @@ mod golden_journals;
 mod prediction;
 mod rounds;
 mod second_process;
+mod skips;
 mod sleep;
 mod stored_bytes;

@@ -132,6 +132,9 @@ impl<'a> Node<'a> {
                 // The claims of the process that took over are open.
                 NodeEffect::Unloadable(..) => {}
                 NodeEffect::Mismatch(..)
+                | NodeEffect::ReadParked
+                | NodeEffect::Resumed(_)
+                | NodeEffect::SetAside(..)
                 | NodeEffect::Sign(_)
                 | NodeEffect::OtherHead(..)
                 | NodeEffect::ReadCluster { .. }

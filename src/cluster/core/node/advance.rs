@@ -30,6 +30,7 @@ impl NodeCore {
         }
         self.read_cluster(now);
         self.read_due(now);
+        self.read_parked(now);
         self.begin_loads();
         self.load_offered(now);
         self.begin_snapshots();

@@ -13,6 +13,7 @@ use crate::cluster::core::message::{Committed, NodeBody, NodeMessage};
 use crate::cluster::core::pipeline::{Dead, Slot};
 use crate::entity::audit::{self, Decision, Entry, HEADS_MAX, Head, Place, Root};
 use crate::entity::commit::{Commit, CommitAnswer, Group, NodeRow};
+use crate::entity::machine::Skips;
 
 /// The other nodes' heads are written down so often, if they moved.
 const WITNESS_MS: u64 = 600_000;
@@ -83,6 +84,11 @@ impl NodeCore {
                 let (entity, sequence) = of(record);
                 Some(Decision::Closed { entity, sequence, kept: *is_kept })
             }
+            Slot::Park { entity, sequence } => {
+                let (entity, sequence) = (*entity, *sequence);
+                let claimed = Decision::Claimed { entity, sequence, woke: false };
+                return vec![claimed, Decision::Parked { entity, sequence }];
+            }
             Slot::Directory | Slot::Rows(_) => audit::of_rows(group),
             Slot::Began => {
                 let began = Decision::Began { logic: self.world.logic() };
@@ -96,7 +102,16 @@ impl NodeCore {
                 None
             }
         };
-        slot.claim().into_iter().chain(ended).collect()
+        slot.claim().into_iter().chain(self.set_aside_by(slot)).chain(ended).collect()
+    }
+
+    /// What the record's claim says is left out.
+    fn set_aside_by(&self, slot: &Slot) -> Vec<Decision> {
+        let Some(Decision::Claimed { entity, sequence, .. }) = slot.claim() else {
+            return Vec::new();
+        };
+        let skips = self.setting_aside.get(&entity).into_iter().flat_map(Skips::iter);
+        skips.map(|place| Decision::SetAside { entity, sequence, place }).collect()
     }
 
     fn witnessed(&self) -> Option<Decision> {

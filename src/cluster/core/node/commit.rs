@@ -11,6 +11,7 @@ use crate::cluster::core::pipeline::Slot;
 use crate::entity::commit::{Append, Commit, Group, Put};
 use crate::entity::input::{Claim, Dilation, Input};
 use crate::entity::keys;
+use crate::entity::machine::Skips;
 use crate::entity::pace::{Pace, Rate};
 use crate::entity::record::{RecordHeader, encode_input, encode_record};
 
@@ -28,6 +29,7 @@ impl NodeCore {
                 || self.reservation.is_some()
                 || !self.stale.is_empty()
                 || self.cluster_has_work()
+                || !self.parking.is_empty()
                 || self.has_last_signature()
                 || self.says_stop
                 || self.wanted > self.durable
@@ -51,6 +53,7 @@ impl NodeCore {
         // Nobody would sign it any more.
         let witness = if self.leaving { None } else { self.take_witness(now) };
         let signature = self.take_signature();
+        let parkings = self.take_parkings(now);
         let stops = std::mem::take(&mut self.says_stop);
         let stops = stops.then(|| (Group::default(), Slot::Stopping));
         stale
@@ -59,6 +62,7 @@ impl NodeCore {
             .chain(witness)
             .chain(signature)
             .chain(stops)
+            .chain(parkings)
             .chain(records)
             .chain(rows)
             .for_each(&mut add);
@@ -134,7 +138,10 @@ impl NodeCore {
         let (mut inputs, mut puts) = (Vec::new(), Vec::new());
         let first = [adopts.map(|from| Input::Adopt { from }), claim.map(Input::Claim)];
         let then = [dilation.map(Input::Dilate), closing.is_some().then_some(Input::Close)];
-        let ours: Vec<Input> = first.into_iter().chain(then).flatten().collect();
+        let set_aside = self.setting_aside.get(&entity).filter(|_| claim.is_some());
+        let skips = set_aside.into_iter().flat_map(Skips::iter).map(Input::Skip);
+        let first = first.into_iter().flatten().chain(skips);
+        let ours: Vec<Input> = first.chain(then.into_iter().flatten()).collect();
         ours.iter().for_each(|input| encode_input(input, &mut inputs));
         if claim.is_some() {
             puts = self.claim_puts(entity, woke);

@@ -76,6 +76,7 @@ impl NodeCore {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
+                Slot::Park { entity, .. } => self.note_parked(entity, accepted),
                 Slot::Deaths(dead) => self.note_declared(dead, accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
@@ -142,6 +143,11 @@ impl NodeCore {
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
             self.counts.adopted += u64::from(record.adopts.is_some());
+            if let Some(skips) = self.setting_aside.remove(&record.entity) {
+                self.counts.set_aside += skips.len() as u64;
+                let effect = NodeEffect::SetAside(record.entity, skips.iter().collect());
+                self.effects.push(effect);
+            }
             self.note_claim_settled(record.entity);
             if record.woke {
                 self.census.note_durable(record.entity, false);

@@ -72,6 +72,7 @@ impl NodeCore {
         self.claiming.remove(&entity);
         self.dilating.remove(&entity);
         self.with_claim.remove(&entity);
+        self.setting_aside.remove(&entity);
         if let Some(cluster) = &mut self.cluster {
             cluster.leaving.remove(&entity);
             cluster.ready_to_leave.remove(&entity);
@@ -114,7 +115,10 @@ impl NodeCore {
             return self.pass_here(entity);
         }
         let head = loaded.entity.head();
-        let is_ours = head.claim.map(|open| open.claim.node).or(head.handed) == Some(self.node);
+        let owner = head.claim.map(|open| open.claim.node).or(head.handed);
+        // What was parked is nobody's, and when it is resumed its key has it claimed.
+        let is_nobodys = owner.is_none() && head.slept.is_none() && head.sequence > 0;
+        let is_ours = owner == Some(self.node) || is_nobodys;
         if !is_ours && self.loading.is_only_found(entity) {
             // Its claim was closed, or taken over: the key is all that is left.
             return self.give_up_found(entity);
@@ -122,7 +126,14 @@ impl NodeCore {
         if head.sequence == 0 && !self.loading.has_messages(entity) {
             return self.leave_dormant(entity);
         }
-        let Some(loaded) = self.adopt_behind_snapshot(loaded) else { return };
+        let Some(loaded) = self.unless_condemned(loaded) else { return };
+        if let Some(loaded) = self.adopt_behind_snapshot(loaded) {
+            self.own(entity, loaded);
+        }
+    }
+
+    /// What was loaded runs here from now on; its next record claims it.
+    fn own(&mut self, entity: EntityKey, loaded: Loaded) {
         let head = loaded.entity.head();
         self.stale.keep(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
@@ -138,7 +149,11 @@ impl NodeCore {
             loaded: head.tick,
             slept: head.slept,
             adopts: loaded.adoption.as_ref().map(|adoption| adoption.from),
+            installed: self.tick,
         };
+        if !loaded.set_aside.is_empty() {
+            self.setting_aside.insert(entity, loaded.set_aside);
+        }
         self.owned.insert(entity, owned);
         // The directory may have changed since it was asked for.
         self.note_stray(entity);
@@ -173,11 +188,9 @@ impl NodeCore {
             LoadError::Owned { node, .. } if self.cluster.is_some() && node != self.node => {
                 self.pass_on(entity, node);
             }
-            error => {
-                self.loading.fail(entity);
-                self.note_claim_settled(entity);
-                self.effects.push(NodeEffect::Unloadable(entity, error));
-            }
+            LoadError::Broken(wreck) if self.may_claim => self.handle_wreck(*wreck),
+            LoadError::Broken(_) => self.loading.postpone(entity),
+            error => self.handle_unloadable(entity, error),
         }
     }
 
@@ -253,7 +266,7 @@ impl NodeCore {
 
     /// The key with which it was found goes, unless the entity was given to this
     /// node since it was read.
-    fn delete_found(&mut self, entity: EntityKey) {
+    pub(super) fn delete_found(&mut self, entity: EntityKey) {
         if let Some(version) = self.loading.found(entity) {
             self.stale.delete(keys::owned(self.node, entity), Some(version));
         }

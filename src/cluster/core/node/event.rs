@@ -12,7 +12,7 @@ use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::entity::audit::{Head, Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::envelope::Logic;
-use crate::entity::input::Input;
+use crate::entity::input::{Input, InputPlace};
 use crate::entity::replay::Mismatch;
 
 /// Something a node's core is told.
@@ -53,6 +53,12 @@ pub enum Event {
     Move { entity: EntityKey, to: usize },
     /// A table says how busy its thread is.
     Load { table: usize, load: TableLoad },
+    /// The answer to [`NodeEffect::ReadParked`]: ascending; `None` when the store did
+    /// not give one.
+    Parked(Option<Vec<EntityKey>>),
+    /// The row of this entity, which was parked, was deleted here: whoever it belongs
+    /// to is to claim it.
+    Resumed(EntityKey),
     /// The answer to [`NodeEffect::ReadDue`]: the first timers there, in order.
     Due(Vec<(Millis, EntityKey)>),
     /// The answer to [`NodeEffect::ReadAsleep`]: sectors that hibernate, and
@@ -109,6 +115,8 @@ pub enum NodeEffect {
     ReadNextId,
     /// Read the first `limit` timers of hibernating entities behind a key.
     ReadDue { after: Option<Vec<u8>>, limit: usize },
+    /// Read which entities are parked.
+    ReadParked,
     /// Read a page of the keys of sectors that hibernate, behind a key.
     ReadAsleep { after: Option<Vec<u8>> },
     /// Nobody ever had a record of this entity, or it was deleted: it is what
@@ -130,6 +138,10 @@ pub enum NodeEffect {
     Claiming { may_claim: bool, off_ms: u64 },
     /// An entity cannot be loaded; it stays as it is, an operator must look.
     Unloadable(EntityKey, LoadError),
+    /// An entity that could not be loaded because it was parked may be again.
+    Resumed(EntityKey),
+    /// These inputs of an entity panicked and are set aside; that is durable.
+    SetAside(EntityKey, Vec<InputPlace>),
     /// An entity needs a logic that this node cannot run: living nodes that can are
     /// asked for it, until one has it or it is another's.
     Lacks(EntityKey, Logic),
@@ -183,6 +195,10 @@ pub struct NodeCounts {
     pub asleep: Option<u64>,
     /// Proposals and messages dropped because too many waited for a load.
     pub dropped: u64,
+    /// Entities that were parked here.
+    pub parked: u64,
+    /// Inputs that were set aside here.
+    pub set_aside: u64,
     /// Groups of rows that no store would take.
     pub malformed: u64,
 }

@@ -212,6 +212,8 @@ impl NodeCore {
 
     /// Another node says that this entity was given to this one.
     pub(super) fn handle_claim(&mut self, entity: EntityKey, sequence: u64, asker: NodeId) {
+        // Was it parked, it was resumed since, or that is found out now.
+        self.let_run(entity);
         let is_claimed = self.owned.contains_key(&entity) && !self.claiming.contains(&entity);
         if is_claimed || self.loading.is_unloadable(entity) {
             return self.say(asker, NodeBody::Claimed { entity, sequence });

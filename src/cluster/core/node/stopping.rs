@@ -26,7 +26,11 @@ impl NodeCore {
     }
 
     pub(super) fn has_nothing_waiting(&self) -> bool {
-        self.order.is_empty() && self.rows.is_empty() && !self.is_retiring() && !self.says_stop
+        self.order.is_empty()
+            && self.rows.is_empty()
+            && self.parking.is_empty()
+            && !self.is_retiring()
+            && !self.says_stop
     }
 
     /// Whether this process commits nothing any more, ever.

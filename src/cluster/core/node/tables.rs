@@ -22,6 +22,7 @@ impl NodeCore {
                 self.handle_dilate(entity, generation, rate);
             }
             FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
+            FromTable::Broke { entity, generation } => self.handle_broke(entity, generation),
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
             }

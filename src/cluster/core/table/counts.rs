@@ -30,6 +30,8 @@ pub struct TableCounts {
     pub crossings: u64,
     /// Records that did not fit their entity; stays 0.
     pub misfits: u64,
+    /// Panics of entities that were caught.
+    pub broken: u64,
     /// Messages and the like that were not taken because too much waited.
     pub dropped: u64,
 }

@@ -61,7 +61,7 @@ impl Table {
 
     /// Hands out a sector that is followed, if its tick is even.
     pub(super) fn show(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.follower.is_some()) else {
+        let Some(cell) = self.cells.get(&key).filter(|cell| cell.follower.is_some()) else {
             return;
         };
         let at = cell.tick_at(self.tick);
@@ -69,7 +69,10 @@ impl Table {
             return;
         }
         let mut effects = Vec::new();
-        cell.entity.run_to(at, &self.world, &mut effects);
+        let stepped = self.guard(key, |cell, world| cell.entity.run_to(at, world, &mut effects));
+        if stepped.is_none() {
+            return;
+        }
         self.run_effects(key, effects);
         let Some(cell) = self.cells.get_mut(&key) else { return };
         let Kind::Sector(sector) = cell.entity.kind() else { return };

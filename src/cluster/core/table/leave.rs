@@ -35,8 +35,11 @@ impl Table {
         }
         self.leaving.remove(&key);
         // Who is not idle was stepped to it already.
-        cell.entity.run_to(tick, &self.world, &mut Vec::new());
-        let hash = cell.entity.state_hash(&self.world);
+        let hashed = self.guard(key, |cell, world| {
+            cell.entity.run_to(tick, world, &mut Vec::new());
+            cell.entity.state_hash(world)
+        });
+        let Some(hash) = hashed else { return };
         self.to_core.push(FromTable::Leaving { entity: key, generation, tick, hash });
     }
 
@@ -46,11 +49,14 @@ impl Table {
         let (entity, sequence) = (last.entity, last.header.sequence);
         // The hash that is in it too changes nothing.
         let record = Record { header: last.header, inputs: vec![Input::HandOver { to }] };
-        let cell = self.cells.get_mut(&entity).filter(|it| it.generation() == last.generation);
-        let bytes = cell.and_then(|cell| {
-            let fits = cell.entity.apply(&record, &self.world, &mut Vec::new()).is_ok();
-            fits.then(|| cell.entity.snapshot(&self.world))
+        let is_it = self.cells.get(&entity).is_some_and(|it| it.generation() == last.generation);
+        let bytes = is_it.then(|| {
+            self.guard(entity, |cell, world| {
+                let fits = cell.entity.apply(&record, world, &mut Vec::new()).is_ok();
+                fits.then(|| cell.entity.snapshot(world))
+            })
         });
+        let bytes = bytes.flatten().flatten();
         self.counts.misfits += u64::from(bytes.is_none());
         self.to_core.push(FromTable::Retired { entity, sequence, bytes });
     }

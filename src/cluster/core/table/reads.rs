@@ -9,6 +9,7 @@
 use super::{Release, Table, Unavailable};
 use crate::base::EntityKey;
 use crate::cluster::core::attaching::{Attachment, Sender};
+use crate::entity::caught::caught;
 use crate::entity::read::{Query, Reading};
 
 impl Table {
@@ -27,7 +28,11 @@ impl Table {
         if self.away && !matches!(query, Query::Applied { .. }) {
             return Err(Unavailable::StoreAway);
         }
-        let reading = cell.entity.read(query, &self.world).ok_or(Unavailable::NotHere)?;
+        // What reads changes nothing: a panic costs who asked, and is no reason to ask
+        // again.
+        let reading = caught(|| cell.entity.read(query, &self.world));
+        self.counts.broken += u64::from(reading.is_none());
+        let reading = reading.flatten().ok_or(Unavailable::NotHere)?;
         let at = cell.tick_at(self.tick);
         let attached = match (query, &reading) {
             (Query::Applied { player, session }, Reading::Applied(Some(_))) => {

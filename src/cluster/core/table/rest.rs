@@ -69,15 +69,17 @@ impl Table {
     }
 
     fn rest(&mut self, key: EntityKey) {
-        let (tick, world) = (self.tick, self.world.clone());
-        let Some(cell) = self.cells.get_mut(&key) else { return };
-        cell.entity.run_to(cell.tick_at(tick), &world, &mut Vec::new());
-        cell.rest();
-        let rest = Rest {
-            summary: Summary::at_rest(&cell.entity, &world).map(|summary| summary.to_bytes()),
-            due: cell.entity.next_due(),
-            is_seed: cell.entity.is_seed(),
-        };
+        let tick = self.tick;
+        let rest = self.guard(key, |cell, world| {
+            cell.entity.run_to(cell.tick_at(tick), world, &mut Vec::new());
+            cell.rest();
+            Rest {
+                summary: Summary::at_rest(&cell.entity, world).map(|summary| summary.to_bytes()),
+                due: cell.entity.next_due(),
+                is_seed: cell.entity.is_seed(),
+            }
+        });
+        let Some((rest, cell)) = rest.zip(self.cells.get_mut(&key)) else { return };
         let generation = cell.generation();
         if let Some(due) = cell.due() {
             self.timers.remove(&(due, key));

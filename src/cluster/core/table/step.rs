@@ -4,7 +4,7 @@
 //! tick calls for is submitted as an input.
 
 use super::Table;
-use crate::base::{EntityKey, Millis, StateHash, Tick};
+use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::cell::Cell;
 use crate::cluster::core::message::FromTable;
 use crate::entity::input::Input;
@@ -39,9 +39,13 @@ impl Table {
 
     /// Brings an entity to its tick now.
     pub(super) fn step_entity(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key) else { return };
-        let mut effects = Vec::new();
-        cell.entity.run_to(cell.tick_at(self.tick), &self.world, &mut effects);
+        let (now, mut effects) = (self.tick, Vec::new());
+        let stepped = self.guard(key, |cell, world| {
+            cell.entity.run_to(cell.tick_at(now), world, &mut effects);
+        });
+        if stepped.is_none() {
+            return;
+        }
         self.counts.steps += 1;
         self.unhashed.insert(key);
         self.note_busy(key);
@@ -64,10 +68,13 @@ impl Table {
                 // Its turn comes again.
                 continue;
             }
-            let Some(cell) = self.cells.get_mut(&key) else { continue };
-            let tick = cell.tick_at(self.tick);
-            cell.entity.run_to(tick, &self.world, &mut Vec::new());
-            let hash: StateHash = cell.entity.state_hash(&self.world);
+            let now = self.tick;
+            let hashed = self.guard(key, |cell, world| {
+                let tick = cell.tick_at(now);
+                cell.entity.run_to(tick, world, &mut Vec::new());
+                (tick, cell.entity.state_hash(world))
+            });
+            let Some((tick, hash)) = hashed else { continue };
             self.unhashed.remove(&key);
             self.submit(key, Input::Hash { tick, hash });
             self.charge(key);
