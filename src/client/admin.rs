@@ -8,7 +8,7 @@ use crate::base::SectorId;
 use crate::protocol::http as paths;
 use crate::protocol::http::admin::{
     Announce, Announced, Audit, Balance, BalancePlan, BusySectors, EntityPlace, Merge, Migrate,
-    Nodes, Region, Steered,
+    Nodes, ParkedEntities, Region, Resumed, Steered,
 };
 
 /// A server, and the access token of an admin.
@@ -72,6 +72,18 @@ impl AdminTarget {
     pub async fn drain(&self, node: u32, on: bool) -> Called<Steered> {
         let path = if on { paths::ADMIN_DRAIN_PATH } else { paths::ADMIN_UNDRAIN_PATH };
         self.post(path.replace("{node}", &node.to_string()), &()).await
+    }
+
+    /// # Errors
+    /// See [`nodes`](Self::nodes).
+    pub async fn parked(&self) -> Called<ParkedEntities> {
+        self.get(paths::ADMIN_PARKED_PATH.to_owned()).await
+    }
+
+    /// # Errors
+    /// See [`nodes`](Self::nodes).
+    pub async fn resume(&self, entity: &str) -> Called<Resumed> {
+        self.post(paths::ADMIN_RESUME_PATH.replace("{entity}", entity), &()).await
     }
 
     /// Begins a verification of the audit log, unless one runs.

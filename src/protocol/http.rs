@@ -63,6 +63,10 @@ pub const ADMIN_UNDRAIN_PATH: &str = "/api/admin/nodes/{node}/undrain";
 pub const ADMIN_BALANCE_PATH: &str = "/api/admin/balance";
 /// POST [`admin::Announce`], answered 200 with [`admin::Announced`].
 pub const ADMIN_ANNOUNCE_PATH: &str = "/api/admin/announce";
+/// GET, answered 200 with [`admin::ParkedEntities`].
+pub const ADMIN_PARKED_PATH: &str = "/api/admin/parked";
+/// POST, answered 200 with [`admin::Resumed`].
+pub const ADMIN_RESUME_PATH: &str = "/api/admin/entities/{entity}/resume";
 pub const ADMIN_AUDIT_PATH: &str = "/api/admin/audit";
 pub const ADMIN_AUDITED_PATH: &str = "/api/admin/audit/last";
 /// GET, answered 200 with the OpenAPI 3.1 document of all calls.

@@ -31,6 +31,8 @@ pub enum Refusal {
     Nobody(SectorId),
     #[error("sector {0} is of scale 0 and has no parts; expected a scale from 1 on")]
     Smallest(SectorId),
+    #[error("{0} is not parked; expected one that `starmesh admin parked` shows")]
+    NotParked(EntityKey),
     #[error("sector {0} is split already: each of its parts has an entry")]
     Split(SectorId),
     #[error(

@@ -7,6 +7,7 @@
 mod auditing;
 mod balancer;
 mod edits;
+mod parked;
 mod planning;
 
 use std::sync::Arc;

@@ -56,6 +56,10 @@ enum What {
     Sector { sector: SectorId },
     /// Whose an entity is: sector:X,Y,SCALE, ledger:N, board:N.
     Entity { entity: String },
+    /// What nobody runs because it breaks whoever does, and why.
+    Parked,
+    /// Have a parked entity run again: sector:X,Y,SCALE, ledger:N, board:N.
+    Resume { entity: String },
     /// Give a sector, and what is in it, to a node.
     Migrate {
         sector: SectorId,
@@ -138,6 +142,8 @@ async fn steer(args: Args) -> anyhow::Result<()> {
         }
         What::Sector { sector } => show(json, &admin.sector(sector).await?, tables::region),
         What::Entity { entity } => show(json, &admin.entity(&entity).await?, tables::entity),
+        What::Parked => show(json, &admin.parked().await?, tables::parked),
+        What::Resume { entity } => show(json, &admin.resume(&entity).await?, tables::resumed),
         What::Migrate { sector, to, wait } => {
             waiting::migrate(&admin, json, sector, to, wait.within()).await
         }
@@ -200,6 +206,8 @@ mod tests {
             "sectors --limit 500 --json",
             "sector 5,6,0",
             "entity ledger:3",
+            "parked --json",
+            "resume sector:5,6,0",
             "migrate 5,6,0 --to 2",
             "migrate 5,6,3 --to 2 --no-wait",
             "drain 2 --within 5",
@@ -218,6 +226,7 @@ mod tests {
             "",
             "node",
             "sector 5",
+            "resume",
             "migrate 5,6,0",
             "drain",
             "drain x",

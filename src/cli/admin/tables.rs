@@ -4,7 +4,7 @@
 use crate::base::SectorId;
 use crate::protocol::http::admin::{
     Announced, Audit, AuditedLog, BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes,
-    Region, Steered,
+    ParkedEntities, ParkedEntity, Region, Resumed, Steered,
 };
 
 /// How many roles there are.
@@ -177,6 +177,28 @@ pub fn entity(answer: &EntityPlace) -> String {
     format!("{} belongs to {owner}{entry}; {runs}{}\n", answer.entity, silent(&answer.silent))
 }
 
+pub fn parked(answer: &ParkedEntities) -> String {
+    if answer.entities.is_empty() {
+        return "nothing is parked\n".into();
+    }
+    let heads = ["ENTITY", "BY NODE", "RECORD", "TICK", "WHY"];
+    let row = |it: &ParkedEntity| {
+        vec![
+            it.entity.clone(),
+            it.node.to_string(),
+            it.record.to_string(),
+            it.tick.to_string(),
+            it.why.clone(),
+        ]
+    };
+    table(&heads, answer.entities.iter().map(row).collect())
+}
+
+pub fn resumed(answer: &Resumed) -> String {
+    let by = answer.node.map_or("whoever it belongs to".into(), |node| format!("node {node}"));
+    format!("{} is parked no more; {by} claims it\n", answer.entity)
+}
+
 pub fn steered(answer: &Steered) -> String {
     match answer.changes {
         0 => format!("nothing to change: it is so already (directory {})\n", answer.directory),
@@ -323,6 +345,22 @@ mod tests {
         let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(cells(lines[1]), ["1", "120", "30", "1", "2", "ok"]);
         assert!(lines[2].ends_with("it was cut off") && lines[3].starts_with("300 entries"));
+    }
+
+    #[test]
+    fn what_is_parked_is_a_table_with_the_reason() {
+        let entity = ParkedEntity {
+            entity: "sector:5,6,0".into(),
+            why: "its step to tick 9 panics".into(),
+            since: 1,
+            node: 2,
+            record: 17,
+            tick: 8,
+        };
+        let text = parked(&ParkedEntities { entities: vec![entity] });
+        assert!(text.ends_with("its step to tick 9 panics\n") && text.contains("17"), "{text}");
+        let none = parked(&ParkedEntities { entities: Vec::new() });
+        assert_eq!(none, "nothing is parked\n");
     }
 
     #[test]

@@ -41,9 +41,9 @@ use crate::config;
 use crate::protocol::http::{
     ADMIN_ANNOUNCE_PATH, ADMIN_AUDIT_PATH, ADMIN_AUDITED_PATH, ADMIN_BALANCE_PATH,
     ADMIN_DRAIN_PATH, ADMIN_ENTITY_PATH, ADMIN_MERGE_PATH, ADMIN_MIGRATE_PATH, ADMIN_NODES_PATH,
-    ADMIN_SECTOR_PATH, ADMIN_SECTORS_PATH, ADMIN_SPLIT_PATH, ADMIN_UNDRAIN_PATH, LOGIN_PATH,
-    LOGOUT_PATH, MAP_PATH, ME_PATH, PASSWORD_PATH, RANKING_PATH, REFRESH_PATH, REGISTER_PATH,
-    RULES_PATH, STATISTICS_PATH, UNIVERSE_PATH,
+    ADMIN_PARKED_PATH, ADMIN_RESUME_PATH, ADMIN_SECTOR_PATH, ADMIN_SECTORS_PATH, ADMIN_SPLIT_PATH,
+    ADMIN_UNDRAIN_PATH, LOGIN_PATH, LOGOUT_PATH, MAP_PATH, ME_PATH, PASSWORD_PATH, RANKING_PATH,
+    REFRESH_PATH, REGISTER_PATH, RULES_PATH, STATISTICS_PATH, UNIVERSE_PATH,
 };
 use crate::telemetry::Recorder;
 
@@ -146,6 +146,8 @@ pub fn configure(services: &mut ServiceConfig, state: HttpState) {
         .service(endpoint(ADMIN_UNDRAIN_PATH, Class::Request, "POST", admin::undrain))
         .service(endpoint(ADMIN_BALANCE_PATH, Class::Request, "POST", admin::balance))
         .service(endpoint(ADMIN_ANNOUNCE_PATH, Class::Request, "POST", admin::announce))
+        .service(endpoint(ADMIN_PARKED_PATH, Class::Request, "GET", admin::parked))
+        .service(endpoint(ADMIN_RESUME_PATH, Class::Request, "POST", admin::resume))
         .service(endpoint(ADMIN_AUDIT_PATH, Class::Request, "POST", admin::audit))
         .service(endpoint(ADMIN_AUDITED_PATH, Class::Request, "GET", admin::audited))
         .service(openapi::service())

@@ -27,6 +27,7 @@ const PAGE: &str = "/api/docs/{file:.*}";
         rules::rules, map::map, players::statistics, players::rankings, universe::universe,
         admin::nodes, admin::sectors, admin::region, admin::entity_place, admin::migrate, admin::split, admin::merge,
         admin::drain, admin::undrain, admin::balance, admin::announce, admin::audit, admin::audited,
+        admin::parked, admin::resume,
     ),
     tags(
         (name = "accounts", description = "Accounts and tokens"),

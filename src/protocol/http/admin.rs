@@ -171,6 +171,46 @@ pub struct EntityPlace {
     pub silent: Vec<u32>,
 }
 
+/// The entities that nobody runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedEntities {
+    /// The first thousand.
+    pub entities: Vec<ParkedEntity>,
+}
+
+/// An entity that breaks whoever runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedEntity {
+    /// As the call that resumes it takes it.
+    pub entity: String,
+    /// What breaks, in words.
+    pub why: String,
+    /// In milliseconds since 1970.
+    pub since: u64,
+    /// Who parked it.
+    pub node: u32,
+    /// The record of its journal that did it.
+    pub record: u64,
+    /// The tick that it got to.
+    pub tick: u64,
+}
+
+/// An entity that is to run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Resumed {
+    /// As it was asked for.
+    pub entity: String,
+    /// Whose it is by the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Gateway, LOCAL, request, secret};
 
-const CALLS: [(&str, &str); 13] = [
+const CALLS: [(&str, &str); 15] = [
     ("GET", "/api/admin/nodes"),
     ("GET", "/api/admin/sectors"),
     ("GET", "/api/admin/sectors/5000,5000,0"),
@@ -26,6 +26,8 @@ const CALLS: [(&str, &str); 13] = [
     ("POST", "/api/admin/nodes/1/undrain"),
     ("POST", "/api/admin/balance"),
     ("POST", "/api/admin/announce"),
+    ("GET", "/api/admin/parked"),
+    ("POST", "/api/admin/entities/ledger:0/resume"),
     ("POST", "/api/admin/audit"),
     ("GET", "/api/admin/audit/last"),
 ];
@@ -197,6 +199,17 @@ async fn a_cluster_of_one_is_shown_and_steered() {
     }
     let (status, told) = it.post("/api/admin/balance", &json!({ "strategy": "Fair" })).await;
     assert_eq!((status, told["field"].as_str()), (400, Some("strategy")));
+    it.server.stop().await;
+}
+
+#[actix::test]
+async fn what_is_not_parked_cannot_be_resumed() {
+    let it = Cluster::start().await;
+    let (status, parked) = it.get("/api/admin/parked").await;
+    assert_eq!((status, parked), (200, json!({ "entities": [] })));
+    it.refused("/api/admin/entities/ledger:0/resume", json!(null), "is not parked").await;
+    let (status, told) = it.post("/api/admin/entities/fleet:0/resume", &json!(null)).await;
+    assert_eq!((status, told["field"].as_str()), (400, Some("entity")));
     it.server.stop().await;
 }
 

@@ -6,6 +6,7 @@ mod announcing;
 mod auditing;
 mod balance;
 mod looking;
+mod parked;
 mod steering;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ pub use announcing::*;
 pub use auditing::*;
 pub use balance::*;
 pub use looking::*;
+pub use parked::*;
 pub use steering::*;
 
 use super::HttpState;
