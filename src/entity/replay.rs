@@ -365,6 +365,15 @@ impl Tail {
         let record = self.records.iter().find(|it| it.header.sequence == place.sequence)?;
         record.inputs.get(usize::try_from(place.index).ok()?)
     }
+
+    /// Whether somebody held the state with that record: a hash of later was journalled.
+    pub fn was_hashed_behind(&self, sequence: u64) -> bool {
+        let mut records = self.records.iter();
+        let Some(record) = records.find(|it| it.header.sequence == sequence) else { return true };
+        let at = record.header.tick;
+        let mut inputs = records.flat_map(|later| &later.inputs);
+        inputs.any(|input| matches!(input, Input::Hash { tick, .. } if *tick > at))
+    }
 }
 
 fn decode(records: &[(u64, Vec<u8>)]) -> Result<Vec<(Logic, Record)>, ReplayError> {

@@ -6,7 +6,8 @@
 //!
 //! Whatever this finds is in no journal yet: who is not the first to claim finds it
 //! once more. What was left out leaves no trace in the state, because each try begins
-//! with the snapshot.
+//! with the snapshot. An input that an earlier build applied, as a later hash in the
+//! journal shows, is not left out when this build panics at it: what came of it was seen.
 //!
 //! Invariant: a bounded number of tries, whatever the entity does.
 
@@ -99,8 +100,10 @@ fn tried(
 }
 
 fn may_be_skipped(tail: &Tail, place: InputPlace, known: &Skips) -> bool {
-    // One that panics also where it is left out cannot be.
+    // One that panics also where it is left out cannot be; nor one that somebody
+    // applied, for what came of it was seen.
     !known.has(place)
+        && !tail.was_hashed_behind(place.sequence)
         && known.len() < SET_ASIDE_MAX
         && tail.input(place).is_some_and(Input::may_be_skipped)
 }

@@ -13,14 +13,16 @@ use starmesh::cluster::core::message::{FromTable, ToTable};
 use starmesh::cluster::core::node::Event;
 use starmesh::entity::audit::{Decision, Entry};
 use starmesh::entity::channel::{ChannelId, ChannelMessage};
-use starmesh::entity::commit::{Commit, Group, Put};
+use starmesh::entity::commit::{Append, Commit, Group, Put};
 use starmesh::entity::context::Head;
 use starmesh::entity::envelope::{Kind, seal};
-use starmesh::entity::input::Input;
+use starmesh::entity::input::{Claim, Input};
 use starmesh::entity::kinds::Kind as Sort;
 use starmesh::entity::message::{Answer, Body, Request};
 use starmesh::entity::parked::{Parked, resume_group};
-use starmesh::entity::record::{SnapshotHead, decode_record};
+use starmesh::entity::record::{
+    RecordHeader, SnapshotHead, decode_record, encode_input, encode_record,
+};
 use starmesh::entity::{World, keys};
 use starmesh::sim::rules::sample::FIGHTER;
 use starmesh::sim::{Changes, SectorState, Surroundings, Traveller, Unit};
@@ -271,6 +273,56 @@ fn a_resumed_entity_is_claimed_also_when_the_node_dies_before_it_hears() {
     node.run_until("it is settled", |node| node.rows_done.contains(&(77, true)));
     let node = Node::ready(&node.store.clone(), Limits::default());
     assert_eq!(units(&node, sector), [UNTOLD], "it runs as soon as the node is ready");
+}
+
+/// Appends records to the imported sector as a node of before did that let go of it.
+fn append(node: &Node, entity: EntityKey, records: &[(u64, Vec<Input>)]) {
+    let (earlier, incarnation) = (NodeId(999), Incarnation(1));
+    let group = |(n, (tick, inputs)): (u64, &(u64, Vec<Input>))| {
+        let (sequence, time) = (SEQUENCE + n, Millis(node.now));
+        let header = RecordHeader { sequence, tick: Tick(*tick), time };
+        let mut bytes = Vec::new();
+        inputs.iter().for_each(|input| encode_input(input, &mut bytes));
+        let count = u32::try_from(inputs.len()).expect("a few");
+        let bytes = encode_record(&header, node.world.logic(), count, &bytes);
+        Group { append: Some(Append { entity, sequence, bytes }), ..Group::default() }
+    };
+    let commit = Commit {
+        node: earlier,
+        incarnation,
+        number: 0,
+        nonce: 7,
+        tick: Tick(0),
+        audit_root: [0; 32],
+        groups: (1..).zip(records).map(group).collect(),
+        is_last: false,
+    };
+    assert!(node.store.commit(&commit).expect("the memory answers").refused.is_empty());
+}
+
+#[test]
+fn what_somebody_applied_before_is_not_left_out_where_it_panics_now() {
+    for is_hashed in [false, true] {
+        let (mut node, sector) = node_with(Past { is_full: true, ..SOUND });
+        let claim = Claim { node: NodeId(999), incarnation: Incarnation(1), node_tick: Tick(0) };
+        let Event::FromTable(FromTable::Carry(broken)) = found(&node, sector, 1, UNTOLD) else {
+            panic!("a message")
+        };
+        let hash = Input::Hash { tick: Tick(14), hash: StateHash::of(b"of an earlier build") };
+        let behind = if is_hashed { hash } else { Input::Time };
+        let records = [
+            (11, vec![Input::Claim(claim), Input::Message(broken)]),
+            (14, vec![behind]),
+            (15, vec![Input::Close]),
+        ];
+        append(&node, sector, &records);
+        node.event(Event::Wake(sector));
+        node.run_until("it is known", |node| {
+            parked(node, sector).is_some() || !node.set_aside.is_empty()
+        });
+        assert_eq!(parked(&node, sector).is_some(), is_hashed);
+        assert_eq!(node.set_aside.is_empty(), is_hashed);
+    }
 }
 
 /// Has the table of an entity catch a panic that nobody finds again.
