@@ -105,6 +105,8 @@ pub enum Decision {
     /// The node was told to stop: it takes nothing new, and ends its incarnation when
     /// all that it took is durable.
     Stopping,
+    /// The cluster writes this format version from now on.
+    FormatRaised { version: u16 },
 }
 
 /// A change of the directory.
@@ -271,6 +273,9 @@ impl fmt::Display for Decision {
                 write!(f, "took roles {roles} (1 sector, 2 coordinator, 4 meta, 8 gateway)")
             }
             Decision::Stopping => f.write_str("was told to stop"),
+            Decision::FormatRaised { version } => {
+                write!(f, "raised the cluster's format version to {version}")
+            }
         }
     }
 }

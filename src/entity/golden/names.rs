@@ -290,6 +290,7 @@ fn audit_entries() -> Vec<Entry> {
         Decision::Witnessed { heads: vec![(node, last)] },
         Decision::RolesTaken { roles: 5 },
         Decision::Stopping,
+        Decision::FormatRaised { version: 300 },
     ];
     let entry = |decision| Entry { base: root, time: Millis(300), decision };
     decisions.into_iter().map(entry).collect()
