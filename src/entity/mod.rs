@@ -20,6 +20,7 @@ pub mod machine;
 pub mod member;
 pub mod message;
 pub mod pace;
+pub mod packed;
 pub mod read;
 pub mod record;
 pub mod replay;

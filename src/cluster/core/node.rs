@@ -237,6 +237,13 @@ impl NodeCore {
         }
     }
 
+    /// The same, in a cluster that writes this format version. Who is not told writes
+    /// the first, which all builds read.
+    pub fn writing(mut self, format: u16) -> NodeCore {
+        self.snapshots.write_in(format);
+        self
+    }
+
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
@@ -309,6 +316,7 @@ impl NodeCore {
             Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
+            Event::Format(version) => self.snapshots.write_in(version),
             Event::MaySign => self.handle_may_sign(),
             Event::Signed { statement, signature } => {
                 self.handle_signed(&statement, signature, now)

@@ -26,6 +26,7 @@ use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::read::Query;
 use starmesh::entity::{World, keys as names};
@@ -92,7 +93,8 @@ impl Node {
         let now = store.time().expect("the memory answers").0;
         Node {
             store: store.clone(),
-            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES),
+            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES)
+                .writing(FORMATS.highest),
             table: Table::new(world.clone(), limits, Attachment(now)),
             asked: 0,
             worlds: Worlds::new(world.clone()),

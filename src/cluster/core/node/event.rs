@@ -74,6 +74,9 @@ pub enum Event {
     Settle,
     /// The node has settled: its incarnation is to end, and with it this core.
     Leave,
+    /// The cluster writes this format version, as its row says: nodes that do not
+    /// read it have no place any more.
+    Format(u16),
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }
