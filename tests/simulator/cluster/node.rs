@@ -17,6 +17,7 @@ use starmesh::entity::audit::Head;
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::format::Formats;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::{World, keys};
 use starmesh::store::memory::Memory;
@@ -25,7 +26,7 @@ use starmesh::store::{Store, recovery};
 
 use super::network::Network;
 use super::witness::Witness;
-use super::{audit, judge, logic, signatures};
+use super::{audit, formats, judge, logic, signatures};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -41,6 +42,8 @@ pub struct Build {
     pub commits_left: usize,
     /// How far its clock is ahead of the store's.
     pub ahead_ms: u64,
+    /// The format versions that it reads, and what it finds to be written.
+    pub formats: (Formats, u16),
 }
 
 pub struct Node {
@@ -51,6 +54,10 @@ pub struct Node {
     known: KnownWorlds,
     pub core: NodeCore,
     pub table: Table,
+    /// The format versions that it reads.
+    pub reads: Formats,
+    /// What it began with was accepted.
+    pub has_begun: bool,
     wake_at: u64,
     ahead_ms: u64,
     pub ready: bool,
@@ -92,7 +99,7 @@ pub struct Node {
 
 impl Node {
     pub fn start(id: NodeId, store: &Arc<Memory>, build: &Build, now: u64) -> Node {
-        let Build { world, known, limits, commits_left, ahead_ms } = build;
+        let Build { world, known, limits, commits_left, ahead_ms, formats } = build;
         let row = store.get(&keys::row(id)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
         let core =
@@ -102,7 +109,9 @@ impl Node {
             store: store.clone(),
             worlds: Worlds::new(world.clone()),
             known: known.clone(),
-            core: core.in_cluster(),
+            core: core.in_cluster().writing(formats.1),
+            reads: formats.0,
+            has_begun: false,
             table: Table::new(world.clone(), *limits, Attachment(now << 16)),
             wake_at: 0,
             ahead_ms: *ahead_ms,
@@ -212,6 +221,7 @@ impl Node {
             assert!(turn < TURNS_MAX, "{events:?} came of itself again and again");
             self.core.handle_all(events.drain(..), Millis(now + self.ahead_ms));
             for effect in self.core.drain_effects() {
+                formats::check_read(&self.store, self, &effect);
                 self.run_effect(effect, now, &mut events, network, witness);
             }
             self.note_released(witness);
@@ -247,6 +257,7 @@ impl Node {
         let done = store.commit(commit);
         if witness.note_commit(store, commit, &done, now) {
             logic::check_records(store, self.worlds.own(), commit, &done);
+            formats::check_written(store, commit, &done, &mut witness.processes);
         }
         audit::check_entries(commit).unwrap_or_else(|why| panic!("{why}"));
         if self.lose_answers { Err(unknown()) } else { done }
@@ -369,6 +380,10 @@ impl Node {
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
             }
+            NodeEffect::RowsDone { id: formats::BEGIN, version } => match version {
+                Some(_) => self.has_begun = true,
+                None => self.deposed = true,
+            },
             NodeEffect::Ready => self.ready = true,
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
