@@ -55,6 +55,7 @@ use crate::entity::envelope::Logic;
 use crate::entity::pace::{Pace, Rate};
 pub use cluster::ClusterRead;
 pub use event::{Event, NodeCounts, NodeEffect};
+pub use handover::Part;
 
 /// What the next record of an entity here follows.
 #[derive(Clone, Copy, Debug)]
@@ -291,9 +292,9 @@ impl NodeCore {
             Event::Clock => {}
             Event::CommitDone(result) => self.handle_commit_done(result, now),
             Event::Stepped(tick) => self.stepped = tick.max(self.stepped),
-            Event::FromTable(message) => self.handle_table(message),
+            Event::FromTable(message) => self.handle_table(message, now),
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
-            Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
+            Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded, now),
             Event::LoadedAhead(entity, ahead) => self.handle_loaded_ahead(entity, ahead),
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),

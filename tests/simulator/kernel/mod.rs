@@ -358,6 +358,7 @@ impl Node {
             | NodeEffect::ToNode(..)
             | NodeEffect::Map(_)
             | NodeEffect::LoadAhead(_)
+            | NodeEffect::Passed(..)
             | NodeEffect::Lacks(..)
             | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),

@@ -139,6 +139,7 @@ impl<'a> Node<'a> {
                 | NodeEffect::ToNode(..)
                 | NodeEffect::Map(_)
                 | NodeEffect::LoadAhead(_)
+                | NodeEffect::Passed(..)
                 | NodeEffect::Lacks(..)
                 | NodeEffect::Elsewhere(..) => panic!("{effect:?}"),
             }

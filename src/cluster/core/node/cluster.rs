@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use super::ahead::{Early, Waits};
 use super::audit::head;
+use super::handover::{Asked, Handed, Leaving};
 use super::versions::{Foreign, Retiring};
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
@@ -93,9 +94,8 @@ pub(super) struct Cluster {
     pub offers: BTreeMap<EntityKey, Waits>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
     pub handed: BTreeMap<EntityKey, Handed>,
-    /// Who asked this node to claim, for which hand-over, and is answered when it
-    /// has.
-    pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
+    /// What this node was asked to claim; whoever asked is answered when it has.
+    pub asked: BTreeMap<EntityKey, Asked>,
     /// Given to nodes of another version, and not yet their snapshot.
     pub retiring: BTreeMap<EntityKey, Retiring>,
     /// What nobody here can run: it is of another version.
@@ -107,30 +107,6 @@ pub(super) struct Cluster {
     /// What was owned here and belonged elsewhere when it was looked at, in the
     /// order in which it is offered.
     pub strays: VecDeque<EntityKey>,
-}
-
-/// An entity on its way to another node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leaving {
-    pub to: NodeId,
-    /// When that node was asked.
-    pub offered: Millis,
-    /// It said that it takes it, and of which version of the simulation it is.
-    pub accepted: Option<u32>,
-}
-
-/// An entity that was given away.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handed {
-    /// Of the record that did it, 0 where that is not known.
-    pub sequence: u64,
-    /// When it was last said.
-    pub said: Millis,
-}
-
-impl Handed {
-    /// By somebody, and nobody was told yet.
-    pub const UNTOLD: Handed = Handed { sequence: 0, said: Millis(0) };
 }
 
 impl Cluster {
@@ -156,7 +132,7 @@ impl Cluster {
             ahead: BTreeMap::new(),
             offers: BTreeMap::new(),
             handed: BTreeMap::new(),
-            askers: BTreeMap::new(),
+            asked: BTreeMap::new(),
             retiring: BTreeMap::new(),
             foreign: BTreeMap::new(),
             forgotten: BTreeSet::new(),

@@ -2,6 +2,7 @@
 //! tables, rows and ids to who wants them; a refused row ends everything.
 //! Invariant: tables hear of a durable tick before its records.
 
+use super::handover::Part;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::{Committed, ToTable};
@@ -116,12 +117,12 @@ impl NodeCore {
                 }
             }
         }
-        self.note_records(&records);
+        self.note_records(&records, now);
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
         self.tell_records(records);
         self.send_waiting();
-        adopted.into_iter().for_each(|entity| self.go_on_adopting(entity));
+        adopted.into_iter().for_each(|entity| self.go_on_adopting(entity, now));
     }
 
     /// A snapshot of an entity here is durable, with so many bytes, or was refused.
@@ -136,12 +137,13 @@ impl NodeCore {
         self.tell(entity, ended);
     }
 
-    fn note_records(&mut self, records: &[Committed]) {
+    fn note_records(&mut self, records: &[Committed], now: Millis) {
         self.counts.records += records.len() as u64;
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
             self.counts.adopted += u64::from(record.adopts.is_some());
+            self.note_part(record.entity, Part::Claim, now);
             self.note_claim_settled(record.entity);
             if record.woke {
                 self.census.note_durable(record.entity, false);

@@ -3,7 +3,7 @@
 //! Invariant: nothing is loaded before commit 0 is durable, nor while the
 //! clocks differ, nor while a commit may hold a record of it.
 
-use super::cluster::Handed;
+use super::handover::{Handed, Part};
 use super::routes::HOPS_MAX;
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
@@ -92,6 +92,7 @@ impl NodeCore {
         &mut self,
         entity: EntityKey,
         loaded: Result<Box<Loaded>, LoadError>,
+        now: Millis,
     ) {
         let is_new = loaded.as_ref().is_ok_and(|loaded| loaded.entity.head().sequence == 0);
         let is_anothers = matches!(loaded, Err(LoadError::Owned { .. }));
@@ -143,6 +144,7 @@ impl NodeCore {
         // The directory may have changed since it was asked for.
         self.note_stray(entity);
         self.claiming.insert(entity);
+        self.note_part(entity, Part::Tail, now);
         self.waiting.insert(entity, Waiting::default());
         self.order.push_back(entity);
         if !loaded.mismatches.is_empty() {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterRead;
+use super::handover::Part;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
@@ -135,6 +136,8 @@ pub enum NodeEffect {
     Lacks(EntityKey, Logic),
     /// Replay found other hashes than the journal says; the journal wins.
     Mismatch(EntityKey, Vec<Mismatch>),
+    /// A part of a hand-over took so many milliseconds.
+    Passed(Part, u64),
     /// Send [`Event::Clock`] at this time at the latest.
     WakeAt(Millis),
     /// This process owns nothing any more and must end; nothing it holds back

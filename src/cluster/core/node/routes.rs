@@ -158,9 +158,13 @@ impl NodeCore {
             }
             NodeBody::Signed(head) => self.handle_told_head(node, head),
             NodeBody::Offer { entity, version } => self.handle_offer(entity, version, node, now),
-            NodeBody::Accept { entity, version } => self.handle_accept(entity, version, node),
+            NodeBody::Accept { entity, version } => {
+                self.handle_accept(entity, version, node, now);
+            }
             NodeBody::Reclaim { entity, version } => self.handle_reclaim(entity, version),
-            NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
+            NodeBody::Claim { entity, sequence } => {
+                self.handle_claim(entity, sequence, node, now);
+            }
             NodeBody::Claimed { entity, sequence } => {
                 if cluster.handed.get(&entity).is_some_and(|it| it.sequence == sequence) {
                     cluster.handed.remove(&entity);
