@@ -213,8 +213,8 @@ impl Line {
                 }
             }
             Effect::Unobserve { entity } => gateway.entities.unobserve(number, entity),
-            Effect::Command { entity, ticket, command } => {
-                gateway.entities.command(number, entity, ticket, command);
+            Effect::Command { entity, at, ticket, command } => {
+                gateway.entities.command(number, entity, (at, ticket), command);
             }
             Effect::Left { player, session } => {
                 gateway.entities.left(Left { player, session, connection: number });
