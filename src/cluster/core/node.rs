@@ -150,6 +150,9 @@ pub struct NodeCore {
     /// Of `owned`: those that are to run at another rate from their next
     /// record on.
     dilating: BTreeMap<EntityKey, Rate>,
+    /// Of what comes to run here or is about to go: what somebody wants to see or
+    /// command, who is told when it has come or gone.
+    sought: BTreeSet<EntityKey>,
     /// Keys to be deleted with the claims of `claiming`.
     with_claim: BTreeMap<EntityKey, Vec<Vec<u8>>>,
     due_scan: DueScan,
@@ -219,6 +222,7 @@ impl NodeCore {
             claiming: BTreeSet::new(),
             closing: BTreeMap::new(),
             dilating: BTreeMap::new(),
+            sought: BTreeSet::new(),
             with_claim: BTreeMap::new(),
             due_scan: DueScan::default(),
             census: Census::default(),

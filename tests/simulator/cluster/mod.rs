@@ -24,6 +24,7 @@ pub mod audit;
 mod balance;
 mod clients;
 mod device;
+mod doors;
 mod handover;
 mod history;
 mod judge;

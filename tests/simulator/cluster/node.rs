@@ -301,7 +301,11 @@ impl Node {
                 let ahead = ahead.map(|ahead| *ahead);
                 let loaded = recovery::load(store, entity, &self.worlds, asker, ahead);
                 logic::check_loaded(store, self.worlds.own(), entity, &loaded);
-                let is_whole = loaded.as_ref().is_ok_and(|loaded| !loaded.was_ahead);
+                // One that turns out to be another's was read to the end, too.
+                let is_whole = match &loaded {
+                    Ok(loaded) => !loaded.was_ahead,
+                    Err(error) => matches!(error, LoadError::Owned { .. }),
+                };
                 if is_whole && self.slow_loads_ms > 0 {
                     let loaded = Event::Loaded(entity, loaded.map(Box::new));
                     let at = now + self.slow_loads_ms;

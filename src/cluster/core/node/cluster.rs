@@ -84,10 +84,9 @@ pub(super) struct Cluster {
     pub leaving: BTreeMap<EntityKey, Leaving>,
     /// Of those: nothing waits for them any more, and their state's hash.
     pub ready_to_leave: BTreeMap<EntityKey, (Tick, StateHash)>,
-    /// What came for those that leave and does not come again, and who of them
-    /// is wanted to be seen: both are seen to when it is another's.
+    /// What came for those that leave and does not come again: it is seen to when
+    /// they are another's.
     pub kept: BTreeMap<EntityKey, Vec<Input>>,
-    pub sought: BTreeSet<EntityKey>,
     /// What others offered, loaded before it is given.
     pub ahead: BTreeMap<EntityKey, Early>,
     /// What else they offered, and is loaded when there is a place.
@@ -128,7 +127,6 @@ impl Cluster {
             leaving: BTreeMap::new(),
             ready_to_leave: BTreeMap::new(),
             kept: BTreeMap::new(),
-            sought: BTreeSet::new(),
             ahead: BTreeMap::new(),
             offers: BTreeMap::new(),
             handed: BTreeMap::new(),
@@ -225,10 +223,9 @@ impl NodeCore {
 
     /// What was read, `None` when the store did not answer.
     pub(super) fn handle_cluster(&mut self, read: Option<ClusterRead>, now: Millis) {
+        self.forget_offers(now);
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
-        cluster.ahead.retain(|_, early| early.is_wanted(now));
-        cluster.offers.retain(|_, waits| waits.is_wanted(now));
         let Some(ClusterRead { deaths, rows, roles, directory }) = read else { return };
         cluster.roles = roles;
         let living: Vec<NodeId> = cluster.members.living().collect();

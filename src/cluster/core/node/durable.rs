@@ -117,10 +117,11 @@ impl NodeCore {
                 }
             }
         }
-        self.note_records(&records, now);
+        let sought = self.note_records(&records, now);
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
         self.tell_records(records);
+        sought.into_iter().for_each(|entity| self.tell(entity, ToTable::Awake(entity)));
         self.send_waiting();
         adopted.into_iter().for_each(|entity| self.go_on_adopting(entity, now));
     }
@@ -137,17 +138,21 @@ impl NodeCore {
         self.tell(entity, ended);
     }
 
-    fn note_records(&mut self, records: &[Committed], now: Millis) {
+    /// Those of which somebody waits for the claim.
+    fn note_records(&mut self, records: &[Committed], now: Millis) -> Vec<EntityKey> {
         self.counts.records += records.len() as u64;
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
+        let mut sought = Vec::new();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
             self.counts.adopted += u64::from(record.adopts.is_some());
             self.note_part(record.entity, Part::Claim, now);
             self.note_claim_settled(record.entity);
+            sought.extend(self.sought.take(&record.entity));
             if record.woke {
                 self.census.note_durable(record.entity, false);
             }
         }
+        sought
     }
 }

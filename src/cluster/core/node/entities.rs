@@ -190,7 +190,7 @@ impl NodeCore {
             self.tell(entity, message);
         }
         if is_asked {
-            self.tell(entity, ToTable::Awake(entity));
+            self.handle_wake(entity);
         }
     }
 

@@ -8,7 +8,7 @@
 //!    │ the directory names the other
 //!    │── Offer ───────────────────────────────>│ may claim, does not stop:
 //!    │<────────────────────────────── Accept ──│ loads it (`ahead.rs`)
-//!    │ Leave ─> table: takes nothing more
+//!    │ Leave ─> table: takes nothing more from its next tick on
 //!    │ Leaving <─ table: all is durable; the state's hash
 //!    │ commit: HandOver, Hash; owned/owner goes, owned/other comes
 //!    │── Claim ───────────────────────────────>│ reads the records since, compares,

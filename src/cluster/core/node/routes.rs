@@ -67,12 +67,11 @@ impl NodeCore {
     /// An entity runs here no more: what waited for that goes where it is now, and
     /// who wanted to see it is told where that is.
     pub(super) fn send_after(&mut self, entity: EntityKey) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let (kept, is_sought) = (cluster.kept.remove(&entity), cluster.sought.remove(&entity));
+        let kept = self.cluster.as_mut().and_then(|cluster| cluster.kept.remove(&entity));
         for input in kept.into_iter().flatten() {
             self.pass(NodeBody::Lost { entity, input }, 0);
         }
-        if is_sought {
+        if self.sought.remove(&entity) {
             self.handle_wake(entity);
         }
     }
