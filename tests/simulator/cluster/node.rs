@@ -7,7 +7,7 @@ use std::sync::Arc;
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
 use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
-use starmesh::cluster::core::loading::LoadError;
+use starmesh::cluster::core::loading::{LoadError, Loaded};
 use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
@@ -301,12 +301,7 @@ impl Node {
                 let ahead = ahead.map(|ahead| *ahead);
                 let loaded = recovery::load(store, entity, &self.worlds, asker, ahead);
                 logic::check_loaded(store, self.worlds.own(), entity, &loaded);
-                // One that turns out to be another's was read to the end, too.
-                let is_whole = match &loaded {
-                    Ok(loaded) => !loaded.was_ahead,
-                    Err(error) => matches!(error, LoadError::Owned { .. }),
-                };
-                if is_whole && self.slow_loads_ms > 0 {
+                if is_whole(&loaded) && self.slow_loads_ms > 0 {
                     let loaded = Event::Loaded(entity, loaded.map(Box::new));
                     let at = now + self.slow_loads_ms;
                     return network.put(at, (process.0, Some(process.1), loaded));
@@ -387,6 +382,14 @@ impl Node {
             _ => {}
         }
         self.table.handle(message);
+    }
+}
+
+/// Whether all of it was read, only to find out perhaps that it is another's.
+fn is_whole(loaded: &Result<Loaded, LoadError>) -> bool {
+    match loaded {
+        Ok(loaded) => !loaded.was_ahead,
+        Err(error) => matches!(error, LoadError::Owned { .. }),
     }
 }
 

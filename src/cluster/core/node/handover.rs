@@ -78,12 +78,13 @@ pub(super) struct Asked {
     since: Millis,
 }
 
-/// What a hand-over takes its time for, in order; all but the first is a pause.
+/// What a hand-over takes its time for, in order. The pause begins within the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// From the offer until the other node has loaded it and takes it.
     Ahead,
-    /// Until all that was taken before is durable, and the state's hash made.
+    /// Until its tick has moved, with which its door is closed, and all that was taken
+    /// before is durable.
     Close,
     /// Until its last record is durable.
     Record,
