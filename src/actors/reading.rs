@@ -70,11 +70,8 @@ impl Entities {
         entity: EntityKey,
         query: Query,
     ) -> Result<(NodeId, Read), Unavailable> {
-        let mut place = self.mesh.place_of(entity);
+        let mut place = self.place_now(entity);
         for _ in 0..TRIES {
-            if self.runs(entity) {
-                place = Place::Here;
-            }
             let read = match place {
                 Place::Here => self.read_here(entity, query, true).await,
                 Place::There(node) => self.read_there(node, entity, query, true).await,
@@ -83,11 +80,11 @@ impl Entities {
             place = match (read, place) {
                 (Err(Elsewhere::At(node)), _) => Place::There(node),
                 (Err(Elsewhere::Unknown), asked) => {
-                    if self.mesh.place_of(entity) == asked {
+                    if self.place_now(entity) == asked {
                         // Whoever was asked heard of its new place first.
                         tokio::time::sleep(LOOK_AGAIN).await;
                     }
-                    self.mesh.place_of(entity)
+                    self.place_now(entity)
                 }
                 (Err(Elsewhere::Unavailable(why)), _) => return Err(why),
                 (Ok(read), Place::There(node)) => return Ok((node, read)),
@@ -97,6 +94,11 @@ impl Entities {
         Err(Unavailable::Busy)
     }
 
+    /// Here, if it runs here; else where the directory says.
+    fn place_now(&self, entity: EntityKey) -> Place {
+        if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) }
+    }
+
     /// Asks an entity, wherever it runs; its answer may be seen when it comes,
     /// which may be never while the store is away. None is woken for it, see
     /// [`attach`](Self::attach).
@@ -104,8 +106,7 @@ impl Entities {
     /// # Errors
     /// When the entity does not run, is of another kind, or does not answer.
     pub async fn read(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
-        let place = if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) };
-        let read = match place {
+        let read = match self.place_now(entity) {
             Place::Here => self.read_here(entity, query, false).await,
             Place::There(node) => self.read_there(node, entity, query, false).await,
             Place::Nowhere => Err(Elsewhere::Unavailable(Unavailable::Busy)),
