@@ -6,7 +6,7 @@ use starmesh::base::{EntityKey, NodeId, PlayerId};
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::message::{NodeBody, NodeMessage};
 use starmesh::cluster::core::node::Event;
-use starmesh::cluster::core::table::Unavailable;
+use starmesh::cluster::core::table::{Release, Unavailable};
 use starmesh::entity::commands::CommandResult;
 use starmesh::entity::read::Query;
 use starmesh::sim::Instruction;
@@ -68,6 +68,29 @@ fn commands_are_taken_until_the_tick_with_which_a_sector_leaves() {
     let answered = |n| cluster.nodes[&NodeId(1)].answer(1, n).map(|it| it.result.clone());
     for n in 2..=sequence {
         assert!(matches!(answered(n), Some(CommandResult::Done(_))), "{n}: {:?}", answered(n));
+    }
+    cluster.judge();
+}
+
+/// Its step at that tick, of which the row says nothing yet, too.
+#[test]
+fn all_that_a_sector_did_before_it_left_is_shown() {
+    let (mut cluster, sector) = busy();
+    for (from, to) in [(1, 2), (2, 1)].into_iter().cycle().take(8) {
+        cluster.node(from).table.follow(sector).expect("it runs");
+        // Not always at the same time of a step.
+        cluster.run(730);
+        cluster.assign(sector, to);
+        cluster.run_until("it is there", is_at(sector, to));
+        let left = cluster.node(to).table.entity(sector).expect("it runs").tick();
+        let shown = cluster.node(from).released.iter().rev().find_map(|release| match release {
+            Release::Scene { entity, scene } if *entity == sector => Some(scene.tick),
+            Release::Step { entity, delta } if *entity == sector => Some(delta.tick),
+            _ => None,
+        });
+        let shown = shown.expect("it is followed");
+        assert!(left.since(shown) <= 1, "it left at {left:?}, and {shown:?} was shown last");
+        cluster.run(500);
     }
     cluster.judge();
 }

@@ -69,14 +69,14 @@ impl NodeCore {
             return;
         }
         self.counts.commits += 1;
-        let (mut records, mut adopted) = (Vec::new(), Vec::new());
+        let (mut records, mut adopted, mut handed) = (Vec::new(), Vec::new(), Vec::new());
         for (index, slot) in slots.into_iter().enumerate() {
             // A commit never has so many groups that an index would not fit.
             let accepted = !answer.refused.contains(&(index as u32));
             match slot {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
-                Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
+                Slot::HandOver { record, to } if accepted => handed.push((record, to)),
                 Slot::Deaths(dead) => self.note_declared(dead, accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
@@ -120,6 +120,8 @@ impl NodeCore {
         let sought = self.note_records(&records, now);
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
+        // Behind that: what they showed up to their last record may be seen.
+        handed.into_iter().for_each(|(record, to)| self.handle_handed(&record, to, now));
         self.tell_records(records);
         sought.into_iter().for_each(|entity| self.tell(entity, ToTable::Awake(entity)));
         self.send_waiting();
