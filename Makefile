@@ -32,6 +32,7 @@ sim:
 golden:
 	STARMESH_WRITE_GOLDEN=1 cargo test --locked --no-default-features --test simulator -- \
 		golden_journals_are_read
+	STARMESH_WRITE_GOLDEN=1 cargo test --locked --test promises -- golden_messages_between_nodes
 
 ROUNDS ?= 20
 crash:

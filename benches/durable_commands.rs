@@ -21,7 +21,7 @@ use futures_util::future::join_all;
 use starmesh::actors::entities::Entities;
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
-use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
@@ -41,7 +41,7 @@ struct Player {
     id: PlayerId,
     place: Mutex<Option<(SessionId, EntityKey, u64)>>,
     /// Of its next command, once it is attached.
-    ticket: Mutex<Option<Ticket>>,
+    ticket: Mutex<Option<(NodeId, Ticket)>>,
     answered: Arc<AtomicU64>,
     rejected: Arc<AtomicU64>,
     entities: Entities,
@@ -72,7 +72,7 @@ impl Player {
         let Some((session, entity, _)) = *self.place.lock().unwrap() else { return };
         let attached = self.entities.attach(entity, self.id, session).await;
         let attached = attached.expect("it runs").expect("there is no newer session");
-        *self.ticket.lock().unwrap() = Some(Ticket::first(attached.attachment));
+        *self.ticket.lock().unwrap() = Some((attached.at, Ticket::first(attached.attachment)));
     }
 
     fn order(&self) {
@@ -82,8 +82,8 @@ impl Player {
         let Some((session, entity, connection)) = *self.place.lock().unwrap() else { return };
         // One after the other: the entity takes them in their order only.
         let mut ticket = self.ticket.lock().unwrap();
-        let Some(next) = *ticket else { return };
-        *ticket = Some(next.next());
+        let Some((at, next)) = *ticket else { return };
+        *ticket = Some((at, next.next()));
         let sequence = next.nth + 1;
         // Whose unit it is does not matter: a refusal is journalled like all.
         let units = UnitIds::new(vec![UnitId(1)]).unwrap();
@@ -93,7 +93,7 @@ impl Player {
             sequence,
             command: Command::new(units, Instruction::Stop),
         };
-        self.entities.command(connection, entity, next, command);
+        self.entities.command(connection, entity, (at, next), command);
     }
 }
 

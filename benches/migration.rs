@@ -48,9 +48,18 @@ struct Window {
     end: Instant,
     /// Until it ran at the other node and nowhere else.
     moved: Option<Duration>,
+    /// What the nodes say of that.
+    parts: Parts,
 }
 
-struct Scene {
+/// Seconds that hand-overs took so far, over both nodes, by [`PARTS`].
+type Parts = [f64; PARTS.len()];
+
+/// What a hand-over takes its time for; while the first lasts the sector goes on.
+const PARTS: [&str; 5] = ["ahead", "close", "record", "tail", "claim"];
+
+struct Scene<'n> {
+    nodes: [&'n Node; 2],
     field: Field,
     admin: AdminTarget,
     window: Duration,
@@ -69,7 +78,8 @@ async fn run(nodes: [&Node; 2], units: u32, moves: u32, window: Duration) {
     let players = units.div_ceil(SHIPS).max(PROBERS.min(8) + WATCHERS);
     let field = Field { sector: meeting(), players };
     let admin = token(&nodes[0].target(), "operator".into()).await;
-    let scene = Scene { field, admin: AdminTarget::new(nodes[0].target(), admin), window };
+    let admin = AdminTarget::new(nodes[0].target(), admin);
+    let scene = Scene { nodes, field, admin, window };
     let ((start, started), (stop, stopped)) = (watch::channel(None), watch::channel(false));
     let (probes, steps) = (Arc::default(), (0..WATCHERS).map(|_| Arc::default()).collect());
     let part = Part { field, probes, steps, start: started, stop: stopped };
@@ -150,7 +160,7 @@ impl Part {
     }
 }
 
-impl Scene {
+impl Scene<'_> {
     /// How long it takes until so many ships are there.
     async fn gather(&self, ships: u32) -> Duration {
         let began = Instant::now();
@@ -171,13 +181,23 @@ impl Scene {
     async fn windows(&self, count: u32, moving: bool) -> Vec<Window> {
         let mut windows = Vec::new();
         for _ in 0..count {
-            let begin = Instant::now();
+            let (before, begin) = (self.parts(), Instant::now());
             let moved = if moving { Some(self.migrate().await) } else { None };
             let end = (begin + self.window).max(Instant::now());
             sleep_until(end).await;
-            windows.push(Window { begin, end, moved });
+            let mut parts = self.parts();
+            parts.iter_mut().zip(before).for_each(|(part, before)| *part -= before);
+            windows.push(Window { begin, end, moved, parts });
         }
         windows
+    }
+
+    fn parts(&self) -> Parts {
+        let of = |node: &Node, part: &str| {
+            let name = format!("starmesh_mesh_hand_over_seconds_sum{{part=\"{part}\"}}");
+            node.metric(&name).unwrap_or_default()
+        };
+        PARTS.map(|part| self.nodes.iter().map(|node| of(node, part)).sum())
     }
 
     /// To the other node; how long until it ran there and nowhere else.
@@ -210,9 +230,19 @@ fn report(what: &str, windows: &[Window], probes: &Probes, steps: &[Arc<Mutex<St
         still.push(gaps.max().unwrap_or_default());
         if let Some(moved) = window.moved {
             let (worst, still) = (worst[worst.len() - 1], still[still.len() - 1]);
-            println!("  in {moved:.0?}: longest answer {worst:.0?}, between steps {still:.0?}");
+            let split: Vec<String> = PARTS.iter().zip(window.parts).map(said).collect();
+            println!(
+                "  in {moved:.0?}: longest answer {worst:.0?}, between steps {still:.0?}; {}",
+                split.join(", ")
+            );
         }
         all.append(&mut took);
+    }
+    for (part, name) in
+        PARTS.iter().enumerate().filter(|_| windows.iter().any(|it| it.moved.is_some()))
+    {
+        let took = |window: &Window| Duration::from_secs_f64(window.parts[part].max(0.0));
+        show(&format!("  {name}"), windows.iter().map(took).collect());
     }
     all.sort_unstable();
     let at = |share: usize| all.get(all.len() * share / 1000).copied().unwrap_or_default();
@@ -250,6 +280,10 @@ impl Window {
         let gaps = shown.windows(2).filter(|two| two[1].at > self.begin && two[0].at < self.end);
         gaps.map(|two| two[1].at - two[0].at).max().unwrap_or_default()
     }
+}
+
+fn said((part, seconds): (&&str, f64)) -> String {
+    format!("{part} {:.0} ms", seconds * 1_000.0)
 }
 
 fn show(what: &str, mut times: Vec<Duration>) {

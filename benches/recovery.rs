@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
-use starmesh::base::{EntityKey, PlayerId, SessionId, UnitId};
+use starmesh::base::{EntityKey, NodeId, PlayerId, SessionId, UnitId};
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::config::Config;
 use starmesh::entity::commands::PlayerCommand;
@@ -30,7 +30,7 @@ struct Port {
     connected: std::sync::OnceLock<Connected>,
     sequence: AtomicU32,
     /// Of its next command, when it is attached.
-    ticket: Mutex<Option<Ticket>>,
+    ticket: Mutex<Option<(NodeId, Ticket)>>,
     answered: Arc<AtomicU64>,
 }
 
@@ -132,16 +132,16 @@ async fn order(node: &Node, id: u64, connection: u64, port: &Port) {
     };
     let entity = EntityKey::Sector(connected.presence[0].sector);
     let held = port.ticket.lock().unwrap().take();
-    let ticket = match held {
-        Some(ticket) => ticket,
+    let (at, ticket) = match held {
+        Some(held) => held,
         None => loop {
             if let Ok(Some(attached)) = node.entities.attach(entity, player, session).await {
-                break Ticket::first(attached.attachment);
+                break (attached.at, Ticket::first(attached.attachment));
             }
         },
     };
-    *port.ticket.lock().unwrap() = Some(ticket.next());
-    node.entities.command(connection, entity, ticket, command);
+    *port.ticket.lock().unwrap() = Some((at, ticket.next()));
+    node.entities.command(connection, entity, (at, ticket), command);
 }
 
 async fn restart(folder: &str) -> f64 {

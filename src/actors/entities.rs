@@ -22,7 +22,7 @@ use super::sector::{Admit, SectorActor};
 use super::status::CoreStatus;
 use super::view_thread::ViewHandle;
 use super::waking::Woken;
-use crate::base::{EntityKey, Millis, SectorId, Tick};
+use crate::base::{EntityKey, Millis, NodeId, SectorId, Tick};
 use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::table::Unavailable;
 use crate::entity::commands::PlayerCommand;
@@ -64,34 +64,30 @@ impl Entities {
         let _ = self.coordinator.try_send(Resume(entity));
     }
 
-    /// Sends a player's command to its entity, which takes it if it is the next
-    /// of an attachment. The answer comes to the session's port
-    /// ([`ToSession::Player`]), or [`Rejected`](ToSession::Rejected) to
-    /// `connection`.
+    /// Sends a player's command to its entity at the node where the session is
+    /// attached, which takes it if it is the next of that attachment: an entity
+    /// that belongs elsewhere by now runs there until it has gone. The answer
+    /// comes to the session's port ([`ToSession::Player`]), or
+    /// [`Rejected`](ToSession::Rejected) to `connection`.
     pub fn command(
         &self,
         connection: u64,
         entity: EntityKey,
-        ticket: Ticket,
+        (at, ticket): (NodeId, Ticket),
         command: PlayerCommand,
     ) {
+        if at == self.mesh.me() {
+            return self.command_here(connection, entity, ticket, command);
+        }
         let sequence = command.sequence;
-        let place = if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) };
-        let sent = match place {
-            Place::Here => return self.command_here(connection, entity, ticket, command),
-            Place::There(node) => {
-                let message = ToOwner::Command { connection, entity, ticket, command };
-                self.mesh.send(node, PeerMessage::ToOwner(message))
-            }
-            Place::Nowhere => Err(Unavailable::Busy),
-        };
-        if let Err(why) = sent {
+        let message = ToOwner::Command { connection, entity, ticket, command };
+        if let Err(why) = self.mesh.send(at, PeerMessage::ToOwner(message)) {
             let rejected = ToSession::Rejected { entity, ticket, sequence, why };
             self.ports.deliver(connection, rejected);
         }
     }
 
-    /// To an entity that belongs here.
+    /// To an entity that belongs or belonged here.
     pub(super) fn command_here(
         &self,
         connection: u64,

@@ -4,10 +4,10 @@
 //! says of the galaxy wins over the configuration, because journals were written
 //! under it; the rules are the node's own, and fit what was made by those before.
 
-use crate::base::Incarnation;
+use crate::base::{Incarnation, NodeId};
 use crate::config::Config;
 use crate::entity::commit::{Check, Expect, Group, NodeRow, Put, RowError, VALUE_BYTES_MAX};
-use crate::entity::format::{FORMATS, Format, FormatError};
+use crate::entity::format::{Format, FormatError, Formats};
 use crate::entity::world::{WorldError, rules_group};
 use crate::entity::{World, keys};
 use crate::sim::rules::change::Unfit;
@@ -111,25 +111,31 @@ fn new_rules(
     Ok(Some(group))
 }
 
-/// What the cluster writes, and the group that checks that it still does.
+/// What the cluster writes, and the group that checks that it still does, and says
+/// that `node` reads `reads`.
 ///
 /// # Errors
-/// When the store does not answer, or this build does not read that.
-pub fn format(store: &dyn Store) -> Result<(Format, Group), GalaxyError> {
+/// When the store does not answer, or the node does not read that.
+pub fn format(
+    store: &dyn Store,
+    node: NodeId,
+    reads: Formats,
+) -> Result<(Format, Group), GalaxyError> {
     let row = store.get(keys::FORMAT)?;
-    let row = row.as_ref().map(|row| (row.value.as_slice(), row.version));
-    let format = Format::found(row, FORMATS)?;
-    Ok((format, format.begin()))
+    let format = match row.as_ref().map(|row| (row.value.as_slice(), row.version)) {
+        None if store.get(keys::WORLD)?.is_none() => Format::of_new_galaxy(reads),
+        row => Format::found(row, reads)?,
+    };
+    let told = store.get(&keys::reads(node))?;
+    let told = told.and_then(|told| Formats::from_bytes(&told.value));
+    Ok((format, format.begin(node, reads, told)))
 }
 
 /// The row of `node`, if it ran before.
 ///
 /// # Errors
 /// When the store does not answer.
-pub fn last_row(
-    store: &dyn Store,
-    node: crate::base::NodeId,
-) -> Result<Option<NodeRow>, GalaxyError> {
+pub fn last_row(store: &dyn Store, node: NodeId) -> Result<Option<NodeRow>, GalaxyError> {
     let Some(row) = store.get(&keys::row(node))? else { return Ok(None) };
     let row = NodeRow::from_bytes(&row.value)?;
     debug_assert!(row.incarnation >= Incarnation(1));
@@ -139,7 +145,6 @@ pub fn last_row(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::NodeId;
     use crate::entity::world::read_rules;
     use crate::sim::UnitTypeId;
     use crate::sim::rules::sample;

@@ -118,8 +118,8 @@ impl Node {
         store: Arc<dyn Store>,
         seat: Seat,
     ) -> Result<Node, StartError> {
-        let (world, new_rows) = find_galaxy(store.as_ref(), config, rules)?;
         let (number, mesh) = (seat.node(), seat.mesh());
+        let (world, format, new_rows) = find_galaxy(store.as_ref(), number, config, rules)?;
         let row = galaxy::last_row(store.as_ref(), number)?;
         let (limits, threads) = (limits_of(config), threads_of(config));
         let (core, receiver) = core_thread::queue();
@@ -157,7 +157,7 @@ impl Node {
         new_rows.into_iter().for_each(|(id, group)| {
             core.send(ToCore::Event(Event::Rows { id, group }));
         });
-        let own = seated(own, &seat, config);
+        let own = seated(own.writing(format), &seat, config);
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
         core_thread::start(parts, receiver)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
@@ -338,21 +338,22 @@ fn start_tables(
 /// A group of rows that is to be stored at the start, and its id.
 type NewRows = (u64, Group);
 
-/// The galaxy of the store, or a new one, by `rules`; and the groups that store
-/// what is new, and check that the cluster writes what this build reads.
+/// The galaxy of the store, or a new one, by `rules`; the format version that the
+/// cluster writes; and the groups that store what is new, and check that version.
 fn find_galaxy(
     store: &dyn Store,
+    node: NodeId,
     config: &Config,
     rules: Rules,
-) -> Result<(Arc<World>, Vec<NewRows>), GalaxyError> {
-    let (format, checked) = galaxy::format(store)?;
+) -> Result<(Arc<World>, u16, Vec<NewRows>), GalaxyError> {
+    let (format, checked) = galaxy::format(store, node, config.cluster.formats())?;
     let Found { world, made, new_rules } = galaxy::find_or_make(store, config, rules)?;
     tracing::info!("runs by {} and writes format {}", world.logic(), format.number);
     metrics::FORMAT.set(f64::from(format.number));
     let made = made.map(|group| (GALAXY_GROUP, group));
     let rules = new_rules.map(|group| (RULES_GROUP, group));
     let groups = made.into_iter().chain(rules).chain([(FORMAT_GROUP, checked)]);
-    Ok((Arc::new(world), groups.collect()))
+    Ok((Arc::new(world), format.number, groups.collect()))
 }
 
 fn start_rows(store: &Arc<dyn Store>, config: &Config, core: &CoreHandle) -> (Rows, Forwarding) {

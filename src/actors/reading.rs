@@ -52,40 +52,51 @@ impl Entities {
         player: PlayerId,
         session: SessionId,
     ) -> Result<Option<Attached>, Unavailable> {
-        match self.read_awake(entity, Query::Applied { player, session }).await? {
+        let (at, read) = self.read_awake(entity, Query::Applied { player, session }).await?;
+        match read {
             Read { reading: Reading::Applied(last), attached, .. } => {
                 let both = last.zip(attached);
-                Ok(both.map(|(last, attachment)| Attached { last, attachment }))
+                Ok(both.map(|(last, attachment)| Attached { last, attachment, at }))
             }
             _ => Err(Unavailable::NotHere),
         }
     }
 
-    /// Asks an entity, which is woken if it hibernates. It may go on to another
-    /// node meanwhile, or to hibernate again; but not for ever.
-    async fn read_awake(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
-        let mut place = self.mesh.place_of(entity);
+    /// Asks an entity, which is woken if it hibernates; its answer, and the node
+    /// where it runs. It may go on to another node meanwhile, or to hibernate
+    /// again; but not for ever.
+    async fn read_awake(
+        &self,
+        entity: EntityKey,
+        query: Query,
+    ) -> Result<(NodeId, Read), Unavailable> {
+        let mut place = self.place_now(entity);
         for _ in 0..TRIES {
-            if self.runs(entity) {
-                place = Place::Here;
-            }
             let read = match place {
                 Place::Here => self.read_here(entity, query, true).await,
                 Place::There(node) => self.read_there(node, entity, query, true).await,
                 Place::Nowhere => return Err(Unavailable::Busy),
             };
-            place = match read {
-                Err(Elsewhere::At(node)) => Place::There(node),
-                Err(Elsewhere::Unknown) => {
-                    // Whoever was asked heard of its new place first.
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                    self.mesh.place_of(entity)
+            place = match (read, place) {
+                (Err(Elsewhere::At(node)), _) => Place::There(node),
+                (Err(Elsewhere::Unknown), asked) => {
+                    if self.place_now(entity) == asked {
+                        // Whoever was asked heard of its new place first.
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                    self.place_now(entity)
                 }
-                Err(Elsewhere::Unavailable(why)) => return Err(why),
-                Ok(read) => return Ok(read),
+                (Err(Elsewhere::Unavailable(why)), _) => return Err(why),
+                (Ok(read), Place::There(node)) => return Ok((node, read)),
+                (Ok(read), _) => return Ok((self.mesh.me(), read)),
             };
         }
         Err(Unavailable::Busy)
+    }
+
+    /// Here, if it runs here; else where the directory says.
+    fn place_now(&self, entity: EntityKey) -> Place {
+        if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) }
     }
 
     /// Asks an entity, wherever it runs; its answer may be seen when it comes,
@@ -95,8 +106,7 @@ impl Entities {
     /// # Errors
     /// When the entity does not run, is of another kind, or does not answer.
     pub async fn read(&self, entity: EntityKey, query: Query) -> Result<Read, Unavailable> {
-        let place = if self.runs(entity) { Place::Here } else { self.mesh.place_of(entity) };
-        let read = match place {
+        let read = match self.place_now(entity) {
             Place::Here => self.read_here(entity, query, false).await,
             Place::There(node) => self.read_there(node, entity, query, false).await,
             Place::Nowhere => Err(Elsewhere::Unavailable(Unavailable::Busy)),

@@ -21,8 +21,6 @@ pub enum ToSession {
     ConnectRefused(Unavailable),
     /// What is new of the places that it observes, in order.
     Shown(Vec<Shown>),
-    /// What it wants to observe cannot be now.
-    Unobserved { entity: EntityKey, why: Unavailable },
     /// A command was not taken; nothing happened.
     Rejected { entity: EntityKey, ticket: Ticket, sequence: u32, why: Unavailable },
     /// This entity cannot be loaded: what was asked of it is not answered.
@@ -100,7 +98,6 @@ pub(super) fn to_gateway(connection: u64, message: ToSession) -> Option<ToGatewa
             Some(ToGateway::Rejected { connection, entity, ticket, sequence, why })
         }
         ToSession::Shown(_)
-        | ToSession::Unobserved { .. }
         | ToSession::Parked { .. }
         | ToSession::StoreAway(_)
         | ToSession::Announced(_)

@@ -1,8 +1,9 @@
 //! Owns the words everything else is written in: ids, places, keys, time, the
-//! state hash. Never does I/O, reads a clock or uses a float. Imported by
+//! state hash; and how bytes are made shorter. Never does I/O, reads a clock or uses a float. Imported by
 //! every other module, imports none. Invariant: every function here is total;
 //! the extremes of `i64` and scale 255 are ordinary values.
 
+pub mod deflate;
 pub mod draw;
 pub mod fixed;
 pub mod galaxy_position;

@@ -15,6 +15,7 @@ use super::values::{
 use crate::cluster::certificates::{JoinLine, Name};
 use crate::cluster::core::balance::LoadBalanceStrategy;
 use crate::cluster::core::roles::Roles;
+use crate::entity::format::{FORMATS, Formats};
 use crate::sim::galaxy::{Parameters, PerRegion};
 use crate::telemetry::logging::{LogFormat, LogLevel};
 
@@ -121,8 +122,20 @@ pub struct ClusterSettings {
     #[serde(deserialize_with = "join_line")]
     pub join: Option<JoinLine>,
     pub silent_ms: Bounded<500, 600_000>,
+    pub format_max: Bounded<0, 65_535>,
     pub balance: Balance,
     pub balance_every_ms: Bounded<1_000, 3_600_000>,
+}
+
+impl ClusterSettings {
+    /// The format versions that the node reads. What lies below all of its build's is
+    /// no way to go on with a store, and found so at the start.
+    pub fn formats(&self) -> Formats {
+        match self.format_max.u16() {
+            0 => FORMATS,
+            highest => FORMATS.up_to(highest),
+        }
+    }
 }
 
 /// What load is balanced by.

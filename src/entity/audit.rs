@@ -114,6 +114,8 @@ pub enum Decision {
     Parked { entity: EntityKey, sequence: u64 },
     /// An entity that was parked is to run again.
     Resumed { entity: EntityKey },
+    /// The cluster writes this format version from now on.
+    FormatRaised { version: u16 },
 }
 
 /// A change of the directory.
@@ -292,6 +294,9 @@ impl fmt::Display for Decision {
                 write!(f, "parked {entity} with record {sequence}")
             }
             Decision::Resumed { entity } => write!(f, "resumed {entity}"),
+            Decision::FormatRaised { version } => {
+                write!(f, "raised the cluster's format version to {version}")
+            }
         }
     }
 }

@@ -50,8 +50,13 @@ impl fmt::Display for Logic {
     }
 }
 
-/// The format written today; the one before it can be read.
-pub const FORMAT: u8 = 1;
+/// The form in which all kinds are written by all builds so far, but for snapshots:
+/// those have [another](super::packed) from the cluster's format version 2 on. An
+/// envelope names the form that it has; which of them may be written, the
+/// [cluster's version](super::format) says.
+pub const PLAIN: u8 = 1;
+/// The form of a snapshot whose payload is deflated.
+pub const DEFLATED: u8 = 2;
 /// Bytes before the payload.
 pub const HEADER: usize = 18;
 
@@ -62,16 +67,21 @@ pub enum EnvelopeError {
     Length { expected: usize, got: usize },
     #[error("an envelope of kind {got} where {expected:?} was expected")]
     Kind { expected: Kind, got: u8 },
-    #[error("format {0}, but this build reads up to {FORMAT}")]
-    Format(u8),
+    #[error("form {got} of an envelope where form {expected} was expected")]
+    Form { expected: u8, got: u8 },
 }
 
-/// Starts an envelope in `out`: kind, format, logic (12 bytes), length u32,
+/// Starts an envelope in `out`: kind, form, logic (12 bytes), length u32,
 /// all little endian; returns where, for [`finish`]. The payload is appended
 /// in between, so that it is never copied.
 pub fn start(kind: Kind, logic: Logic, out: &mut Vec<u8>) -> usize {
+    start_in(PLAIN, kind, logic, out)
+}
+
+/// The same in another form than [`PLAIN`].
+pub fn start_in(form: u8, kind: Kind, logic: Logic, out: &mut Vec<u8>) -> usize {
     let at = out.len();
-    out.extend([kind as u8, FORMAT]);
+    out.extend([kind as u8, form]);
     out.extend(logic.version.to_le_bytes());
     out.extend(logic.rules.to_le_bytes());
     out.extend([0; 4]);
@@ -111,16 +121,29 @@ pub fn open_row<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Option<T> {
 /// The logic and payload of the envelope that `bytes` is exactly.
 ///
 /// # Errors
-/// When it is of another kind, a newer format, or another length.
+/// When it is of another kind, another form than [`PLAIN`], or another length.
 pub fn open(kind: Kind, bytes: &[u8]) -> Result<(Logic, &[u8]), EnvelopeError> {
+    open_in(PLAIN, kind, bytes)
+}
+
+/// The form that `bytes` say they have, if they may be an envelope.
+pub fn form(bytes: &[u8]) -> Option<u8> {
+    bytes.get(1).copied()
+}
+
+/// The same of an envelope of another form.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_in(form: u8, kind: Kind, bytes: &[u8]) -> Result<(Logic, &[u8]), EnvelopeError> {
     let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
         return Err(EnvelopeError::Length { expected: HEADER, got: bytes.len() });
     };
     if header[0] != kind as u8 {
         return Err(EnvelopeError::Kind { expected: kind, got: header[0] });
     }
-    if header[1] > FORMAT {
-        return Err(EnvelopeError::Format(header[1]));
+    if header[1] != form {
+        return Err(EnvelopeError::Form { expected: form, got: header[1] });
     }
     let u32_at =
         |i: usize| u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);

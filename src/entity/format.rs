@@ -2,23 +2,31 @@
 //! sent that is not read by one build alone. It is one row of the store. A node
 //! that cannot read it does not start; it is raised when every node that runs reads
 //! the next one, so that a rolling change of builds goes through, and until its end
-//! back again. There is one form so far, so nobody who encodes asks yet: who adds the
-//! next hands `Format::number` to `envelope::start`. Never reads a store: `actors::membership` does, and commits what is
-//! made here. Invariant: a node that registered, or that runs, reads what is
-//! written, for each of them checks the row's version in the group by which it
-//! comes, and whoever raises it checks that nobody came.
+//! back again. Never reads a store: `actors` do, and commit what is made here; and
+//! never encodes.
+//!
+//! | version | what is new in it |
+//! |---|---|
+//! | 1 | – |
+//! | 2 | a [snapshot](super::packed) may be deflated |
+//!
+//! Whoever encodes what has more than one form is told the version: the core, for
+//! snapshots. All else has the form of version 1 in both, what nodes send each other
+//! included. Invariant: a node that begins, registers or runs reads what is written,
+//! for each of them checks the row's version in the group by which it comes, and
+//! whoever raises it checks that nobody came and that all say what they said.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::commit::{Check, Expect, Group, NodeRow, Put};
-use super::envelope::FORMAT;
 use super::keys;
 use super::member::LastNode;
+use super::packed;
 use crate::base::NodeId;
 
-/// The format versions that a build reads. It is to write whichever the cluster has.
+/// The format versions that a node reads. It is to write whichever the cluster has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Formats {
     pub lowest: u16,
@@ -27,14 +35,19 @@ pub struct Formats {
 
 /// Those of the first builds, which did not say so.
 const FIRST: Formats = Formats { lowest: 1, highest: 1 };
-/// Those of this build.
-pub const FORMATS: Formats = Formats { lowest: 1, highest: FORMAT as u16 };
+/// Those of this build, of which a node may be told to leave out the last.
+pub const FORMATS: Formats = Formats { lowest: 1, highest: packed::SINCE };
 
 impl Formats {
     /// The highest that both read.
     pub fn common(self, other: Formats) -> Option<u16> {
         let (lowest, highest) = (self.lowest.max(other.lowest), self.highest.min(other.highest));
         (lowest <= highest).then_some(highest)
+    }
+
+    /// Without those above `highest`, as if this build did not know of them.
+    pub fn up_to(self, highest: u16) -> Formats {
+        Formats { highest: self.highest.min(highest), ..self }
     }
 
     /// What a store has of them, as it was read; `None` when it is damaged.
@@ -57,7 +70,10 @@ impl Formats {
 
 impl fmt::Display for Formats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.lowest, self.highest)
+        match self.lowest == self.highest {
+            true => write!(f, "{}", self.lowest),
+            false => write!(f, "{} to {}", self.lowest, self.highest),
+        }
     }
 }
 
@@ -65,8 +81,8 @@ impl fmt::Display for Formats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     #[error(
-        "the cluster's format version is {found}, and this build reads {reads}: start a build that \
-         reads it; nothing was changed"
+        "the cluster's format version is {found}, and this node reads {reads}: start a build that \
+         reads it, without a lower cluster.format_max; nothing was changed"
     )]
     Unreadable { found: u16, reads: Formats },
     #[error("the row of the cluster's format version is damaged")]
@@ -82,19 +98,28 @@ pub struct Format {
 }
 
 impl Format {
-    /// What a store has for a node that reads `reads`: for a new one its highest.
+    /// What a store has for a node that reads `reads`. Where there is no row, builds
+    /// of before there was one may run on it.
     ///
     /// # Errors
     /// When the node cannot read it.
     pub fn found(row: Option<(&[u8], u64)>, reads: Formats) -> Result<Format, FormatError> {
-        let Some((value, version)) = row else {
-            return Ok(Format { number: reads.highest, version: None });
+        let (number, version) = match row {
+            None => (FIRST.highest, None),
+            Some((value, version)) => {
+                let number = value.try_into().map_err(|_| FormatError::Damaged)?;
+                (u16::from_be_bytes(number), Some(version))
+            }
         };
-        let number = value.try_into().map(u16::from_be_bytes).map_err(|_| FormatError::Damaged)?;
-        if !reads.reads(number) {
-            return Err(FormatError::Unreadable { found: number, reads });
+        match reads.reads(number) {
+            true => Ok(Format { number, version }),
+            false => Err(FormatError::Unreadable { found: number, reads }),
         }
-        Ok(Format { number, version: Some(version) })
+    }
+
+    /// Of a galaxy that a node which reads `reads` makes: its highest.
+    pub fn of_new_galaxy(reads: Formats) -> Format {
+        Format { number: reads.highest, version: None }
     }
 
     /// That the row is still as it was read.
@@ -107,9 +132,13 @@ impl Format {
         Put { key: keys::FORMAT.to_vec(), value: Some(self.number.to_be_bytes().to_vec()) }
     }
 
-    /// With what a node begins: refused when the row is not as it was read.
-    pub fn begin(self) -> Group {
-        let puts = if self.version.is_none() { vec![self.put()] } else { Vec::new() };
+    /// With what `node`, which reads `reads`, begins: refused when the row is not as
+    /// it was read. What it said before, as `told`, was perhaps of a later build; so
+    /// whoever is about to raise the version finds that changed.
+    pub fn begin(self, node: NodeId, reads: Formats, told: Option<Formats>) -> Group {
+        let put = self.version.is_none().then(|| self.put());
+        let says = (told != Some(reads)).then(|| reads.put(node));
+        let puts = put.into_iter().chain(says).collect();
         Group { checks: vec![self.check()], puts, append: None }
     }
 }
@@ -182,10 +211,12 @@ mod tests {
     use super::*;
     use crate::base::{Incarnation, Tick};
 
+    const THIS: Formats = Formats { lowest: 1, highest: 1 };
     const NEXT: Formats = Formats { lowest: 1, highest: 2 };
+    const NEXT_ONLY: Formats = Formats { lowest: 2, highest: 2 };
 
     fn format() -> Format {
-        Format::found(Some((&[0, 1], 40)), FORMATS).unwrap()
+        Format::found(Some((&[0, 1], 40)), THIS).unwrap()
     }
 
     fn reader(node: u32, reads: Formats, runs: bool) -> Reader {
@@ -208,29 +239,39 @@ mod tests {
     #[test]
     fn a_node_begins_on_a_store_that_it_reads_and_on_no_other() {
         assert_eq!(format(), Format { number: 1, version: Some(40) });
-        assert_eq!(format().begin().puts, []);
-        let new = Format::found(None, NEXT).unwrap();
-        let (check, put) = (&new.begin().checks[0], &new.begin().puts[0]);
-        assert_eq!((&check.expect, put.value.as_deref()), (&Expect::Absent, Some(&[0, 2][..])));
+        let node = NodeId(7);
+        assert_eq!(format().begin(node, NEXT, Some(NEXT)).puts, []);
+        assert_eq!(format().begin(node, THIS, Some(NEXT)).puts, [THIS.put(node)]);
+        let begun = Format::of_new_galaxy(NEXT).begin(node, NEXT, None);
+        assert_eq!(begun.checks[0].expect, Expect::Absent);
+        assert_eq!(begun.puts[0].value.as_deref(), Some(&[0, 2][..]));
+        assert_eq!(begun.puts[1], NEXT.put(node));
+        // Others may run on it that do not read the next, and did not say so.
+        let before = Format::found(None, NEXT).unwrap();
+        assert_eq!(before, Format { number: 1, version: None });
+        let unread = FormatError::Unreadable { found: 1, reads: NEXT_ONLY };
+        assert_eq!(Format::found(None, NEXT_ONLY), Err(unread));
         let later = Format::found(Some((&[0, 3], 1)), NEXT).unwrap_err();
-        assert!(later.to_string().contains("is 3, and this build reads 1 to 2"), "{later}");
+        assert!(later.to_string().contains("is 3, and this node reads 1 to 2"), "{later}");
         let late = Formats { lowest: 4, highest: 5 };
         let before = Format::found(Some((&[0, 3], 1)), late).unwrap_err();
         assert_eq!(before, FormatError::Unreadable { found: 3, reads: late });
         assert_eq!(Format::found(Some((&[3], 1)), NEXT), Err(FormatError::Damaged));
-        let told = late.put(NodeId(7)).value.unwrap();
+        let kept = Format::found(Some((&[0, 2], 1)), NEXT.up_to(1)).unwrap_err();
+        assert!(kept.to_string().contains("is 2, and this node reads 1:"), "{kept}");
+        let told = late.put(node).value.unwrap();
         assert_eq!(Formats::from_bytes(&told), Some(late));
         assert_eq!(Formats::from_bytes(&told[1..]), None);
     }
 
     #[test]
     fn it_is_raised_when_every_node_that_runs_reads_the_next() {
-        let (a, b) = (reader(1, NEXT, true), reader(2, FORMATS, true));
+        let (a, b) = (reader(1, NEXT, true), reader(2, THIS, true));
         let silent = Reader { reads: None, ..b.clone() };
         assert_eq!(raised(&[a.clone(), silent]), Raise::Waits(vec![NodeId(2)]));
         assert_eq!(raised(&[a.clone(), b.clone()]), Raise::Waits(vec![NodeId(2)]));
         assert_eq!(
-            raise(format(), FORMATS, &[a.clone(), b], LastNode { node: NodeId(2), version: None }),
+            raise(format(), THIS, &[a.clone(), b], LastNode { node: NodeId(2), version: None }),
             Raise::Settled
         );
         let Raise::To(2, group) = raised(&[a, reader(2, NEXT, true)]) else {
@@ -241,7 +282,7 @@ mod tests {
 
     #[test]
     fn one_that_does_not_run_is_not_waited_for_and_must_not_have_begun() {
-        let readers = [reader(1, NEXT, true), reader(2, FORMATS, false)];
+        let readers = [reader(1, NEXT, true), reader(2, THIS, false)];
         let Raise::To(2, group) = raised(&readers) else { panic!("who runs reads it") };
         let version = |key: Vec<u8>| {
             let check = group.checks.iter().find(|check| check.key == key);

@@ -10,13 +10,14 @@
 mod board;
 mod ledger;
 mod names;
+mod packed;
 mod play;
 mod sector;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::envelope::FORMAT;
+use super::format::FORMATS;
 use super::input::Input;
 use super::logics::KnownWorlds;
 use super::record::{Record, decode_record};
@@ -41,7 +42,7 @@ pub enum Drift {
     #[error(
         "golden bytes: this build gives another `{line}` than the builds before it, so what they \
          stored cannot be read, or is replayed to another state. If that is meant, raise \
-         LOGIC_VERSION in src/sim/mod.rs (for what happens) or FORMAT in src/entity/envelope.rs \
+         LOGIC_VERSION in src/sim/mod.rs (for what happens) or FORMATS in src/entity/format.rs \
          (for how it is written; the form before stays readable), then run `make golden`.\n\
          stored: {stored}\n   now: {now}"
     )]
@@ -51,8 +52,8 @@ pub enum Drift {
     #[error("golden bytes: `{line}` is not stored yet: run `make golden`")]
     Missing { line: String },
     #[error(
-        "golden bytes: `{line}` is stored and this build cannot read it: {why}. Raise FORMAT in \
-         src/entity/envelope.rs and keep what reads the form before, then run `make golden`"
+        "golden bytes: `{line}` is stored and this build cannot read it: {why}. Raise FORMATS in \
+         src/entity/format.rs and keep what reads the form before, then run `make golden`"
     )]
     Unreadable { line: String, why: String },
     #[error(
@@ -84,6 +85,7 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
     let plays = plays(&worlds);
     for play in &plays {
         covers(play)?;
+        packed::read(play, &found)?;
     }
     for (line, now) in lines(&plays) {
         match found.get(line.as_str()) {
@@ -109,7 +111,9 @@ pub fn check(stored: &str) -> Result<Golden, Drift> {
 pub fn rewrite(stored: &str) -> Result<String, Drift> {
     let (version, found) = parse(stored);
     let worlds = Worlds::new();
-    let now = lines(&plays(&worlds));
+    let plays = plays(&worlds);
+    let mut now = lines(&plays);
+    now.extend(packed::lines(&plays, &found)?);
     let mut text = format!("{HEADING}{}\n", self::version());
     for (line, now) in now {
         if let Some(stored) = found.get(line.as_str()).filter(|stored| **stored != now)
@@ -161,7 +165,8 @@ fn plays(worlds: &Worlds) -> [Play<'_>; 3] {
 
 fn version() -> String {
     let rules = Worlds::new().first.rules.hash();
-    format!("format {FORMAT}, logic {LOGIC_VERSION}, rules {rules:016x}")
+    let format = FORMATS.highest;
+    format!("format {format}, logic {LOGIC_VERSION}, rules {rules:016x}")
 }
 
 /// The version in the first line, and the lines behind it by name.
@@ -293,8 +298,11 @@ fn to_hex(bytes: &[u8]) -> String {
 /// The bytes that `line` holds.
 fn bytes(found: &BTreeMap<&str, &str>, line: &str) -> Result<Vec<u8>, Drift> {
     let hex = found.get(line).ok_or_else(|| Drift::Missing { line: line.to_owned() })?;
-    let byte = |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
     let why = "it is not hex".to_owned();
-    bytes.ok_or_else(|| Drift::Unreadable { line: line.to_owned(), why })
+    of_hex(hex).ok_or_else(|| Drift::Unreadable { line: line.to_owned(), why })
+}
+
+fn of_hex(hex: &str) -> Option<Vec<u8>> {
+    let byte = |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    (0..hex.len()).step_by(2).map(byte).collect()
 }

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod member;
 pub mod message;
 pub mod pace;
+pub mod packed;
 pub mod parked;
 pub mod read;
 pub mod record;

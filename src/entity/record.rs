@@ -26,7 +26,8 @@ pub struct Record {
     pub inputs: Vec<Input>,
 }
 
-/// A snapshot's size and check, stored beside its chunks.
+/// A snapshot's size and check, stored beside its chunks. Both are of its canonical
+/// bytes, in whichever [form](super::packed) the chunks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHead {
     /// Of the last record in it.

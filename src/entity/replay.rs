@@ -16,6 +16,7 @@ use super::input::{Claim, Dilation, Input, InputPlace};
 use super::logics::Logics;
 use super::machine::{ApplyError, Skips, SnapshotError};
 use super::pace::{Pace, Rate};
+use super::packed::{self, PackError};
 use super::record::{Record, RecordError, RecordHeader, SnapshotHead, decode_record};
 use super::world::World;
 use crate::base::{EntityKey, StateHash, Tick};
@@ -35,7 +36,7 @@ pub struct Replayed {
     pub entity: Entity,
     /// What it was run by last.
     pub logic: Logic,
-    /// Size of the snapshot it began from.
+    /// Size of the snapshot it began from, in canonical form.
     pub snapshot_bytes: u64,
     /// Size of the records behind it.
     pub journal_bytes: u64,
@@ -64,6 +65,8 @@ pub enum ReplayError {
     NoSuchEntity(EntityKey),
     #[error("snapshot: {0}")]
     Snapshot(#[from] SnapshotError),
+    #[error("snapshot: {0}")]
+    Packed(#[from] PackError),
     #[error("snapshot: its hash is {found}, the head says {expected}")]
     SnapshotHash { expected: StateHash, found: StateHash },
     #[error("record: {0}")]
@@ -291,7 +294,8 @@ pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Repl
     let (logic, head) = SnapshotHead::decode(head)?;
     // Behind those of a shorter snapshot there may be some of one that was given up.
     let chunks = &image.chunks[..image.chunks.len().min(head.chunks as usize)];
-    let bytes = chunks.concat();
+    let stored = chunks.concat();
+    let bytes = packed::unpack(&stored)?;
     let found = StateHash::of(&bytes);
     if found != head.hash {
         return Err(ReplayError::SnapshotHash { expected: head.hash, found });

@@ -11,8 +11,6 @@
 //! All little endian. The type's low byte is the message's number, bit 15 says
 //! that what follows is deflated, the other bits are 0.
 
-mod deflate;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +20,7 @@ use super::{
     CLIENT_MESSAGE_BYTES_MAX, ClientFrame, Codec, DecodeError, Header, MessageType,
     SERVER_MESSAGE_BYTES_MAX, ServerFrame,
 };
+use crate::base::deflate::{self, InflateError};
 
 /// What stands before every message.
 pub const HEAD_BYTES: usize = 8;
@@ -158,6 +157,11 @@ impl<F: Format> BodyReader for Reader<'_, F> {
         if !self.head.deflated {
             return self.format.read(self.payload);
         }
-        self.format.read(&deflate::inflate(self.payload, self.max - HEAD_BYTES, self.max)?)
+        let inflated = deflate::inflate(self.payload, self.max - HEAD_BYTES);
+        self.format.read(&inflated.map_err(|error| match error {
+            // What the head takes counts, too.
+            InflateError::TooLong { .. } => DecodeError::InflatesTooLong { max: self.max },
+            error => DecodeError::malformed(error.to_string()),
+        })?)
     }
 }

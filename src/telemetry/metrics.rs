@@ -223,6 +223,8 @@ metrics_list! {
         "Entities that wait for a node that has the logic version of their journal.";
     HANDED_OVER: CounterMetric = "starmesh_mesh_entities_handed_over_total" []
         "Entities that this node gave to others.";
+    HAND_OVER_SECONDS: HistogramMetric = "starmesh_mesh_hand_over_seconds" ["part"]
+        "What hand-overs took their time for. Of who gives: ahead (the other node loads it, and it goes on meanwhile), close (its next tick comes, and with that its door is closed; what was taken becomes durable), record (its last one does). Of who takes: tail (what was missing is loaded), claim (becomes durable).";
     DEATHS: CounterMetric = "starmesh_mesh_deaths_declared_total" []
         "Nodes that this one declared dead.";
     AUDIT_HEADS_DIFFER: CounterMetric = "starmesh_mesh_audit_heads_differ_total" []

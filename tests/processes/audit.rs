@@ -15,6 +15,7 @@ use starmesh::config::Config;
 use starmesh::entity::channel::ChannelMessage;
 use starmesh::entity::commands::{CommandAnswer, CommandResult};
 use starmesh::entity::effect::{Effect, PlayerEffect};
+use starmesh::entity::envelope;
 use starmesh::entity::history::NodeTicks;
 use starmesh::entity::input::Input;
 use starmesh::entity::kinds::Kind;
@@ -49,6 +50,8 @@ pub struct Counts {
     pub travelling: u64,
     /// Transfers that all units together have made.
     pub hops: u64,
+    /// Entities whose snapshot is of the form that came with format version 2.
+    pub deflated: u64,
     /// Records by which an owner gave an entity to another node.
     pub handed_over: u64,
     pub players: u64,
@@ -142,6 +145,8 @@ impl Audit {
         let image = image(store, entity).expect("the store answers");
         let first = image.records.first().map_or(u64::MAX, |(sequence, _)| *sequence);
         assert!(image.head.is_some() || first == 1, "{entity} begins with record {first}");
+        let form = image.chunks.first().and_then(|chunk| envelope::form(chunk));
+        self.counts.deflated += u64::from(form == Some(envelope::DEFLATED));
         let numbers = image.records.iter().map(|(sequence, _)| *sequence);
         assert!(numbers.eq(first..first.saturating_add(image.records.len() as u64)), "{entity}");
         let (applied, nodes) = (&mut self.applied, &mut self.nodes);

@@ -22,6 +22,7 @@ const CLIENTS: u64 = 18;
 
 const TICK: &str = "starmesh_node_tick_count";
 const ADOPTED: &str = "starmesh_entities_adopted_total";
+const FORMAT: &str = "starmesh_store_format_state";
 const STORE_AWAY: &str = "starmesh_store_away_state";
 
 /// A cluster under load while its nodes are restarted.
@@ -51,11 +52,17 @@ impl Rolling {
 
     /// Drain, stop, start, undrain; the operator asks another node.
     fn restart(&mut self, index: usize) {
+        self.restart_after(index, |_| {});
+    }
+
+    /// The same, with something done while it is down.
+    fn restart_after(&mut self, index: usize, meanwhile: impl FnOnce(&mut Cluster)) {
         let (number, other) = (index as u32 + 1, (index + 1) % NODES);
         let name = number.to_string();
         let (known, lost) = (self.swarm.answered().len(), self.swarm.disconnected().len());
         let before = self.swarm.connected().len();
-        let mut watcher = Watcher::new(self.cluster.node(other), &format!("watcher{index}"));
+        let mut watcher =
+            Watcher::new(self.cluster.node(other), &format!("watcher{}", self.heard.len()));
         watcher.see_an_order_through();
         print!("{}", self.operator.call(self.cluster.node(other), &["drain", &name]));
         assert_eq!(self.operator.running(self.cluster.node(other), number), 0, "it was drained");
@@ -64,6 +71,7 @@ impl Rolling {
         self.swarm.wait_for_everybody(known);
         self.cluster.terminate(index);
         self.expect_the_others_go_on(index, other);
+        meanwhile(&mut self.cluster);
         self.cluster.restart(index);
         // The others may find the store's node a moment after that one is ready.
         wait_for("all nodes take players", || {
@@ -79,6 +87,11 @@ impl Rolling {
         watcher.see_an_order_through();
         self.heard.push(watcher.leave());
         println!("rolling: node {number}, {}, {:?}", self.cluster.shown(), self.began.elapsed());
+    }
+
+    /// The format version that each node says to be written.
+    fn formats(&self) -> [f64; NODES] {
+        std::array::from_fn(|index| self.cluster.metric(index, FORMAT))
     }
 
     /// While node `index` is down: without the store time stands still, and with it
@@ -147,25 +160,30 @@ fn rules_hash(at: &Home) -> String {
     rules["hash"].as_str().expect("a hash").to_owned()
 }
 
-/// The built-in rules, with a first type of unit that is faster.
-fn faster_rules() -> String {
+/// A file with the built-in rules, and a first type of unit that is so much faster.
+fn faster_rules(at: &Home, by: u32) -> String {
     let text: String = BUILT_IN.iter().map(|source| source.text).collect();
     let (before, behind) = text.split_once("\nspeed = ").expect("a type of unit with a speed");
     let (speed, behind) = behind.split_once('\n').expect("a line's end");
     let speed: u32 = speed.parse().expect("metres per second");
-    format!("{before}\nspeed = {}\n{behind}", speed + 7)
+    let file = at.path().join(format!("faster-by-{by}.toml"));
+    let text = format!("{before}\nspeed = {}\n{behind}", speed + by);
+    fs::write(&file, text).expect("the folder is writable");
+    file.to_str().expect("a path in UTF-8").to_owned()
 }
 
+/// The nodes are those of a build that reads format version 1, and come back as those
+/// of one that reads the next.
 #[test]
-fn each_node_comes_back_with_other_rules_and_all_goes_on_by_those() {
-    let mut rolling = Rolling::begin(Cluster::start(NODES), Some(0));
+fn each_node_comes_back_with_other_rules_and_format_and_all_goes_on_by_those() {
+    let mut rolling = Rolling::begin(Cluster::empty().reading("1").of(NODES), Some(0));
     let before = rules_hash(rolling.cluster.node(0));
-    let file = rolling.cluster.node(0).path().join("rules.toml");
-    fs::write(&file, faster_rules()).expect("the folder is writable");
-    let file = file.to_str().expect("a path in UTF-8").to_owned();
+    let file = faster_rules(rolling.cluster.node(0), 7);
     let mut adopted = 0.0;
     for index in [1, 2, 0] {
+        assert_eq!(rolling.formats(), [1.0; NODES], "one of them reads no other");
         rolling.cluster.set(index, "RULES__FILE", &file);
+        rolling.cluster.set(index, "CLUSTER__FORMAT_MAX", "0");
         rolling.restart(index);
         adopted += rolling.cluster.metric(index, ADOPTED);
     }
@@ -175,9 +193,36 @@ fn each_node_comes_back_with_other_rules_and_all_goes_on_by_those() {
     assert!(!now.contains(&before), "nothing changed");
     assert!(adopted > 0.0, "no entity took on other rules");
     println!("rolling: {adopted} entities adopted rules {now:?}");
+    wait_for("all nodes to write the next format", || {
+        (rolling.formats() == [2.0; NODES]).then_some(())
+    });
+    let risen = "every node reads format 2";
+    let raised = |index: &usize| rolling.cluster.node(*index).log().contains(risen);
+    assert_eq!((0..NODES).filter(raised).count(), 1, "it rises once, by one of them");
+    go_back_and_on(&mut rolling, 2);
+    // So that more is left to be looked at than was trimmed.
+    let known = rolling.swarm.answered().len();
+    rolling.swarm.wait_for_successes(known, 500);
     // Each adoption writes a snapshot, which trims what was before.
     let found = rolling.finish();
     assert!(found.found > CLIENTS && found.hashes > 0, "too little could be checked: {found:?}");
+    assert!(found.deflated > 0, "nothing was written in the next format: {found:?}");
+}
+
+/// A node that reads the format before has no place any more; as it should be it has,
+/// and writes in the next one what it adopts by yet other rules.
+fn go_back_and_on(rolling: &mut Rolling, index: usize) {
+    let file = faster_rules(rolling.cluster.node(0), 14);
+    rolling.restart_after(index, |cluster| {
+        cluster.set(index, "CLUSTER__FORMAT_MAX", "1");
+        let said = cluster.refused(index);
+        let why = "the cluster's format version is 2, and this node reads 1:";
+        assert!(said.contains(why), "{said}");
+        cluster.set(index, "CLUSTER__FORMAT_MAX", "0");
+        cluster.set(index, "RULES__FILE", &file);
+    });
+    let adopted = rolling.cluster.metric(index, ADOPTED);
+    assert!(adopted > 0.0, "it adopted nothing");
 }
 
 #[cfg(feature = "postgres")]

@@ -37,6 +37,7 @@ pub struct Cluster {
     members: Vec<Member>,
     used: Vec<String>,
     silent_ms: &'static str,
+    format_max: &'static str,
     url: Option<String>,
 }
 
@@ -53,12 +54,18 @@ impl Cluster {
 
     /// No node yet, and none will be declared dead.
     pub fn empty() -> Cluster {
-        Cluster { members: Vec::new(), used: Vec::new(), silent_ms: PATIENT_MS, url: None }
+        let (members, used) = (Vec::new(), Vec::new());
+        Cluster { members, used, silent_ms: PATIENT_MS, format_max: "0", url: None }
     }
 
     /// Who stands still for three seconds will be declared dead.
     pub fn burying(self) -> Cluster {
         Cluster { silent_ms: IMPATIENT_MS, ..self }
+    }
+
+    /// Of nodes that read no higher format version, "0" for all that they could.
+    pub fn reading(self, format_max: &'static str) -> Cluster {
+        Cluster { format_max, ..self }
     }
 
     /// With the store in this database.
@@ -100,6 +107,7 @@ impl Cluster {
         let home = home.with("NODE__NAME", name).with("CLUSTER__LISTEN", "127.0.0.1:0");
         let home = home.with("PLAYERS__ADMINS", &format!("['{OPERATOR}']"));
         let home = home.with("CLUSTER__SILENT_MS", self.silent_ms);
+        let home = home.with("CLUSTER__FORMAT_MAX", self.format_max);
         match &self.url {
             Some(url) => home.with("STORE__URL", url),
             None => home,
@@ -168,6 +176,16 @@ impl Cluster {
         let before = links(home);
         *process = Some(home.start());
         wait_for("a link", || (links(home) > before).then_some(()));
+    }
+
+    /// Starts one again that is not to start; what it said.
+    pub fn refused(&self, index: usize) -> String {
+        let Member { home, process } = &self.members[index];
+        assert!(process.is_none(), "it runs");
+        let before = home.log().len();
+        let status = home.spawn().wait();
+        assert_eq!(status.code(), Some(1), "{}", home.log());
+        home.log().split_off(before)
     }
 
     /// The value of a node's metric as soon as it says one: silence shows nothing.

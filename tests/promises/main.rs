@@ -26,6 +26,7 @@ mod node_sessions;
 mod node_stop;
 mod node_store;
 mod node_support;
+mod peer_golden;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod protocol_any;

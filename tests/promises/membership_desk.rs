@@ -17,6 +17,7 @@ use starmesh::cluster::certificates::identity::NodeKey;
 use starmesh::cluster::links::Formats;
 use starmesh::cluster::links::join::{JoinDesk, JoinRefusal, JoinRequest};
 use starmesh::entity::commit::{Group, Put};
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::keys;
 use starmesh::entity::member::TokenRow;
 use starmesh::store::Store;
@@ -67,7 +68,7 @@ async fn each_refusal_has_its_reason_and_uses_nothing_up() {
     let unknown = JoinSecret::random().unwrap();
     check(&request(&unknown, &key, "b"), JoinRefusal::UnknownToken).await;
     check(&request(&token, &key, "a"), JoinRefusal::NameTaken(name("a"))).await;
-    let (theirs, ours) = (Formats { lowest: 7, highest: 9 }, Formats { lowest: 1, highest: 1 });
+    let (theirs, ours) = (Formats { lowest: 7, highest: 9 }, FORMATS);
     let newer = JoinRequest { formats: theirs, ..asked.clone() };
     check(&newer, JoinRefusal::Formats { theirs, ours }).await;
     let shared = JoinRequest { has_store_url: true, ..asked.clone() };

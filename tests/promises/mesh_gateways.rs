@@ -93,10 +93,26 @@ async fn an_owner_that_has_a_sector_no_more_sends_nothing_on() {
     let entity = EntityKey::Sector(sector);
     pair.cable.put(entity, Place::There(B));
     let command = move_order(PLAYER, session, 1, unit, sector);
-    let (connection, ticket) = (player.connection, any_ticket());
+    let (connection, (_, ticket)) = (player.connection, any_ticket());
     let message = ToOwner::Command { connection, entity, ticket, command };
     pair.a.entities.handle_owner(B, message);
     assert_eq!(player.port.wait_for(rejected(1)).await, Unavailable::AttachAgain);
+    pair.stop().await;
+}
+
+/// B knows already that the sector is to be its own, and A has it.
+#[actix::test]
+async fn a_command_goes_where_its_session_is_attached_whatever_the_directory_says() {
+    let pair = Pair::start().await;
+    let player = Player::new(&pair.b, PLAYER);
+    let (session, sector, unit) = settle(&player, &pair).await;
+    let entity = EntityKey::Sector(sector);
+    let ticket = attach(&pair.b, entity, PLAYER, session).await;
+    pair.cable.put(entity, Place::There(B));
+    let command = move_order(PLAYER, session, 1, unit, sector);
+    pair.b.entities.command(player.connection, entity, ticket, command);
+    let answer = player.port.wait_for(|told| answered(1)(told).pop()).await;
+    assert!(matches!(answer.result, CommandResult::Done(_)), "{answer:?}");
     pair.stop().await;
 }
 
@@ -132,7 +148,8 @@ async fn a_session_is_spoken_for_only_by_the_node_that_has_its_ledger() {
     // Of a session that is not, to an owner: it outdates none that is given.
     let entity = EntityKey::Sector(SectorId::tactical(4_999, 4_999));
     let command = move_order(PLAYER, forged, 1, UnitId(1), SectorId::tactical(4_999, 4_999));
-    let message = ToOwner::Command { connection, entity, ticket: any_ticket(), command };
+    let (_, ticket) = any_ticket();
+    let message = ToOwner::Command { connection, entity, ticket, command };
     pair.a.entities.handle_owner(B, message);
     let again = Player::new(&pair.a, PLAYER);
     assert!(again.connect(Some(session)).await.resumed, "it is there still");

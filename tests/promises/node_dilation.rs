@@ -112,7 +112,7 @@ impl Burden<'_> {
         let (session, sector) = (connected.session, connected.presence[0].sector);
         let entity = EntityKey::Sector(sector);
         // Attached once: a read waits for the row, and meanwhile nothing is done.
-        let mut ticket = attach(self.node, entity, self.player, session).await;
+        let (at, mut ticket) = attach(self.node, entity, self.player, session).await;
         let (mut sent, mut heard) = (0, 0);
         loop {
             while self.load.is_on() && sent < heard + AHEAD {
@@ -121,7 +121,7 @@ impl Burden<'_> {
                 let command = Command::new(units, Instruction::Stop);
                 let command =
                     PlayerCommand { player: self.player, session, sequence: sent, command };
-                self.node.entities.command(self.connection, entity, ticket, command);
+                self.node.entities.command(self.connection, entity, (at, ticket), command);
                 ticket = ticket.next();
             }
             if heard == sent {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use starmesh::actors::node::Node;
 use starmesh::actors::ports::{SessionPort, ToSession};
-use starmesh::base::{CompressedPosition, EntityKey, PlayerId, SectorId, SessionId, UnitId};
+use starmesh::base::{
+    CompressedPosition, EntityKey, NodeId, PlayerId, SectorId, SessionId, UnitId,
+};
 use starmesh::cluster::core::attaching::{Attachment, Ticket};
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::config::Config;
@@ -129,13 +131,14 @@ pub fn watcher(player: PlayerId) -> Watcher {
     Watcher { group: GroupId::of(player), codec: CodecKind::default() }
 }
 
-/// Attaches to what runs, or is about to.
+/// Attaches to what runs, or is about to; the node that has it, and the ticket of
+/// the first command.
 pub async fn attach(
     node: &Node,
     entity: EntityKey,
     player: PlayerId,
     session: SessionId,
-) -> Ticket {
+) -> (NodeId, Ticket) {
     let attached = async {
         loop {
             match node.entities.attach(entity, player, session).await {
@@ -149,12 +152,13 @@ pub async fn attach(
     };
     let limit = Duration::from_secs(60);
     let attached = tokio::time::timeout(limit, attached).await.expect("the node answers");
-    Ticket::first(attached.attachment)
+    (attached.at, Ticket::first(attached.attachment))
 }
 
-/// A ticket of no attachment, for what is refused before anybody looks at it.
-pub fn any_ticket() -> Ticket {
-    Ticket::first(Attachment(1))
+/// A ticket of no attachment, for what is refused before anybody looks at it, at
+/// the first node.
+pub fn any_ticket() -> (NodeId, Ticket) {
+    (NodeId(1), Ticket::first(Attachment(1)))
 }
 
 /// A player with one connection.

@@ -10,7 +10,7 @@ use starmesh::protocol::server::Ack;
 use starmesh::protocol::{Answer, Arrival, EndReason, Point, ServerMessage};
 use starmesh::sim::{Refusal, Refused};
 
-use super::session_script::{ME, MY_SESSION, Read, Script, handle, hold, place};
+use super::session_script::{ME, MY_SESSION, OWNER, Read, Script, handle, hold, place};
 
 /// Sequence and error of each acknowledgement, which is all there is to read.
 #[track_caller]
@@ -42,7 +42,7 @@ fn attaches_before_the_first_command_then_sends_what_waited_in_order() {
     script.attached(1, 0);
     let command = |n: u32| {
         let ticket = Ticket { attachment: Attachment(1), nth: n - 1 };
-        Effect::Command { entity: place(1), ticket, command: hold(n) }
+        Effect::Command { entity: place(1), at: OWNER, ticket, command: hold(n) }
     };
     assert_eq!(script.take_effects(), [command(1), command(2)]);
     script.hold(1, 3);

@@ -92,7 +92,7 @@ impl Game {
         if let [Effect::Attach { .. }] = self.script.effects[..] {
             self.script.effects.clear();
             let entity = self.sector.key();
-            let attached = Ok(Some(Attached { last: 0, attachment: Attachment(1) }));
+            let attached = Ok(Some(Attached { last: 0, attachment: Attachment(1), at: NodeId(1) }));
             self.script.on(|session, around| session.handle_attached(entity, attached, around));
         }
         for effect in self.script.take_effects() {

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use starmesh::base::{EntityKey, Millis, PlayerId, Position, SectorId, SessionId, Tick, UnitId};
+use starmesh::base::{
+    EntityKey, Millis, NodeId, PlayerId, Position, SectorId, SessionId, Tick, UnitId,
+};
 use starmesh::cluster::core::attaching::{Attached, Attachment, Ticket};
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
@@ -20,6 +22,8 @@ use starmesh::view::fanout::Packet;
 
 pub const ME: PlayerId = PlayerId(7);
 pub const MY_SESSION: SessionId = SessionId(3);
+/// The node that has all entities.
+pub const OWNER: NodeId = NodeId(1);
 pub const CONNECTION: u64 = 11;
 
 pub fn place(x: i64) -> EntityKey {
@@ -169,7 +173,7 @@ impl Script {
 
     pub fn attached(&mut self, x: i64, last: u32) {
         self.attachment += 1;
-        let attached = Attached { last, attachment: Attachment(self.attachment) };
+        let attached = Attached { last, attachment: Attachment(self.attachment), at: OWNER };
         self.on(|session, around| session.handle_attached(place(x), Ok(Some(attached)), around));
     }
 

@@ -11,6 +11,7 @@ use starmesh::entity::channel::WAITING_MAX;
 use starmesh::entity::commands::CommandResult;
 use starmesh::entity::commit::{Commit, Group};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::envelope;
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::kinds::Kind;
@@ -22,9 +23,11 @@ use starmesh::sim::{Refusal, Traveller, Unit};
 use crate::scene::{Fact, Scene};
 
 /// Everything that must happen in some seed or other.
-const RARE: [&str; 57] = [
+const RARE: [&str; 59] = [
     "snapshot of several chunks",
     "snapshot over several commits",
+    "snapshot deflated",
+    "snapshot not deflated",
     "snapshot loaded",
     "full channel",
     "backlog behind a channel",
@@ -233,6 +236,13 @@ impl Coverage {
 
     fn snapshot(&mut self, group: &Group) {
         let Some(last) = group.puts.last() else { return };
+        for put in &group.puts {
+            if keys::parse_chunk(&put.key).is_some_and(|(_, _, index)| index == 0) {
+                let form = put.value.as_deref().and_then(envelope::form);
+                self.note("snapshot deflated", (form == Some(envelope::DEFLATED)).into());
+                self.note("snapshot not deflated", (form == Some(envelope::PLAIN)).into());
+            }
+        }
         if keys::parse_chunk(&last.key).is_some() {
             self.note("snapshot over several commits", 1);
         }

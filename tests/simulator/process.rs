@@ -18,6 +18,7 @@ use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table, Unavailable};
 use starmesh::entity::commit::{Commit, CommitError, NodeRow};
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::input::{Connect, Input, Left};
 use starmesh::protocol::CodecKind;
 use starmesh::store::{Store, recovery};
@@ -88,7 +89,8 @@ impl Process {
     pub fn start(id: u64, row: Option<&NodeRow>, outside: &mut Outside) -> Process {
         let nonce = outside.random.number();
         let limits = outside.scenario.limits;
-        let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits, PLACES);
+        let core = NodeCore::new(NODE, nonce, row, outside.world.clone(), limits, PLACES)
+            .writing(FORMATS.highest);
         let mut table = |_| {
             let first = Attachment(outside.random.number());
             Table::new(outside.world.clone(), limits, first)

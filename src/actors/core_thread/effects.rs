@@ -13,7 +13,7 @@ use crate::actors::waking::Woken;
 use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::loading::LoadError;
 use crate::cluster::core::map::Map;
-use crate::cluster::core::node::NodeEffect;
+use crate::cluster::core::node::{NodeEffect, Part};
 use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::CommitError;
 use crate::entity::envelope::Logic;
@@ -63,6 +63,7 @@ impl CoreThread {
             NodeEffect::OtherHead(node, told) => note_other_head(node, told),
             NodeEffect::Map(map) => self.note_map(map),
             NodeEffect::Elsewhere(entity, node) => self.note_elsewhere(entity, node),
+            NodeEffect::Passed(part, ms) => note_passed(part, ms),
             NodeEffect::WakeAt(at) => self.wake_at = at,
             NodeEffect::StepDown(error) => self.step_down(error),
         }
@@ -198,4 +199,15 @@ fn note_lacking(entity: EntityKey, needed: Logic) {
 fn note_mismatch(entity: EntityKey, found: &[Mismatch]) {
     tracing::error!(%entity, ?found, "replay differs from a journalled hash");
     metrics::INVARIANT_BROKEN.with(&["4"]).increment(found.len() as u64);
+}
+
+fn note_passed(part: Part, ms: u64) {
+    let part = match part {
+        Part::Ahead => "ahead",
+        Part::Close => "close",
+        Part::Record => "record",
+        Part::Tail => "tail",
+        Part::Claim => "claim",
+    };
+    metrics::HAND_OVER_SECONDS.with(&[part]).record(ms as f64 / 1_000.0);
 }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::register::{last_node, members};
-use super::{FORMATS, Membership, formats};
+use super::{Membership, formats};
 use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::{Millis, NodeId};
 use crate::cluster::certificates::{
@@ -56,6 +56,8 @@ pub struct StoreDesk {
     /// Where newcomers dial this node.
     address: String,
     store: StoreAt,
+    /// What this node reads.
+    reads: Formats,
     /// Counts tokens that were used up here.
     redeemed: watch::Sender<u64>,
 }
@@ -82,6 +84,7 @@ impl StoreDesk {
             cluster_secret: membership.secret,
             address: membership.address.clone(),
             store: membership.store_at,
+            reads: membership.reads,
             redeemed: watch::channel(0).0,
         }
     }
@@ -207,15 +210,15 @@ impl StoreDesk {
 
     /// Whether newcomer and cluster can talk, and share the store.
     fn check_fit(&self, request: &JoinRequest) -> Result<(), JoinRefusal> {
-        if request.formats.common(FORMATS).is_none() {
-            return Err(JoinRefusal::Formats { theirs: request.formats, ours: FORMATS });
+        if request.formats.common(self.reads).is_none() {
+            return Err(JoinRefusal::Formats { theirs: request.formats, ours: self.reads });
         }
         self.store.judge(request.has_store_url)
     }
 
     /// What the cluster writes, which the newcomer must read.
     async fn format(&self, request: &JoinRequest) -> Result<Format, JoinRefusal> {
-        let format = formats::read(&self.rows, FORMATS).await.map_err(unavailable)?;
+        let format = formats::read(&self.rows, self.reads).await.map_err(unavailable)?;
         if request.formats.reads(format.number) {
             return Ok(format);
         }

@@ -1,8 +1,9 @@
 //! Owns the turns in which a node looks whether the cluster's format version can be
 //! raised, and reads what a decision takes. What is decided, and what makes it safe,
-//! is in `entity::format`. Called with each reading of the members, and by who lets a
-//! node in. Invariant: a node whose build reads no higher version than is written
-//! reads nothing.
+//! is in `entity::format`. Whoever encodes hears of a rise from here, be it this
+//! node's or another's: a second late at most, until when it writes what all can
+//! read. Called with each reading of the members, and by who lets a node in.
+//! Invariant: a node that reads no higher version than is written reads nothing.
 
 use super::register::{RegisterError, last_node, numbers};
 use crate::actors::rows::{GroupAnswer, Rows};
@@ -32,19 +33,21 @@ pub(super) async fn reads(
 }
 
 /// What a node does for the cluster to write the highest version that all read.
-#[derive(Debug)]
 pub struct Raising {
     reads: Formats,
     /// What the cluster writes, as far as is known here.
     writes: u16,
+    /// Who encodes is told of a change.
+    tell: Box<dyn Fn(u16) + Send>,
     /// Whom it waits for, as was logged.
     waits: Vec<NodeId>,
 }
 
 impl Raising {
-    /// For a node of a build that reads `reads`.
-    pub fn new(reads: Formats) -> Raising {
-        Raising { reads, writes: 0, waits: Vec::new() }
+    /// For a node that reads `reads`, and has `tell` called with what is to be
+    /// written when that changes.
+    pub fn new(reads: Formats, tell: impl Fn(u16) + Send + 'static) -> Raising {
+        Raising { reads, writes: 0, tell: Box::new(tell), waits: Vec::new() }
     }
 
     /// Raises it if it can be; whether it did. What cannot be read, or was overtaken,
@@ -64,6 +67,9 @@ impl Raising {
 
     async fn raise(&mut self, rows: &Rows) -> Result<bool, RegisterError> {
         let format = read(rows, self.reads).await?;
+        if (1..format.number).contains(&self.writes) {
+            tracing::info!("another node raised the format version: {} is written", format.number);
+        }
         self.note(format.number);
         if format.number >= self.reads.highest {
             return Ok(false);
@@ -96,8 +102,11 @@ impl Raising {
     }
 
     fn note(&mut self, writes: u16) {
-        self.writes = writes;
-        metrics::FORMAT.set(f64::from(writes));
+        if writes != self.writes {
+            self.writes = writes;
+            metrics::FORMAT.set(f64::from(writes));
+            (self.tell)(writes);
+        }
     }
 }
 

@@ -41,7 +41,7 @@ use crate::cluster::links::Limits;
 use crate::cluster::links::join::{JoinError, Member, StoreAt};
 use crate::cluster::secret::{self, SecretError};
 use crate::config::{Config, StoreUrl};
-pub use crate::entity::format::FORMATS;
+use crate::entity::format::Formats;
 use crate::entity::member::MemberRow;
 use crate::store::sled;
 
@@ -126,6 +126,8 @@ pub struct Membership {
     /// `HOST:PORT` where other nodes dial it.
     pub address: String,
     pub memory: MembersFile,
+    /// The format versions that it reads.
+    pub reads: Formats,
     secret: [u8; secret::BYTES],
     store_at: StoreAt,
     /// It was admitted by a desk, so the store has its row.
@@ -190,6 +192,7 @@ impl Membership {
             listen,
             address,
             memory,
+            reads: config.cluster.formats(),
             secret,
             store_at,
             joined,
@@ -202,7 +205,8 @@ impl Membership {
         let cluster = secret::digest(&self.secret);
         let row = MemberRow { name, address: self.address.clone(), cluster };
         let certificate = self.identity.chain().to_vec();
-        OwnMember { node: self.node, row, reads: FORMATS, certificate, joined: self.joined }
+        let (reads, joined) = (self.reads, self.joined);
+        OwnMember { node: self.node, row, reads, certificate, joined }
     }
 
     /// Where newcomers are let in: once, and only where the authority's key is.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use super::remembered::MembersFile;
-use super::{FOLDER, FORMATS, MembershipError, address, certificate};
+use super::{FOLDER, MembershipError, address, certificate};
 use crate::cluster::certificates::authority::KEY_FILE as AUTHORITY_KEY_FILE;
 use crate::cluster::certificates::identity::NodeKey;
 use crate::cluster::certificates::{Identity, JoinLine};
@@ -33,7 +33,7 @@ pub async fn join(
         key: &key,
         name: config.node.name.name().clone(),
         address: address::advertised(advertise, listen, Some(&line.address)).await,
-        formats: FORMATS,
+        formats: config.cluster.formats(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         has_store_url: matches!(config.store.url, StoreUrl::Postgres(_)),
     };

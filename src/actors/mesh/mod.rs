@@ -6,7 +6,7 @@
 
 mod host;
 mod serving;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

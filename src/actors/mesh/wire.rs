@@ -1,8 +1,8 @@
 //! Owns the bytes in which [`PeerMessage`]s, questions and answers go over a
-//! link: postcard behind the number of the format, of which there is one so far.
-//! Never sends. What comes is a
-//! member's, and is read as carefully as a stranger's. The hello of a link has
-//! agreed on the format; the byte is there to catch what went wrong.
+//! link: postcard behind the number of the form, of which there is one, the same in
+//! all of the cluster's [format versions](crate::entity::format) so far. Never sends.
+//! What comes is a member's, and is read as carefully as a stranger's. What a link's
+//! hello said fits together; the byte is there to catch what went wrong.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::actors::peers::{PeerAnswer, PeerMessage, PeerQuestion};
 use crate::cluster::links::Class;
 
-/// The format that this build writes and reads.
+/// The form that this build writes and reads. Whoever makes another writes it only
+/// from a new version of the cluster's format on, as it is done for
+/// [snapshots](crate::entity::packed), and reads this one besides.
 pub const FORMAT: u8 = 1;
 
 /// What came is no message of this format.

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Node;
+use crate::actors::core_thread::ToCore;
 use crate::actors::mesh::{MeshError, NodeMesh, Parts};
 use crate::actors::peers::Mesh;
 use crate::base::NodeId;
 use crate::cluster::certificates::Identity;
+use crate::cluster::core::node::Event;
 use crate::cluster::links::join::{JoinDesk, Member};
 use crate::cluster::links::{self, Formats};
 use crate::store::Store;
@@ -82,6 +84,12 @@ impl Node {
         };
         let parts = Parts { core: self.core.clone(), entities: self.entities.clone() };
         mesh.start(settings, desk, Arc::new(parts), members).await.map(Some)
+    }
+
+    /// Tells the core which format version the cluster writes, as its row says.
+    pub fn format_sink(&self) -> impl Fn(u16) + Send + 'static + use<> {
+        let core = self.core.clone();
+        move |version| core.send(ToCore::Event(Event::Format(version)))
     }
 
     /// Tells the other nodes that this one stops, and hears no more of them.

@@ -154,7 +154,13 @@ async fn steer(args: Args) -> anyhow::Result<()> {
             show(json, &admin.merge(sector, may_move).await?, tables::steered)
         }
         What::Audit { within } => waiting::audit(&admin, json, Duration::from_secs(within)).await,
-        What::Announce { text } => show(json, &admin.announce(text).await?, tables::announced),
+        What::Announce { text } => {
+            let said = admin.announce(text).await?;
+            show(json, &said, tables::announced)?;
+            let silent = "a node did not answer: whether it was said there is not known";
+            anyhow::ensure!(said.silent.is_empty(), silent);
+            Ok(())
+        }
         What::Balance { strategy, dry_run } => {
             let plan = admin.balance(Balance { strategy, dry_run }).await?;
             show(json, &plan, tables::plan)

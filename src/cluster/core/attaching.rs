@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{PlayerId, SessionId};
+use crate::base::{NodeId, PlayerId, SessionId};
 
 /// The name of one attachment, never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Attached {
     /// The last sequence applied for it, 0 for none.
     pub last: u32,
     pub attachment: Attachment,
+    /// The node where that is: its commands go there, wherever the entity belongs
+    /// by now.
+    pub at: NodeId,
 }
 
 /// Whose command it is.

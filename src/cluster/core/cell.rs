@@ -9,7 +9,7 @@ use super::attaching::Attachments;
 use super::cost::Cost;
 use super::limits::Limits;
 use super::message::Installed;
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, Tick};
+use crate::base::{EntityKey, Millis, PlayerId, SessionId, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
 use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_MAX};
@@ -59,8 +59,22 @@ pub struct Cell {
     rate_asked: bool,
     /// It hibernates as soon as that is durable, and takes nothing more.
     resting: bool,
-    /// Another node gets it: it takes nothing more.
-    leaving: bool,
+    leave: Leave,
+}
+
+/// How far it is on its way to another node.
+///
+/// ```text
+///   Stays ──(wanted)──> Wanted ──(its tick moves)──> Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Stays,
+    /// It goes with its next tick; until then it is as always.
+    Wanted,
+    /// It takes nothing more. At that tick, before its records, its state had
+    /// that hash.
+    Closed(Tick, StateHash),
 }
 
 /// What those who follow an entity were handed out.
@@ -142,7 +156,7 @@ impl Cell {
             cost: Cost::default(),
             rate_asked: false,
             resting: false,
-            leaving: false,
+            leave: Leave::Stays,
         }
     }
 
@@ -192,19 +206,33 @@ impl Cell {
         self.resting
     }
 
-    /// Whether another node is to get it.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving
+    /// Another node is to get it with its next tick.
+    pub fn leave_soon(&mut self) {
+        self.leave = Leave::Wanted;
     }
 
-    /// Takes nothing more from now on, for another node gets it.
-    pub fn leave(&mut self) {
-        self.leaving = true;
+    /// Whether another node is to get it, and it takes things still.
+    pub fn leaves_soon(&self) -> bool {
+        self.leave == Leave::Wanted
+    }
+
+    /// Takes nothing more from now on, for another node gets it; at `tick` it had
+    /// that hash.
+    pub fn leave(&mut self, tick: Tick, hash: StateHash) {
+        self.leave = Leave::Closed(tick, hash);
+    }
+
+    /// What it had as it closed, if it has because another node gets it.
+    pub fn left(&self) -> Option<(Tick, StateHash)> {
+        match self.leave {
+            Leave::Closed(tick, hash) => Some((tick, hash)),
+            Leave::Stays | Leave::Wanted => None,
+        }
     }
 
     /// Whether it takes nothing more.
     pub fn is_closed(&self) -> bool {
-        self.resting || self.leaving
+        self.resting || self.left().is_some()
     }
 
     /// Whether its rate may be changed: no change is under way.

@@ -231,6 +231,11 @@ impl Loading {
         self.found.get(&entity).copied()
     }
 
+    /// Whether `entity` is loaded, or is to be.
+    pub fn is_wanted(&self, entity: EntityKey) -> bool {
+        self.waiting.contains_key(&entity)
+    }
+
     /// Whether nothing but a key asks for `entity`.
     pub fn is_only_found(&self, entity: EntityKey) -> bool {
         self.found.contains_key(&entity)

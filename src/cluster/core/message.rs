@@ -53,8 +53,8 @@ pub enum ToTable {
     /// Run this entity, which another table gave up, and take what came for it
     /// meanwhile, in order.
     Adopt { moved: Box<Moved>, then: Vec<ToTable> },
-    /// Have this entity take nothing more, for another node gets it; answered by
-    /// [`FromTable::Leaving`] when nothing waits for it any more.
+    /// Have this entity take nothing more from its next tick on, for another node
+    /// gets it; answered by [`FromTable::Leaving`] when nothing waits for it any more.
     Leave(EntityKey),
     /// This record gave the entity to a node of another version of the simulation,
     /// which can read a state and run nothing: answered by [`FromTable::Retired`].
@@ -131,7 +131,7 @@ pub enum FromTable {
     Quiet { entity: EntityKey, generation: u64, rest: Box<Rest> },
     /// The entity takes nothing more, and all that it took is durable: it may
     /// be handed over. Until [`ToTable::Drop`] it goes on. `hash` is of its state
-    /// after the step to `tick`, a tick without a record.
+    /// after the step to `tick` and before the records of that tick.
     Leaving { entity: EntityKey, generation: u64, tick: Tick, hash: StateHash },
     /// The entity's state after `sequence`, with which it was given to another node;
     /// `None` when that record did not fit.

@@ -58,6 +58,7 @@ use crate::entity::machine::Skips;
 use crate::entity::pace::{Pace, Rate};
 pub use cluster::ClusterRead;
 pub use event::{Event, NodeCounts, NodeEffect};
+pub use handover::Part;
 
 /// What the next record of an entity here follows.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +163,9 @@ pub struct NodeCore {
     /// Of `owned`: those that are to run at another rate from their next
     /// record on.
     dilating: BTreeMap<EntityKey, Rate>,
+    /// Of what comes to run here or is about to go: what somebody wants to see or
+    /// command, who is told when it has come or gone.
+    sought: BTreeSet<EntityKey>,
     /// Keys to be deleted with the claims of `claiming`.
     with_claim: BTreeMap<EntityKey, Vec<Vec<u8>>>,
     due_scan: DueScan,
@@ -235,6 +239,7 @@ impl NodeCore {
             claiming: BTreeSet::new(),
             closing: BTreeMap::new(),
             dilating: BTreeMap::new(),
+            sought: BTreeSet::new(),
             with_claim: BTreeMap::new(),
             due_scan: DueScan::default(),
             census: Census::default(),
@@ -252,6 +257,13 @@ impl NodeCore {
             counts: NodeCounts::default(),
             effects: Vec::new(),
         }
+    }
+
+    /// The same, in a cluster that writes this format version. Who is not told writes
+    /// the first, which all builds read.
+    pub fn writing(mut self, format: u16) -> NodeCore {
+        self.snapshots.write_in(format);
+        self
     }
 
     pub fn incarnation(&self) -> Incarnation {
@@ -308,9 +320,9 @@ impl NodeCore {
             Event::Clock => {}
             Event::CommitDone(result) => self.handle_commit_done(result, now),
             Event::Stepped(tick) => self.stepped = tick.max(self.stepped),
-            Event::FromTable(message) => self.handle_table(message),
+            Event::FromTable(message) => self.handle_table(message, now),
             Event::Owned { entities, ended } => self.handle_owned(entities, ended),
-            Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded),
+            Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded, now),
             Event::LoadedAhead(entity, ahead) => self.handle_loaded_ahead(entity, ahead),
             Event::Parked(still) => self.handle_parked(still),
             Event::Resumed(entity) => self.handle_resumed(entity),
@@ -328,6 +340,7 @@ impl NodeCore {
             Event::Propose(entity, input) => self.propose(entity, input),
             Event::Rows { id, group } => self.handle_rows(id, group),
             Event::Pinned(entities) => entities.into_iter().for_each(|entity| self.unpin(entity)),
+            Event::Format(version) => self.snapshots.write_in(version),
             Event::MaySign => self.handle_may_sign(),
             Event::Signed { statement, signature } => {
                 self.handle_signed(&statement, signature, now)

@@ -1,6 +1,7 @@
 //! Owns snapshots on their way to the store: chunks under a new name over as
 //! many commits as it takes, then the head that makes them the entity's; and
-//! whose turn it is to have one. Never makes a snapshot. Called by
+//! whose turn it is to have one. Never makes a snapshot; in which form it is stored
+//! follows from the cluster's format version, which it is told. Called by
 //! [`NodeCore`](super::node). Invariants: a head is put after all its chunks,
 //! and only if its sequence is higher; the bytes of a bounded number wait.
 
@@ -12,6 +13,7 @@ use crate::base::{EntityKey, StateHash};
 use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::envelope::Logic;
 use crate::entity::keys;
+use crate::entity::packed;
 use crate::entity::record::SnapshotHead;
 
 /// Snapshots being written, one after the other, and who waits for its turn.
@@ -23,6 +25,8 @@ pub struct Snapshots {
     /// Those that may make one now, until it is written or refused.
     begun: BTreeSet<EntityKey>,
     jobs: VecDeque<Job>,
+    /// The cluster's format version, as far as it is known here.
+    format: u16,
 }
 
 /// The state of an entity after a record.
@@ -33,6 +37,7 @@ pub struct Made {
     pub logic: Logic,
     /// Of the last record in it.
     pub sequence: u64,
+    /// In canonical form.
     pub bytes: Vec<u8>,
 }
 
@@ -41,7 +46,10 @@ struct Job {
     entity: EntityKey,
     logic: Logic,
     sequence: u64,
+    /// As it is stored.
     bytes: Vec<u8>,
+    /// How long the canonical bytes are, and their hash.
+    canonical: (u64, StateHash),
     /// Of each chunk but the last.
     chunk_bytes: usize,
     written: u32,
@@ -63,8 +71,8 @@ impl Job {
         let head = SnapshotHead {
             sequence: self.sequence,
             chunks: self.chunks(),
-            bytes: self.bytes.len() as u64,
-            hash: StateHash::of(&self.bytes),
+            bytes: self.canonical.0,
+            hash: self.canonical.1,
         };
         let key = keys::head(self.entity);
         let expect = Expect::NumberBelow(self.sequence);
@@ -77,6 +85,11 @@ impl Job {
 }
 
 impl Snapshots {
+    /// The cluster writes this format version from now on; it never goes down.
+    pub fn write_in(&mut self, format: u16) {
+        self.format = self.format.max(format);
+    }
+
     /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
@@ -113,8 +126,11 @@ impl Snapshots {
     /// bounded, and so are these.
     pub fn push_loaded(&mut self, made: Made, limits: &Limits) {
         let Made { entity, logic, sequence, bytes } = made;
-        let chunk_bytes = limits.chunk_bytes;
-        self.jobs.push_back(Job { entity, logic, sequence, bytes, chunk_bytes, written: 0 });
+        let (chunk_bytes, written) = (limits.chunk_bytes, 0);
+        let canonical = (bytes.len() as u64, StateHash::of(&bytes));
+        let bytes = packed::pack(bytes, self.format);
+        let job = Job { entity, logic, sequence, bytes, canonical, chunk_bytes, written };
+        self.jobs.push_back(job);
     }
 
     /// What was begun for `entity` is over, whatever came of it.
@@ -147,7 +163,7 @@ impl Snapshots {
             }
             let mut group = job.head();
             group.puts.splice(0..0, puts);
-            let (entity, sequence, bytes) = (job.entity, job.sequence, job.bytes.len() as u64);
+            let (entity, sequence, bytes) = (job.entity, job.sequence, job.canonical.0);
             taken.push((group, Slot::Snapshot { entity, sequence, bytes }));
             self.jobs.pop_front();
         }

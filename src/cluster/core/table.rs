@@ -120,7 +120,7 @@ pub struct Table {
     active: BTreeSet<EntityKey>,
     followed: BTreeSet<EntityKey>,
     unhashed: BTreeSet<EntityKey>,
-    /// Those that leave and wait for their next tick to say so.
+    /// Those that leave with their next tick.
     leaving: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
     timers: BTreeSet<(Millis, EntityKey)>,

@@ -17,6 +17,10 @@ pub fn of_rows(group: &Group) -> Option<Decision> {
     if puts().any(|put| put.key == keys::WORLD) {
         return Some(Decision::GalaxyMade);
     }
+    if let Some(put) = puts().find(|put| put.key == keys::FORMAT) {
+        let version = put.value.as_deref().and_then(|value| value.try_into().ok());
+        return Some(Decision::FormatRaised { version: version.map_or(0, u16::from_be_bytes) });
+    }
     let token = || puts().find_map(|put| Some((keys::parse_join_token(&put.key)?, put)));
     if let Some(node) = puts().find_map(|put| keys::parse_member(&put.key)) {
         return Some(Decision::NodeAdmitted { node, token: token().map(|(token, _)| token) });

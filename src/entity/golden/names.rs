@@ -304,6 +304,7 @@ fn audit_entries() -> Vec<Entry> {
         Decision::SetAside { entity, sequence, place: InputPlace { sequence: 300, index: 2 } },
         Decision::Parked { entity, sequence },
         Decision::Resumed { entity },
+        Decision::FormatRaised { version: 300 },
     ];
     let entry = |decision| Entry { base: root, time: Millis(300), decision };
     decisions.into_iter().map(entry).collect()

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::ServeError;
 use crate::actors::membership::formats::Raising;
 use crate::actors::membership::{
-    self, FORMATS, MembersFile, Membership, OwnMember, RegisterError, StoreDesk,
+    self, MembersFile, Membership, OwnMember, RegisterError, StoreDesk,
 };
 use crate::actors::mesh::NodeMesh;
 use crate::actors::node::{LinkSettings, Node, StartError};
@@ -80,7 +80,7 @@ pub async fn take_seat(
     let desk = membership.desk(node.rows.clone());
     let settings = LinkSettings {
         identity: membership.identity.clone(),
-        formats: FORMATS,
+        formats: membership.reads,
         listen: membership.listen,
         address: membership.address.clone(),
         limits: links::Limits::default(),
@@ -99,7 +99,7 @@ pub async fn take_seat(
         memory: membership.memory.clone(),
         known: members,
         told,
-        raising: Raising::new(FORMATS),
+        raising: Raising::new(membership.reads, node.format_sink()),
     };
     if let Some(desk) = &desk {
         upkeep.offer(desk).await;

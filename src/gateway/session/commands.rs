@@ -21,7 +21,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Millis, NodeId};
 use crate::cluster::core::attaching::{Attached, Attachment, Ticket};
 use crate::entity::commands::PlayerCommand;
 
@@ -67,8 +67,8 @@ enum Way {
     #[default]
     Detached,
     Asked,
-    /// The next command has this ticket.
-    Attached(Ticket),
+    /// The next command goes to that node and has this ticket.
+    Attached(NodeId, Ticket),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,30 +128,30 @@ impl CommandTable {
         }
         unanswered.copies += 1;
         match row.way {
-            Way::Attached(_) => return Taken::Send(command),
+            Way::Attached(..) => return Taken::Send(command),
             Way::Detached | Way::Asked => row.waiting.insert(sequence, command),
         };
         match std::mem::replace(&mut row.way, Way::Asked) {
             Way::Detached => Taken::Attach,
-            Way::Asked | Way::Attached(_) => Taken::Waits,
+            Way::Asked | Way::Attached(..) => Taken::Waits,
         }
     }
 
     /// Notes that the entity has applied all up to `last`; what waited, in order.
     pub fn note_attached(&mut self, entity: EntityKey, attached: Attached) -> Vec<PlayerCommand> {
         let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
-        row.way = Way::Attached(Ticket::first(attached.attachment));
+        row.way = Way::Attached(attached.at, Ticket::first(attached.attachment));
         row.counted = row.counted.max(attached.last);
         std::mem::take(&mut row.waiting).into_values().collect()
     }
 
-    /// The ticket of the command that is sent to `entity` next; each is given
-    /// once. `None` when the session is not attached.
-    pub fn take_ticket(&mut self, entity: EntityKey) -> Option<Ticket> {
-        let Way::Attached(next) = &mut self.rows.get_mut(&entity)?.way else { return None };
+    /// The ticket of the command that is sent to `entity` next, and to which
+    /// node; each is given once. `None` when the session is not attached.
+    pub fn take_ticket(&mut self, entity: EntityKey) -> Option<(NodeId, Ticket)> {
+        let Way::Attached(at, next) = &mut self.rows.get_mut(&entity)?.way else { return None };
         let ticket = *next;
         *next = ticket.next();
-        Some(ticket)
+        Some((*at, ticket))
     }
 
     /// The attachment was refused; what waited for it, which comes again if it
@@ -173,19 +173,19 @@ impl CommandTable {
     ) -> Vec<Refused> {
         let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
         match row.way {
-            Way::Attached(next) if next.attachment == attachment => row.way = Way::Detached,
+            Way::Attached(_, next) if next.attachment == attachment => row.way = Way::Detached,
             _ => return Vec::new(),
         }
         let others = row.unanswered.keys().any(|other| *other != sequence);
         row.refuse(may_retry || others)
     }
 
-    /// The entity is no longer where it was attached; what is unanswered.
+    /// The entity is no longer where it was attached; what is unanswered. What
+    /// waits for an attachment was sent nowhere, and waits on.
     pub fn note_gone(&mut self, entity: EntityKey) -> Vec<Refused> {
-        let Some(row) = self.rows.get_mut(&entity) else { return Vec::new() };
-        if let Way::Attached(_) = row.way {
-            row.way = Way::Detached;
-        }
+        let row = self.rows.get_mut(&entity).filter(|row| row.way != Way::Asked);
+        let Some(row) = row else { return Vec::new() };
+        row.way = Way::Detached;
         row.refuse(true)
     }
 

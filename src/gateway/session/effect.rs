@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{EntityKey, PlayerId, SessionId};
+use crate::base::{EntityKey, NodeId, PlayerId, SessionId};
 use crate::cluster::core::attaching::Ticket;
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::Connect;
@@ -30,10 +30,11 @@ pub enum Effect {
     Observe { entity: EntityKey, player: PlayerId },
     /// See it no longer.
     Unobserve { entity: EntityKey },
-    /// Send a command to its entity, after all sent before. Answered by
+    /// Send a command to its entity at the node where the session is attached,
+    /// after all sent before. Answered by
     /// [`handle_player`](super::Session::handle_player), or by
     /// [`handle_rejected`](super::Session::handle_rejected).
-    Command { entity: EntityKey, ticket: Ticket, command: PlayerCommand },
+    Command { entity: EntityKey, at: NodeId, ticket: Ticket, command: PlayerCommand },
     /// Tell the ledger that the session's connection is gone.
     Left { player: PlayerId, session: SessionId },
     /// Say something to the client.

@@ -266,9 +266,9 @@ impl Session {
                 let copies = self.commands.note_put_off(entity, sequence);
                 let refused = Refused { sequence, copies };
                 self.say_refused(entity, refused, answer, around.now);
-            } else if let Some(ticket) = self.commands.take_ticket(entity) {
+            } else if let Some((at, ticket)) = self.commands.take_ticket(entity) {
                 self.commands.note_counted(entity, sequence);
-                self.effects.push_back(Effect::Command { entity, ticket, command });
+                self.effects.push_back(Effect::Command { entity, at, ticket, command });
             }
         }
     }

@@ -213,8 +213,8 @@ impl Line {
                 }
             }
             Effect::Unobserve { entity } => gateway.entities.unobserve(number, entity),
-            Effect::Command { entity, ticket, command } => {
-                gateway.entities.command(number, entity, ticket, command);
+            Effect::Command { entity, at, ticket, command } => {
+                gateway.entities.command(number, entity, (at, ticket), command);
             }
             Effect::Left { player, session } => {
                 gateway.entities.left(Left { player, session, connection: number });
@@ -279,9 +279,6 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
         Told::Shown(shown) => handle_shown(session, &shown, now),
         // The port takes it apart.
         Told::Inside(ToSession::Shown(_)) => {}
-        Told::Inside(ToSession::Unobserved { entity, why }) => {
-            session.handle_unobserved(entity, why, now);
-        }
         Told::Inside(ToSession::Rejected { entity, ticket, sequence, why }) => {
             session.handle_rejected(entity, (ticket, sequence), why, now);
         }
@@ -290,6 +287,7 @@ fn handle_told(session: &mut Session, told: Told, world: &World, around: Around<
             if ledger == Some(entity) {
                 session.handle_connect_refused(Unavailable::Parked, now);
             }
+            session.handle_unobserved(entity, Unavailable::Parked, now);
         }
         Told::Inside(ToSession::StoreAway(away)) => session.handle_store_away(away, now),
         Told::Inside(ToSession::Announced(text)) => session.handle_announced(text, now),

@@ -66,6 +66,7 @@ fn told(decision: &Decision) -> Option<String> {
         // Of the node itself, which no other key tells.
         Decision::Began { .. } | Decision::Witnessed { .. } | Decision::Stopping => return None,
         Decision::RolesTaken { roles } => format!("roles {roles}"),
+        Decision::FormatRaised { version } => format!("format {version}"),
         other => format!("{other:?}"),
     })
 }
@@ -100,6 +101,10 @@ fn decided(group: &Group) -> Result<Vec<String>, String> {
             let is_entry = |key: &[u8]| key.starts_with(keys::DIRECTORY);
             let changed = group.puts.iter().filter(|put| is_entry(&put.key)).count() - 1;
             decided.push(format!("directory {version} {changed}"));
+        }
+        if put.key == keys::FORMAT {
+            let version = value.try_into().map(u16::from_be_bytes).map_err(|_| "no version")?;
+            decided.push(format!("format {version}"));
         }
         if put.key.starts_with(keys::ROLES) {
             decided.extend(value.first().map(|roles| format!("roles {roles}")));

@@ -59,7 +59,7 @@ impl Cluster {
         let entity = self.nodes.values().find_map(|node| node.table.entity(key));
         let count = |entity: &Entity| {
             let messages = entity.head().outbox.waiting(key);
-            messages.filter(|message| super::judge::carries_units(message)).count()
+            messages.filter(super::judge::carries_units).count()
         };
         entity.map_or(0, count)
     }

@@ -121,7 +121,8 @@ impl Clients {
                     history.note(&Fact::Attached { entity, player, session, last });
                 }
                 let attached = last.zip(attached);
-                let attached = attached.map(|(last, attachment)| Attached { last, attachment });
+                let attached =
+                    attached.map(|(last, attachment)| Attached { last, attachment, at: from });
                 let answer = attached.map_or(Attachable::Ended, Attachable::Now);
                 self.send_back(
                     from,
@@ -242,9 +243,14 @@ impl Clients {
     /// What the session lets through goes to its entity.
     fn pass(&mut self, index: usize, entity: EntityKey, command: PlayerCommand, out: &mut Out<'_>) {
         let Some(line) = &mut self.devices[index].line else { return };
-        let Some(ticket) = line.commands.take_ticket(entity) else { return };
+        let Some((at, ticket)) = line.commands.take_ticket(entity) else { return };
         let mail = Mail::Admit { connection: line.connection, entity, ticket, command };
-        self.send(index, entity, mail, out);
+        if out.random.chance(100) {
+            // At times it is sent wrong.
+            return self.send(index, entity, mail, out);
+        }
+        let mail = Mail::At { node: at, mail: Box::new(mail) };
+        self.post.send(out.cluster, out.random, (line.node, at), mail);
     }
 
     fn told(&mut self, index: usize, effect: PlayerEffect, now: u64) {

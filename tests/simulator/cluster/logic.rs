@@ -89,6 +89,12 @@ pub fn busy(limits: Limits) -> (Cluster, EntityKey, UnitId) {
     let mut cluster = Cluster::empty(1);
     cluster.limits = limits;
     (1..=2).for_each(|id| cluster.start(id));
+    let (sector, unit) = busy_in(&mut cluster);
+    (cluster, sector, unit)
+}
+
+/// Such a sector and unit in a cluster that has just started.
+pub fn busy_in(cluster: &mut Cluster) -> (EntityKey, UnitId) {
     cluster.run_until("all have their share", |cluster| cluster.is_settled());
     let (_, home) = cluster.found(1);
     let sector = EntityKey::Sector(home);
@@ -96,7 +102,7 @@ pub fn busy(limits: Limits) -> (Cluster, EntityKey, UnitId) {
     cluster.run_until("it is there", |cluster| cluster.owner(sector) == Some(NodeId(1)));
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, home);
-    (cluster, sector, unit)
+    (sector, unit)
 }
 
 pub fn limits() -> Limits {

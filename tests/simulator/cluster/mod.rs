@@ -18,6 +18,7 @@
 //! | a store away for 30 s | `store::a_store_that_is_away_for_half_a_minute_kills_nobody_and_loses_nothing`, and the next |
 //! | mixed logic versions | `versions::mixed_logic_versions_*`, storms |
 //! | mixed rules | `logic::mixed_rules_*`, storms |
+//! | mixed format versions | `formats::mixed_formats_*` |
 //! | clock skew | `slow::nodes_whose_clocks_differ_hand_over_without_a_step_back`, storms |
 //! | who looks on while all of this happens | storms: observers at every process (`views`) |
 //! | two observers and the cap on deaths | `members::observers_that_saw_different_nodes_fall_silent_keep_the_cap_together` |
@@ -27,6 +28,8 @@ mod balance;
 mod broken;
 mod clients;
 mod device;
+mod doors;
+mod formats;
 mod handover;
 mod history;
 mod judge;
@@ -71,6 +74,7 @@ use starmesh::sim::{Command, Galaxy, Instruction, LOGIC_VERSION, Target, UnitIds
 use starmesh::store::memory::Memory;
 use starmesh::store::{Store, recovery};
 
+use formats::Raises;
 use network::Network;
 use node::{Build, Node};
 use witness::Witness;
@@ -98,6 +102,8 @@ struct Cluster {
     /// How far the clocks of such processes are ahead of the store's.
     clocks_ms: BTreeMap<u32, u64>,
     limits: Limits,
+    /// What becomes of the format version, in clusters where it may rise.
+    formats: Option<Raises>,
     commits_left: usize,
     now: u64,
     /// By id; those that were killed are not in it.
@@ -137,6 +143,7 @@ impl Cluster {
             builds: BTreeMap::new(),
             clocks_ms: BTreeMap::new(),
             limits,
+            formats: None,
             commits_left: usize::MAX,
             store: Arc::new(Memory::new()),
             world,
@@ -157,16 +164,22 @@ impl Cluster {
     /// The same with these roles.
     fn start_with(&mut self, id: u32, roles: Roles) {
         let world = self.builds.get(&id).unwrap_or(&self.world).clone();
+        let Some((formats, begun)) = self.format_for(id) else { return };
         let build = Build {
             world,
             known: self.known.clone(),
             limits: self.limits,
             commits_left: self.commits_left,
             ahead_ms: self.clocks_ms.get(&id).copied().unwrap_or(0),
+            formats,
         };
         let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
         node.core = node.core.with_roles(roles);
+        self.witness.processes.insert(NodeId(id), formats::Process::of(&node));
         self.nodes.insert(NodeId(id), node);
+        if let Some(group) = begun {
+            self.event(id, Event::Rows { id: formats::BEGIN, group });
+        }
         let last = self.store.get(names::RULES_LAST).expect("the memory answers");
         let group = rules_group(&build.world.rules, last.map(|last| last.version));
         self.event(id, Event::Rows { id: 0, group });
@@ -248,6 +261,7 @@ impl Cluster {
                 self.event(id, Event::Clock);
             }
             self.see_off();
+            self.look_at_formats();
         }
     }
 

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
 use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
-use starmesh::cluster::core::loading::LoadError;
+use starmesh::cluster::core::loading::{LoadError, Loaded};
 use starmesh::cluster::core::map::Map;
 use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
-use starmesh::entity::audit::Head;
+use starmesh::entity::audit::{Head, Statement};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::format::Formats;
 use starmesh::entity::logics::KnownWorlds;
 use starmesh::entity::{World, keys};
 use starmesh::store::memory::Memory;
@@ -25,7 +26,7 @@ use starmesh::store::{Store, recovery};
 
 use super::network::Network;
 use super::witness::Witness;
-use super::{audit, judge, logic, signatures};
+use super::{audit, formats, judge, logic, signatures};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -41,6 +42,8 @@ pub struct Build {
     pub commits_left: usize,
     /// How far its clock is ahead of the store's.
     pub ahead_ms: u64,
+    /// The format versions that it reads, and what it finds to be written.
+    pub formats: (Formats, u16),
 }
 
 pub struct Node {
@@ -51,6 +54,10 @@ pub struct Node {
     known: KnownWorlds,
     pub core: NodeCore,
     pub table: Table,
+    /// The format versions that it reads.
+    pub reads: Formats,
+    /// What it began with was accepted.
+    pub has_begun: bool,
     wake_at: u64,
     ahead_ms: u64,
     pub ready: bool,
@@ -63,6 +70,8 @@ pub struct Node {
     pub hold_commits: bool,
     commits_left: usize,
     held: Option<Arc<Commit>>,
+    /// The commit of whose outcome it was not told.
+    unknown: Option<Arc<Commit>>,
     /// Whose row was not as that node had told.
     pub other_heads: Vec<(NodeId, Head)>,
     /// Whoever signs for it answers nothing.
@@ -94,7 +103,7 @@ pub struct Node {
 
 impl Node {
     pub fn start(id: NodeId, store: &Arc<Memory>, build: &Build, now: u64) -> Node {
-        let Build { world, known, limits, commits_left, ahead_ms } = build;
+        let Build { world, known, limits, commits_left, ahead_ms, formats } = build;
         let row = store.get(&keys::row(id)).expect("the memory answers");
         let row = row.map(|row| NodeRow::from_bytes(&row.value).expect("a row"));
         let core =
@@ -104,7 +113,9 @@ impl Node {
             store: store.clone(),
             worlds: Worlds::new(world.clone()),
             known: known.clone(),
-            core: core.in_cluster(),
+            core: core.in_cluster().writing(formats.1),
+            reads: formats.0,
+            has_begun: false,
             table: Table::new(world.clone(), *limits, Attachment(now << 16)),
             wake_at: 0,
             ahead_ms: *ahead_ms,
@@ -115,6 +126,7 @@ impl Node {
             hold_commits: false,
             commits_left: *commits_left,
             held: None,
+            unknown: None,
             other_heads: Vec::new(),
             mute: false,
             sign_failures: 0,
@@ -215,6 +227,7 @@ impl Node {
             assert!(turn < TURNS_MAX, "{events:?} came of itself again and again");
             self.core.handle_all(events.drain(..), Millis(now + self.ahead_ms));
             for effect in self.core.drain_effects() {
+                formats::check_read(&self.store, self, &effect);
                 self.run_effect(effect, now, &mut events, network, witness);
             }
             self.note_released(witness);
@@ -250,6 +263,7 @@ impl Node {
         let done = store.commit(commit);
         if witness.note_commit(store, commit, &done, now) {
             logic::check_records(store, self.worlds.own(), commit, &done);
+            formats::check_written(store, commit, &done, &mut witness.processes);
         }
         audit::check_entries(commit).unwrap_or_else(|why| panic!("{why}"));
         if self.lose_answers { Err(unknown()) } else { done }
@@ -264,6 +278,7 @@ impl Node {
         witness: &mut Witness,
     ) {
         let process = (self.id, self.core.incarnation());
+        self.check_repeated(&effect);
         let effect = match self.away {
             true => self.without_store(effect, now, network),
             false => Some(effect),
@@ -275,6 +290,7 @@ impl Node {
             }
             NodeEffect::Commit(commit) => {
                 let done = self.commit(&commit, now, witness);
+                self.unknown = matches!(done, Err(CommitError::Unknown(_))).then_some(commit);
                 events.extend(network.answer(now, process, Event::CommitDone(done)));
             }
             NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
@@ -296,10 +312,7 @@ impl Node {
             }
             NodeEffect::Sign(_) if self.mute => {}
             NodeEffect::Sign(statement) => {
-                let is_signed = self.sign_failures == 0;
-                self.sign_failures = self.sign_failures.saturating_sub(1);
-                let signature = is_signed.then(|| signatures::sign(statement));
-                let signed = Event::Signed { statement, signature };
+                let signed = self.sign(statement);
                 events.extend(network.answer(now, process, signed));
             }
             NodeEffect::LoadAhead(entity) => {
@@ -312,8 +325,7 @@ impl Node {
                 let ahead = ahead.map(|ahead| *ahead);
                 let loaded = recovery::load(store, entity, &self.worlds, asker, ahead);
                 logic::check_loaded(store, self.worlds.own(), entity, &loaded);
-                let is_whole = loaded.as_ref().is_ok_and(|loaded| !loaded.was_ahead);
-                if is_whole && self.slow_loads_ms > 0 {
+                if is_whole(&loaded) && self.slow_loads_ms > 0 {
                     let loaded = Event::Loaded(entity, loaded.map(Box::new));
                     let at = now + self.slow_loads_ms;
                     return network.put(at, (process.0, Some(process.1), loaded));
@@ -323,6 +335,22 @@ impl Node {
             }
             effect => self.run_more(effect, events),
         }
+    }
+
+    /// Behind an unknown outcome come the same bytes.
+    fn check_repeated(&mut self, effect: &NodeEffect) {
+        if let NodeEffect::Commit(commit) = effect
+            && let Some(before) = self.unknown.take()
+        {
+            assert_eq!(*commit, before, "7: another commit, and that one's outcome is unknown");
+        }
+    }
+
+    fn sign(&mut self, statement: Statement) -> Event {
+        let is_signed = self.sign_failures == 0;
+        self.sign_failures = self.sign_failures.saturating_sub(1);
+        let signature = is_signed.then(|| signatures::sign(statement));
+        Event::Signed { statement, signature }
     }
 
     /// What becomes of what is asked of a store that does not answer: a little later
@@ -335,7 +363,10 @@ impl Node {
     ) -> Option<NodeEffect> {
         let error = || LoadError::Store("away".into());
         let event = match effect {
-            NodeEffect::Commit(_) => Event::CommitDone(Err(unknown())),
+            NodeEffect::Commit(commit) => {
+                self.unknown = Some(commit);
+                Event::CommitDone(Err(unknown()))
+            }
             NodeEffect::ReadCluster { .. } => Event::Cluster(None),
             NodeEffect::ScanOwnedBy(node) => Event::OwnedBy { node, entities: None },
             NodeEffect::Load(entity, ..) => Event::Loaded(entity, Err(error())),
@@ -377,6 +408,10 @@ impl Node {
                 let parked = recovery::parked_keys(store).expect(answers);
                 events.push_back(Event::Parked(Some(parked)));
             }
+            NodeEffect::RowsDone { id: formats::BEGIN, version } => match version {
+                Some(_) => self.has_begun = true,
+                None => self.deposed = true,
+            },
             NodeEffect::Ready => self.ready = true,
             NodeEffect::Unloadable(entity, error) => self.unloadable.push((entity, error)),
             NodeEffect::WakeAt(at) => self.wake_at = at.0,
@@ -407,6 +442,14 @@ impl Node {
             _ => {}
         }
         self.table.handle(message);
+    }
+}
+
+/// Whether all of it was read, only to find out perhaps that it is another's.
+fn is_whole(loaded: &Result<Loaded, LoadError>) -> bool {
+    match loaded {
+        Ok(loaded) => !loaded.was_ahead,
+        Err(error) => matches!(error, LoadError::Owned { .. }),
     }
 }
 

@@ -14,6 +14,7 @@ use starmesh::entity::record::decode_record;
 use starmesh::store::memory::Memory;
 use starmesh::store::recovery;
 
+use super::formats::Process;
 use super::history::History;
 
 /// A row that did not move for so long may be of a dead node.
@@ -32,6 +33,8 @@ pub struct Witness {
     /// The highest incarnation of each node that a row has named.
     incarnations: BTreeMap<NodeId, Incarnation>,
     pub history: Option<History>,
+    /// The last process of each node.
+    pub processes: BTreeMap<NodeId, Process>,
     /// What nodes let out for players and their sessions since it was last looked
     /// at, while there is a history.
     pub said: Vec<(NodeId, Release)>,

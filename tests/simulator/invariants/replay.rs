@@ -9,6 +9,7 @@ use starmesh::entity::commit::Put;
 use starmesh::entity::input::Input;
 use starmesh::entity::keys;
 use starmesh::entity::kinds::Kind;
+use starmesh::entity::packed;
 use starmesh::entity::record::Record;
 use starmesh::store::recovery;
 
@@ -102,11 +103,12 @@ fn snapshot(put: &Put, scene: &Scene) -> Result<(), String> {
     let head = Some(&put.key).filter(|_| put.value.is_some());
     let Some(key) = head.and_then(|key| keys::parse_head(key)) else { return Ok(()) };
     let image = recovery::image(&*scene.memory, key).map_err(|error| error.to_string())?;
-    let bytes = image.chunks.concat();
+    let stored = image.chunks.concat();
+    let bytes = packed::unpack(&stored).map_err(|error| error.to_string())?;
     let restored = Entity::restore(key, &bytes).map_err(|error| error.to_string())?;
     let sequence = put.value.as_deref().and_then(|value| value.first_chunk::<8>());
     let sequence = sequence.map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    if restored.head().sequence == sequence && restored.snapshot(&scene.world) == bytes {
+    if restored.head().sequence == sequence && restored.snapshot(&scene.world) == *bytes {
         return equals_shadow(&restored, scene);
     }
     Err(format!("the snapshot of {key} after record {sequence} is not its state"))

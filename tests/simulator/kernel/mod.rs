@@ -27,6 +27,7 @@ use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::input::{Connect, Input, InputPlace};
 use starmesh::entity::read::Query;
 use starmesh::entity::{World, keys as names};
@@ -98,7 +99,8 @@ impl Node {
         let now = store.time().expect("the memory answers").0;
         Node {
             store: store.clone(),
-            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES),
+            core: NodeCore::new(NODE, now, row.as_ref(), world.clone(), limits, TABLES)
+                .writing(FORMATS.highest),
             table: Table::new(world.clone(), limits, Attachment(now)),
             asked: 0,
             worlds: Worlds::new(world.clone()),
@@ -317,22 +319,9 @@ impl Node {
         said
     }
 
-    fn run_effect(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) {
+    /// What it reads of the store; anything else is given back.
+    fn read(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) -> Option<NodeEffect> {
         match effect {
-            NodeEffect::Commit(commit) => {
-                self.commits.push(commit.clone());
-                let is_late = self.hold_after.is_some_and(|after| self.commits.len() > after);
-                if self.hold_commits || is_late {
-                    self.held = Some(commit);
-                } else {
-                    let done = self.commit(&commit);
-                    events.push_back(Event::CommitDone(done));
-                }
-            }
-            NodeEffect::ToTable(_, ToTable::Acknowledge(_)) if self.lose_acks => {}
-            NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
-                events.extend(self.tell_table(message));
-            }
             NodeEffect::ScanOwned => {
                 let entities =
                     recovery::owned_keys(&*self.store, NODE).expect("the memory answers");
@@ -361,6 +350,28 @@ impl Node {
                 let parked = recovery::parked_keys(&*self.store).expect("the memory answers");
                 events.push_back(Event::Parked(Some(parked)));
             }
+            effect => return Some(effect),
+        }
+        None
+    }
+
+    fn run_effect(&mut self, effect: NodeEffect, events: &mut VecDeque<Event>) {
+        let Some(effect) = self.read(effect, events) else { return };
+        match effect {
+            NodeEffect::Commit(commit) => {
+                self.commits.push(commit.clone());
+                let is_late = self.hold_after.is_some_and(|after| self.commits.len() > after);
+                if self.hold_commits || is_late {
+                    self.held = Some(commit);
+                } else {
+                    let done = self.commit(&commit);
+                    events.push_back(Event::CommitDone(done));
+                }
+            }
+            NodeEffect::ToTable(_, ToTable::Acknowledge(_)) if self.lose_acks => {}
+            NodeEffect::ToTable(_, message) | NodeEffect::ToTables(message) => {
+                events.extend(self.tell_table(message));
+            }
             NodeEffect::Resumed(entity) => self.resumed.push(entity),
             NodeEffect::SetAside(entity, places) => {
                 self.set_aside.extend(places.into_iter().map(|place| (entity, place)));
@@ -373,12 +384,19 @@ impl Node {
             NodeEffect::RowsDone { id, version } => self.rows_done.push((id, version.is_some())),
             NodeEffect::StoreAway(_) => {}
             NodeEffect::Sign(_) => panic!("it may not sign"),
+            NodeEffect::ScanOwned
+            | NodeEffect::Load(..)
+            | NodeEffect::ReadNextId
+            | NodeEffect::ReadDue { .. }
+            | NodeEffect::ReadAsleep { .. }
+            | NodeEffect::ReadParked => panic!("it was read"),
             NodeEffect::OtherHead(..)
             | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
             | NodeEffect::Map(_)
             | NodeEffect::LoadAhead(_)
+            | NodeEffect::Passed(..)
             | NodeEffect::Lacks(..)
             | NodeEffect::Elsewhere(..) => panic!("a lone node looked for others"),
             NodeEffect::Mismatch(entity, found) => panic!("{entity}: {found:?}"),

@@ -11,7 +11,7 @@ use starmesh::entity::read::{Query, Reading};
 use starmesh::gateway::session::commands::{Refused, Taken};
 use starmesh::sim::Command;
 
-use super::Process;
+use super::{NODE, Process};
 use crate::gateway::{Connection, ToClient};
 use crate::outside::Outside;
 use crate::queue::{InNode, Way};
@@ -81,7 +81,7 @@ impl Process {
     ) {
         let known = self.gateway.connections.get_mut(&connection);
         let ticket = known.and_then(|known| known.commands.take_ticket(entity));
-        let Some(ticket) = ticket else { return };
+        let Some((_, ticket)) = ticket else { return };
         self.mail(entity, Mail::Admit { connection, entity, ticket, command }, outside);
     }
 
@@ -245,7 +245,8 @@ impl Process {
         let Some((last, attachment)) = last.zip(attached) else {
             return outside.send_to_client(client, ask, ToClient::SessionEnded(session));
         };
-        for command in known.commands.note_attached(entity, Attached { last, attachment }) {
+        for command in known.commands.note_attached(entity, Attached { last, attachment, at: NODE })
+        {
             self.send_command(ask, entity, command, outside);
         }
     }

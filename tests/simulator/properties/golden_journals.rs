@@ -40,6 +40,19 @@ fn a_line_that_is_not_as_it_was_is_named_and_never_written_over() {
 }
 
 #[test]
+fn a_deflated_snapshot_that_is_not_as_it_was_is_named_and_never_written_over() {
+    for of in ["sector", "ledger", "board"] {
+        let start = format!("{of}/packed/");
+        let line = STORED.lines().find(|line| line.starts_with(&start)).expect("one at least");
+        let (line, _) = line.split_once(' ').expect("a name and bytes");
+        let stored = damaged(line);
+        let said = golden::check(&stored).expect_err(line);
+        assert!(matches!(&said, Drift::Unreadable { line: named, .. } if named == line), "{said}");
+        assert_eq!(golden::rewrite(&stored), Err(said));
+    }
+}
+
+#[test]
 fn another_version_asks_for_new_bytes_and_gets_them() {
     let stored = STORED.replace("\nformat ", "\nformat 9, or ");
     assert!(matches!(golden::check(&stored), Err(Drift::Version { .. })));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starmesh::base::{EntityKey, Millis, PlayerId, SectorId, SessionId, Tick, UnitId};
+use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId};
 use starmesh::client::commands::{CommandBook, Due, Issued, Settled, Wanted};
 use starmesh::cluster::core::attaching::{Attached, Attachment, Attachments, Ticket};
 use starmesh::entity::commands::{
@@ -200,7 +200,7 @@ impl Run {
     }
 
     fn forward(&mut self, command: PlayerCommand) {
-        let ticket = self.session.take_ticket(HERE).expect("it is attached");
+        let (_, ticket) = self.session.take_ticket(HERE).expect("it is attached");
         self.push(Way::ToTable(self.registry), 0, Message::Admit(ticket, command));
     }
 
@@ -255,7 +255,7 @@ impl Run {
         let attachment = Attachment(self.attachment);
         self.attached.attach(SENDER, attachment, 4);
         let last = self.rows.last_applied(SENDER.0, SENDER.1).expect("there is no newer session");
-        let attached = Attached { last, attachment };
+        let attached = Attached { last, attachment, at: NodeId(1) };
         self.push(Way::FromTable(table), 10, Message::Attached(attached));
     }
 

@@ -15,6 +15,7 @@ use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
 use starmesh::entity::commit::{Commit, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
+use starmesh::entity::format::FORMATS;
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
 use starmesh::entity::{World, keys};
@@ -65,7 +66,8 @@ impl<'a> Node<'a> {
                 world.clone(),
                 limits,
                 Tables::ONE,
-            ),
+            )
+            .writing(FORMATS.highest),
             table: Table::new(world.clone(), limits, Attachment(nonce)),
             now,
             events: VecDeque::new(),
@@ -142,6 +144,7 @@ impl<'a> Node<'a> {
                 | NodeEffect::ToNode(..)
                 | NodeEffect::Map(_)
                 | NodeEffect::LoadAhead(_)
+                | NodeEffect::Passed(..)
                 | NodeEffect::Lacks(..)
                 | NodeEffect::Elsewhere(..) => panic!("{effect:?}"),
             }

@@ -16,7 +16,7 @@
 //! one that adopts, and that is directly behind a snapshot.
 
 use super::NodeCore;
-use crate::base::EntityKey;
+use crate::base::{EntityKey, Millis};
 use crate::cluster::core::loading::Loaded;
 use crate::cluster::core::snapshots::Made;
 
@@ -41,9 +41,9 @@ impl NodeCore {
     }
 
     /// The snapshot is durable: what is left is as after any load.
-    pub(super) fn go_on_adopting(&mut self, entity: EntityKey) {
+    pub(super) fn go_on_adopting(&mut self, entity: EntityKey, now: Millis) {
         if let Some(loaded) = self.adopting.remove(&entity) {
-            self.handle_loaded(entity, Ok(loaded));
+            self.handle_loaded(entity, Ok(loaded), now);
         }
     }
 }

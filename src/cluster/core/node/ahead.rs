@@ -113,13 +113,48 @@ impl NodeCore {
         let Some(cluster) = &mut self.cluster else { return };
         let Ok(state) = ahead else {
             cluster.ahead.remove(&entity);
-            return;
+            return self.look_elsewhere(entity);
         };
         let Some(early) = cluster.ahead.get_mut(&entity) else { return };
         early.state = Some(state);
         let from = early.from;
         if may_take {
             self.say(from, NodeBody::Accept { entity, version: self.version() });
+        }
+    }
+
+    /// Whether another node offers an entity that somebody here wants to see or
+    /// command. It runs there until it is given: who wants it now is sent there as
+    /// long as that takes, and then hears of it when it is here.
+    pub(super) fn is_offered(&mut self, entity: EntityKey) -> bool {
+        let Some(Cluster { ahead, offers, .. }) = &self.cluster else { return false };
+        if self.loading.is_wanted(entity) {
+            // It is on its way.
+            return false;
+        }
+        match (ahead.get(&entity), offers.get(&entity)) {
+            (Some(Early { state: Some(_), .. }), _) => _ = self.sought.insert(entity),
+            (Some(Early { from, .. }), _) | (None, Some(Waits { from, .. })) => {
+                self.effects.push(NodeEffect::Elsewhere(entity, *from));
+            }
+            (None, None) => return false,
+        }
+        true
+    }
+
+    /// Forgets what has not been offered for a while.
+    pub(super) fn forget_offers(&mut self, now: Millis) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.offers.retain(|_, waits| waits.is_wanted(now));
+        let late = cluster.ahead.extract_if(.., |_, early| !early.is_wanted(now));
+        let late: Vec<EntityKey> = late.map(|(entity, _)| entity).collect();
+        late.into_iter().for_each(|entity| self.look_elsewhere(entity));
+    }
+
+    /// It will not be given here: who waited for that is sent to where it is.
+    fn look_elsewhere(&mut self, entity: EntityKey) {
+        if self.sought.remove(&entity) {
+            self.handle_wake(entity);
         }
     }
 

@@ -80,9 +80,9 @@ impl NodeCore {
     /// Somebody wants to see or command `entity`: it is woken if it has a
     /// record, and else it is said that it has none.
     pub(super) fn handle_wake(&mut self, entity: EntityKey) {
-        if self.is_leaving(entity) {
-            // It is told where it is when it is there.
-            self.cluster.iter_mut().for_each(|cluster| _ = cluster.sought.insert(entity));
+        if self.is_leaving(entity) || self.claiming.contains(&entity) {
+            // Who asks is told where it is when it is there.
+            self.sought.insert(entity);
             return;
         }
         if self.owned.contains_key(&entity) && !self.closing.contains_key(&entity) {
@@ -100,6 +100,9 @@ impl NodeCore {
         if Entity::genesis(entity, &self.world).is_none() {
             // No such place: loading it would say that it is damaged.
             self.effects.push(NodeEffect::Dormant(entity));
+            return;
+        }
+        if self.is_offered(entity) {
             return;
         }
         let is_held = self.closing.contains_key(&entity);

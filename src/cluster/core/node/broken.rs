@@ -19,7 +19,7 @@
 //! Invariants: what is parked is claimed by nobody while its row is there; a node that
 //! could not load an entity because it is parked looks again until it is not.
 
-use super::cluster::Handed;
+use super::handover::Handed;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::loading::{LoadError, Loaded, Wreck};

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use super::ahead::{Early, Waits};
 use super::audit::head;
+use super::handover::{Asked, Handed, Leaving};
 use super::versions::{Foreign, Retiring};
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
@@ -83,19 +84,17 @@ pub(super) struct Cluster {
     pub leaving: BTreeMap<EntityKey, Leaving>,
     /// Of those: nothing waits for them any more, and their state's hash.
     pub ready_to_leave: BTreeMap<EntityKey, (Tick, StateHash)>,
-    /// What came for those that leave and does not come again, and who of them
-    /// is wanted to be seen: both are seen to when it is another's.
+    /// What came for those that leave and does not come again: it is seen to when
+    /// they are another's.
     pub kept: BTreeMap<EntityKey, Vec<Input>>,
-    pub sought: BTreeSet<EntityKey>,
     /// What others offered, loaded before it is given.
     pub ahead: BTreeMap<EntityKey, Early>,
     /// What else they offered, and is loaded when there is a place.
     pub offers: BTreeMap<EntityKey, Waits>,
     /// What nobody has claimed yet, as far as is known, though it is another's.
     pub handed: BTreeMap<EntityKey, Handed>,
-    /// Who asked this node to claim, for which hand-over, and is answered when it
-    /// has.
-    pub askers: BTreeMap<EntityKey, (NodeId, u64)>,
+    /// What this node was asked to claim; whoever asked is answered when it has.
+    pub asked: BTreeMap<EntityKey, Asked>,
     /// Given to nodes of another version, and not yet their snapshot.
     pub retiring: BTreeMap<EntityKey, Retiring>,
     /// What nobody here can run: it is of another version.
@@ -107,30 +106,6 @@ pub(super) struct Cluster {
     /// What was owned here and belonged elsewhere when it was looked at, in the
     /// order in which it is offered.
     pub strays: VecDeque<EntityKey>,
-}
-
-/// An entity on its way to another node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Leaving {
-    pub to: NodeId,
-    /// When that node was asked.
-    pub offered: Millis,
-    /// It said that it takes it, and of which version of the simulation it is.
-    pub accepted: Option<u32>,
-}
-
-/// An entity that was given away.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handed {
-    /// Of the record that did it, 0 where that is not known.
-    pub sequence: u64,
-    /// When it was last said.
-    pub said: Millis,
-}
-
-impl Handed {
-    /// By somebody, and nobody was told yet.
-    pub const UNTOLD: Handed = Handed { sequence: 0, said: Millis(0) };
 }
 
 impl Cluster {
@@ -152,11 +127,10 @@ impl Cluster {
             leaving: BTreeMap::new(),
             ready_to_leave: BTreeMap::new(),
             kept: BTreeMap::new(),
-            sought: BTreeSet::new(),
             ahead: BTreeMap::new(),
             offers: BTreeMap::new(),
             handed: BTreeMap::new(),
-            askers: BTreeMap::new(),
+            asked: BTreeMap::new(),
             retiring: BTreeMap::new(),
             foreign: BTreeMap::new(),
             forgotten: BTreeSet::new(),
@@ -249,10 +223,9 @@ impl NodeCore {
 
     /// What was read, `None` when the store did not answer.
     pub(super) fn handle_cluster(&mut self, read: Option<ClusterRead>, now: Millis) {
+        self.forget_offers(now);
         let Some(cluster) = &mut self.cluster else { return };
         cluster.reading = false;
-        cluster.ahead.retain(|_, early| early.is_wanted(now));
-        cluster.offers.retain(|_, waits| waits.is_wanted(now));
         let Some(ClusterRead { deaths, rows, roles, directory }) = read else { return };
         cluster.roles = roles;
         let living: Vec<NodeId> = cluster.members.living().collect();

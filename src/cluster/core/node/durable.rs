@@ -2,6 +2,7 @@
 //! tables, rows and ids to who wants them; a refused row ends everything.
 //! Invariant: tables hear of a durable tick before its records.
 
+use super::handover::Part;
 use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::{Committed, ToTable};
@@ -68,14 +69,14 @@ impl NodeCore {
             return;
         }
         self.counts.commits += 1;
-        let (mut records, mut adopted) = (Vec::new(), Vec::new());
+        let (mut records, mut adopted, mut handed) = (Vec::new(), Vec::new(), Vec::new());
         for (index, slot) in slots.into_iter().enumerate() {
             // A commit never has so many groups that an index would not fit.
             let accepted = !answer.refused.contains(&(index as u32));
             match slot {
                 Slot::Record(record) if accepted => records.push(record),
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
-                Slot::HandOver { record, to } if accepted => self.handle_handed(&record, to, now),
+                Slot::HandOver { record, to } if accepted => handed.push((record, to)),
                 Slot::Park { entity, .. } => self.note_parked(entity, accepted),
                 Slot::Deaths(dead) => self.note_declared(dead, accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
@@ -83,15 +84,7 @@ impl NodeCore {
                 Slot::Record(record)
                 | Slot::Close { record, .. }
                 | Slot::HandOver { record, .. } => {
-                    // Another node has the entity, whatever was thought here.
-                    self.counts.refused += 1;
-                    if self.runs(record.entity, record.generation) {
-                        self.disown(record.entity);
-                        if self.cluster.is_some() && record.claim.is_some() {
-                            // The last owner wrote one more record, or another was first.
-                            self.loading.want_later(record.entity);
-                        }
-                    }
+                    self.handle_refused(&record);
                 }
                 Slot::Rows(id) => {
                     let version = accepted.then_some(answer.version);
@@ -117,12 +110,27 @@ impl NodeCore {
                 }
             }
         }
-        self.note_records(&records);
+        let sought = self.note_records(&records, now);
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
+        // Behind that: what they showed up to their last record may be seen.
+        handed.into_iter().for_each(|(record, to)| self.handle_handed(&record, to, now));
         self.tell_records(records);
+        sought.into_iter().for_each(|entity| self.tell(entity, ToTable::Awake(entity)));
         self.send_waiting();
-        adopted.into_iter().for_each(|entity| self.go_on_adopting(entity));
+        adopted.into_iter().for_each(|entity| self.go_on_adopting(entity, now));
+    }
+
+    /// Another node has the entity, whatever was thought here.
+    fn handle_refused(&mut self, record: &Committed) {
+        self.counts.refused += 1;
+        if self.runs(record.entity, record.generation) {
+            self.disown(record.entity);
+            if self.cluster.is_some() && record.claim.is_some() {
+                // The last owner wrote one more record, or another was first.
+                self.loading.want_later(record.entity);
+            }
+        }
     }
 
     /// A snapshot of an entity here is durable, with so many bytes, or was refused.
@@ -137,9 +145,11 @@ impl NodeCore {
         self.tell(entity, ended);
     }
 
-    fn note_records(&mut self, records: &[Committed]) {
+    /// Those of which somebody waits for the claim.
+    fn note_records(&mut self, records: &[Committed], now: Millis) -> Vec<EntityKey> {
         self.counts.records += records.len() as u64;
         self.counts.record_bytes += records.iter().map(|record| record.bytes).sum::<u64>();
+        let mut sought = Vec::new();
         for record in records.iter().filter(|record| record.claim.is_some()) {
             self.claiming.remove(&record.entity);
             self.counts.adopted += u64::from(record.adopts.is_some());
@@ -148,10 +158,13 @@ impl NodeCore {
                 let effect = NodeEffect::SetAside(record.entity, skips.iter().collect());
                 self.effects.push(effect);
             }
+            self.note_part(record.entity, Part::Claim, now);
             self.note_claim_settled(record.entity);
+            sought.extend(self.sought.take(&record.entity));
             if record.woke {
                 self.census.note_durable(record.entity, false);
             }
         }
+        sought
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing is loaded before commit 0 is durable, nor while the
 //! clocks differ, nor while a commit may hold a record of it.
 
-use super::cluster::Handed;
+use super::handover::{Handed, Part};
 use super::routes::HOPS_MAX;
 use super::{NodeCore, NodeEffect, Owned, Phase, Waiting};
 use crate::base::{EntityKey, Incarnation, Millis, NodeId};
@@ -93,6 +93,7 @@ impl NodeCore {
         &mut self,
         entity: EntityKey,
         loaded: Result<Box<Loaded>, LoadError>,
+        now: Millis,
     ) {
         let is_new = loaded.as_ref().is_ok_and(|loaded| loaded.entity.head().sequence == 0);
         let is_anothers = matches!(loaded, Err(LoadError::Owned { .. }));
@@ -128,12 +129,12 @@ impl NodeCore {
         }
         let Some(loaded) = self.unless_condemned(loaded) else { return };
         if let Some(loaded) = self.adopt_behind_snapshot(loaded) {
-            self.own(entity, loaded);
+            self.own(entity, loaded, now);
         }
     }
 
     /// What was loaded runs here from now on; its next record claims it.
-    fn own(&mut self, entity: EntityKey, loaded: Loaded) {
+    fn own(&mut self, entity: EntityKey, loaded: Loaded, now: Millis) {
         let head = loaded.entity.head();
         self.stale.keep(&keys::owned(self.node, entity));
         self.note_slept(&loaded.entity);
@@ -158,6 +159,7 @@ impl NodeCore {
         // The directory may have changed since it was asked for.
         self.note_stray(entity);
         self.claiming.insert(entity);
+        self.note_part(entity, Part::Tail, now);
         self.waiting.insert(entity, Waiting::default());
         self.order.push_back(entity);
         if !loaded.mismatches.is_empty() {
@@ -201,7 +203,7 @@ impl NodeCore {
             self.tell(entity, message);
         }
         if is_asked {
-            self.tell(entity, ToTable::Awake(entity));
+            self.handle_wake(entity);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterRead;
+use super::handover::Part;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, Tick};
 use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
@@ -80,6 +81,9 @@ pub enum Event {
     Settle,
     /// The node has settled: its incarnation is to end, and with it this core.
     Leave,
+    /// The cluster writes this format version, as its row says: nodes that do not
+    /// read it have no place any more.
+    Format(u16),
     /// A group of rows to commit; `id` comes back with the outcome.
     Rows { id: u64, group: Group },
 }
@@ -147,6 +151,8 @@ pub enum NodeEffect {
     Lacks(EntityKey, Logic),
     /// Replay found other hashes than the journal says; the journal wins.
     Mismatch(EntityKey, Vec<Mismatch>),
+    /// A part of a hand-over took so many milliseconds.
+    Passed(Part, u64),
     /// Send [`Event::Clock`] at this time at the latest.
     WakeAt(Millis),
     /// This process owns nothing any more and must end; nothing it holds back

@@ -8,7 +8,7 @@
 //!    │ the directory names the other
 //!    │── Offer ───────────────────────────────>│ may claim, does not stop:
 //!    │<────────────────────────────── Accept ──│ loads it (`ahead.rs`)
-//!    │ Leave ─> table: takes nothing more
+//!    │ Leave ─> table: takes nothing more from its next tick on
 //!    │ Leaving <─ table: all is durable; the state's hash
 //!    │ commit: HandOver, Hash; owned/owner goes, owned/other comes
 //!    │── Claim ───────────────────────────────>│ reads the records since, compares,
@@ -30,7 +30,6 @@
 
 use std::collections::VecDeque;
 
-use super::cluster::{Handed, Leaving};
 use super::routes::Route;
 use super::{NodeCore, NodeEffect};
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
@@ -42,6 +41,58 @@ use crate::entity::keys;
 const SAY_AGAIN_MS: u64 = 500;
 /// So long an offer waits for its answer.
 const OFFER_MS: u64 = 1000;
+
+/// An entity on its way to another node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub to: NodeId,
+    /// When that node was asked.
+    pub offered: Millis,
+    /// It said that it takes it, and of which version of the simulation it is.
+    pub accepted: Option<u32>,
+    /// When the [part](Part) that it is in began.
+    since: Millis,
+}
+
+/// An entity that was given away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed {
+    /// Of the record that did it, 0 where that is not known.
+    pub sequence: u64,
+    /// When it was last said.
+    pub said: Millis,
+}
+
+impl Handed {
+    /// By somebody, and nobody was told yet.
+    pub const UNTOLD: Handed = Handed { sequence: 0, said: Millis(0) };
+}
+
+/// An entity that this node is to claim.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    by: NodeId,
+    /// Of the record that gave it, as in [`Handed`].
+    sequence: u64,
+    /// When the [part](Part) that it is in began.
+    since: Millis,
+}
+
+/// What a hand-over takes its time for, in order. The pause begins within the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// From the offer until the other node has loaded it and takes it.
+    Ahead,
+    /// Until its tick has moved, with which its door is closed, and all that was taken
+    /// before is durable.
+    Close,
+    /// Until its last record is durable.
+    Record,
+    /// From the word that it is given until what was missing is loaded.
+    Tail,
+    /// Until the claim is durable.
+    Claim,
+}
 
 /// Who gets an entity, and the hash of its state at that tick, which nothing
 /// changes any more.
@@ -105,18 +156,28 @@ impl NodeCore {
                 && !self.closing.contains_key(&entity);
             let Route::There(to) = self.route(entity) else { continue };
             if is_free && let Some(cluster) = &mut self.cluster {
-                cluster.leaving.insert(entity, Leaving { to, offered: now, accepted: None });
+                cluster
+                    .leaving
+                    .insert(entity, Leaving { to, offered: now, accepted: None, since: now });
                 self.say(to, NodeBody::Offer { entity, version: self.version() });
             }
         }
     }
 
     /// The other node, which is of that version, takes an entity: its door is closed.
-    pub(super) fn handle_accept(&mut self, entity: EntityKey, version: u32, from: NodeId) {
+    pub(super) fn handle_accept(
+        &mut self,
+        entity: EntityKey,
+        version: u32,
+        from: NodeId,
+        now: Millis,
+    ) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(leaving) = cluster.leaving.get_mut(&entity) else { return };
         let runs = self.owned.contains_key(&entity) && !self.closing.contains_key(&entity);
         if runs && leaving.to == from && leaving.accepted.replace(version).is_none() {
+            let ms = now.since(std::mem::replace(&mut leaving.since, now));
+            self.effects.push(NodeEffect::Passed(Part::Ahead, ms));
             self.tell(entity, ToTable::Leave(entity));
         }
     }
@@ -130,12 +191,14 @@ impl NodeCore {
         &mut self,
         entity: EntityKey,
         generation: u64,
-        tick: Tick,
-        hash: StateHash,
+        (tick, hash): (Tick, StateHash),
+        now: Millis,
     ) {
         let runs = self.runs(entity, generation);
         let Some(cluster) = self.cluster.as_mut().filter(|_| runs) else { return };
-        if cluster.leaving.contains_key(&entity) {
+        if let Some(leaving) = cluster.leaving.get_mut(&entity) {
+            let ms = now.since(std::mem::replace(&mut leaving.since, now));
+            self.effects.push(NodeEffect::Passed(Part::Close, ms));
             cluster.ready_to_leave.insert(entity, (tick, hash));
             self.dilating.remove(&entity);
             self.snapshots.forget(entity);
@@ -167,6 +230,9 @@ impl NodeCore {
         self.counts.records += 1;
         self.counts.record_bytes += record.bytes;
         self.counts.handed_over += 1;
+        let leaving = self.cluster.as_ref().and_then(|it| it.leaving.get(&record.entity));
+        let passed = leaving.map(|it| NodeEffect::Passed(Part::Record, now.since(it.since)));
+        self.effects.extend(passed);
         let retires = self.retire(record, to);
         if self.runs(record.entity, record.generation) {
             self.disown(record.entity);
@@ -211,17 +277,24 @@ impl NodeCore {
     }
 
     /// Another node says that this entity was given to this one.
-    pub(super) fn handle_claim(&mut self, entity: EntityKey, sequence: u64, asker: NodeId) {
+    pub(super) fn handle_claim(
+        &mut self,
+        entity: EntityKey,
+        sequence: u64,
+        by: NodeId,
+        now: Millis,
+    ) {
         // Was it parked, it was resumed since, or that is found out now.
         self.let_run(entity);
         let is_claimed = self.owned.contains_key(&entity) && !self.claiming.contains(&entity);
         if is_claimed || self.loading.is_unloadable(entity) {
-            return self.say(asker, NodeBody::Claimed { entity, sequence });
+            return self.say(by, NodeBody::Claimed { entity, sequence });
         }
         let Some(cluster) = &mut self.cluster else { return };
-        let is_news = cluster.askers.get(&entity).is_none_or(|(_, known)| *known != sequence);
-        if cluster.askers.len() < self.limits.waiting_for_nodes {
-            cluster.askers.insert(entity, (asker, sequence));
+        let known = cluster.asked.get(&entity).filter(|known| known.sequence == sequence);
+        let (is_news, since) = (known.is_none(), known.map_or(now, |known| known.since));
+        if cluster.asked.len() < self.limits.waiting_for_nodes {
+            cluster.asked.insert(entity, Asked { by, sequence, since });
         }
         if is_news {
             self.loading.note_given(entity);
@@ -232,6 +305,16 @@ impl NodeCore {
         }
     }
 
+    /// An entity that this node was asked to claim comes to run here: that is its
+    /// next part.
+    pub(super) fn note_part(&mut self, entity: EntityKey, part: Part, now: Millis) {
+        let asked = self.cluster.as_mut().and_then(|cluster| cluster.asked.get_mut(&entity));
+        if let Some(asked) = asked {
+            let ms = now.since(std::mem::replace(&mut asked.since, now));
+            self.effects.push(NodeEffect::Passed(part, ms));
+        }
+    }
+
     /// The entity is claimed here, or was found to be another's or nobody's.
     pub(super) fn note_claim_settled(&mut self, entity: EntityKey) {
         let Some(cluster) = &mut self.cluster else { return };
@@ -239,8 +322,8 @@ impl NodeCore {
             cluster.handed.remove(&entity);
             cluster.retiring.remove(&entity);
         }
-        if let Some((asker, sequence)) = cluster.askers.remove(&entity) {
-            self.say(asker, NodeBody::Claimed { entity, sequence });
+        if let Some(Asked { by, sequence, .. }) = cluster.asked.remove(&entity) {
+            self.say(by, NodeBody::Claimed { entity, sequence });
         }
     }
 }

@@ -67,12 +67,11 @@ impl NodeCore {
     /// An entity runs here no more: what waited for that goes where it is now, and
     /// who wanted to see it is told where that is.
     pub(super) fn send_after(&mut self, entity: EntityKey) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let (kept, is_sought) = (cluster.kept.remove(&entity), cluster.sought.remove(&entity));
+        let kept = self.cluster.as_mut().and_then(|cluster| cluster.kept.remove(&entity));
         for input in kept.into_iter().flatten() {
             self.pass(NodeBody::Lost { entity, input }, 0);
         }
-        if is_sought {
+        if self.sought.remove(&entity) {
             self.handle_wake(entity);
         }
     }
@@ -158,9 +157,13 @@ impl NodeCore {
             }
             NodeBody::Signed(head) => self.handle_told_head(node, head),
             NodeBody::Offer { entity, version } => self.handle_offer(entity, version, node, now),
-            NodeBody::Accept { entity, version } => self.handle_accept(entity, version, node),
+            NodeBody::Accept { entity, version } => {
+                self.handle_accept(entity, version, node, now);
+            }
             NodeBody::Reclaim { entity, version } => self.handle_reclaim(entity, version),
-            NodeBody::Claim { entity, sequence } => self.handle_claim(entity, sequence, node),
+            NodeBody::Claim { entity, sequence } => {
+                self.handle_claim(entity, sequence, node, now);
+            }
             NodeBody::Claimed { entity, sequence } => {
                 if cluster.handed.get(&entity).is_some_and(|it| it.sequence == sequence) {
                     cluster.handed.remove(&entity);

@@ -5,7 +5,7 @@
 
 use super::routes::Route;
 use super::{NodeCore, NodeEffect, Waiting};
-use crate::base::EntityKey;
+use crate::base::{EntityKey, Millis};
 use crate::cluster::core::message::{FromTable, NodeBody, ToTable};
 use crate::cluster::core::snapshots::Made;
 use crate::entity::channel::{Acknowledgement, ChannelMessage};
@@ -13,7 +13,7 @@ use crate::entity::input::Input;
 use crate::entity::pace::Rate;
 
 impl NodeCore {
-    pub(super) fn handle_table(&mut self, message: FromTable) {
+    pub(super) fn handle_table(&mut self, message: FromTable, now: Millis) {
         match message {
             FromTable::Submit { entity, generation, bytes } => {
                 self.submit(entity, generation, bytes);
@@ -27,7 +27,7 @@ impl NodeCore {
                 self.handle_quiet(entity, generation, *rest);
             }
             FromTable::Leaving { entity, generation, tick, hash } => {
-                self.handle_leaving(entity, generation, tick, hash);
+                self.handle_leaving(entity, generation, (tick, hash), now);
             }
             FromTable::Retired { entity, sequence, bytes } => {
                 self.handle_retired(entity, sequence, bytes);

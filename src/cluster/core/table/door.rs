@@ -79,8 +79,12 @@ impl Table {
             return Err(Unavailable::StoreAway);
         }
         let is_full = self.pending >= self.limits.inputs_per_table;
-        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_closed());
+        let cell = self.cells.get_mut(&entity).filter(|cell| !cell.is_resting());
         let cell = cell.ok_or(Unavailable::NotHere)?;
+        if cell.left().is_some() {
+            // Who attaches waits until it runs where it goes.
+            return Err(Unavailable::AttachAgain);
+        }
         let sender = (command.player, command.session);
         if !cell.attached.expects(sender, ticket) {
             return Err(Unavailable::AttachAgain);

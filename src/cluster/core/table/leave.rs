@@ -1,10 +1,14 @@
-//! Owns how an entity of a table gets ready to go to another node: its door is
-//! closed, and when all that it took is durable the core is told, with the hash of
-//! its state. Until it is dropped it goes on, steps and is shown. Never decides
-//! that one leaves (the core does). Where the other node is of another version of
-//! the simulation, the state behind the last record is made here, too. Invariants:
-//! behind the word that it is leaving nothing of it is submitted any more; the hash
-//! is of a tick at which it has no record, for there alone a replay can compare.
+//! Owns how an entity of a table gets ready to go to another node. It goes on as
+//! always until its tick moves next. Then the hash of its state is made and its door
+//! is closed, and the core is told as soon as all that it took is durable: so
+//! nobody finds the door closed while only a tick is waited for. Until it is dropped
+//! it steps on and is shown. Never decides that one leaves (the core does). Where the
+//! other node is of another version of the simulation, the state behind the last
+//! record is made here, too.
+//!
+//! Invariants: behind the word that it is leaving nothing of it is submitted any
+//! more; the hash is of its state behind the step to a tick and before the records of
+//! that tick, for there a replay compares.
 
 use super::Table;
 use crate::base::{EntityKey, NodeId};
@@ -13,34 +17,42 @@ use crate::entity::input::Input;
 use crate::entity::record::Record;
 
 impl Table {
-    /// Has an entity take nothing more. One that is about to hibernate, or does
-    /// not run here, does not answer.
+    /// Has an entity leave with its next tick. One that is about to hibernate, or
+    /// does not run here, does not answer.
     pub(super) fn leave_node(&mut self, key: EntityKey) {
-        let Some(cell) = self.cells.get_mut(&key).filter(|cell| !cell.is_closed()) else { return };
-        cell.leave();
-        self.note_leaving(key);
+        let cell = self.cells.get_mut(&key).filter(|cell| !cell.is_closed());
+        if let Some(cell) = cell {
+            cell.leave_soon();
+            self.leaving.insert(key);
+            self.close_door(key);
+        }
     }
 
-    /// Says so once nothing of it waits for a commit and its tick is behind its
-    /// last record's.
-    pub(super) fn note_leaving(&mut self, key: EntityKey) {
+    /// Closes the door of one that leaves, if it has no record of its tick yet.
+    fn close_door(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.get_mut(&key) else { return };
-        if !cell.is_leaving() || !cell.is_claimed() || cell.pending() > 0 {
-            return;
-        }
-        let (generation, tick) = (cell.generation(), cell.tick_at(self.tick));
-        if cell.recorded >= tick {
-            self.leaving.insert(key);
+        let tick = cell.tick_at(self.tick);
+        if !cell.leaves_soon() || !cell.is_claimed() || cell.recorded >= tick {
             return;
         }
         self.leaving.remove(&key);
         // Who is not idle was stepped to it already.
         let hashed = self.guard(key, |cell, world| {
             cell.entity.run_to(tick, world, &mut Vec::new());
-            cell.entity.state_hash(world)
+            cell.leave(tick, cell.entity.state_hash(world));
         });
-        let Some(hash) = hashed else { return };
-        self.to_core.push(FromTable::Leaving { entity: key, generation, tick, hash });
+        if hashed.is_some() {
+            self.note_leaving(key);
+        }
+    }
+
+    /// Says so of one whose door is closed once nothing of it waits for a commit.
+    pub(super) fn note_leaving(&mut self, key: EntityKey) {
+        let Some(cell) = self.cells.get(&key).filter(|cell| cell.pending() == 0) else { return };
+        if let Some((tick, hash)) = cell.left() {
+            let generation = cell.generation();
+            self.to_core.push(FromTable::Leaving { entity: key, generation, tick, hash });
+        }
     }
 
     /// The entity's last record is durable: what is then its state is for a node that
@@ -62,8 +74,8 @@ impl Table {
     }
 
     /// The tick moved, for which some that leave waited.
-    pub(super) fn note_all_leaving(&mut self) {
+    pub(super) fn close_doors(&mut self) {
         let leaving: Vec<EntityKey> = self.leaving.iter().copied().collect();
-        leaving.into_iter().for_each(|key| self.note_leaving(key));
+        leaving.into_iter().for_each(|key| self.close_door(key));
     }
 }

@@ -18,14 +18,23 @@ impl Table {
     ///
     /// # Errors
     /// When the entity is not here or of a kind that the question is not for;
-    /// `Busy` before this node's claim is durable, and when the node is over.
+    /// `Busy` before this node's claim is durable, and when the node is over. For a
+    /// session that attaches it is not here before the claim is durable, nor once
+    /// it leaves: whoever waits for it to be woken hears when it can.
     pub fn read(&mut self, ask: u64, entity: EntityKey, query: &Query) -> Result<(), Unavailable> {
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if self.over || !cell.is_claimed() {
+        if self.over {
+            return Err(Unavailable::Busy);
+        }
+        let attaches = matches!(query, Query::Applied { .. });
+        if attaches && (!cell.is_claimed() || cell.left().is_some()) {
+            return Err(Unavailable::NotHere);
+        }
+        if !cell.is_claimed() {
             return Err(Unavailable::Busy);
         }
         // While time stands still nothing leaves: only sessions wait for that.
-        if self.away && !matches!(query, Query::Applied { .. }) {
+        if self.away && !attaches {
             return Err(Unavailable::StoreAway);
         }
         // What reads changes nothing: a panic costs who asked, and is no reason to ask

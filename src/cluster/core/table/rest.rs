@@ -93,6 +93,7 @@ impl Table {
 fn may_rest(cell: &Cell) -> bool {
     cell.is_claimed()
         && !cell.is_closed()
+        && !cell.leaves_soon()
         && cell.pending() == 0
         && !cell.is_rate_asked()
         && cell.follower.is_none()

@@ -28,7 +28,7 @@ impl Table {
             }
         }
         self.hash_states();
-        self.note_all_leaving();
+        self.close_doors();
         self.show_followed();
         self.fire_timers();
         self.carry_again();

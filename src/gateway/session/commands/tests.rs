@@ -1,8 +1,10 @@
 use super::*;
-use crate::base::{PlayerId, SectorId, SessionId, UnitId};
+use crate::base::{NodeId, PlayerId, SectorId, SessionId, UnitId};
 use crate::sim::{Command, Instruction, UnitIds};
 
 const MAX: usize = 32;
+/// The node that has all entities.
+const OWNER: NodeId = NodeId(3);
 
 fn entity(x: i64) -> EntityKey {
     EntityKey::Sector(SectorId::tactical(x, 0))
@@ -15,7 +17,7 @@ fn command(sequence: u32) -> PlayerCommand {
 }
 
 fn attached(last: u32, number: u64) -> Attached {
-    Attached { last, attachment: Attachment(number) }
+    Attached { last, attachment: Attachment(number), at: OWNER }
 }
 
 fn refused(sequence: u32, copies: u32) -> Refused {
@@ -60,7 +62,8 @@ fn attaches_before_the_first_command_and_then_goes_on_in_order() {
     let sent = table.note_attached(entity(0), attached(0, 9));
     assert_eq!(sent, [command(1), command(2), command(3)]);
     assert_eq!(table.takes(4), Taken::Send(command(4)));
-    let tickets = [0, 1].map(|nth| Some(Ticket { attachment: Attachment(9), nth }));
+    let ticket = |nth| Ticket { attachment: Attachment(9), nth };
+    let tickets = [0, 1].map(|nth| Some((OWNER, ticket(nth))));
     assert_eq!([(); 2].map(|()| table.take_ticket(entity(0))), tickets);
 }
 
@@ -166,10 +169,21 @@ fn a_place_that_is_gone_refuses_what_is_unanswered() {
     assert_eq!(table.note_gone(entity(0)), [refused(2, 1), refused(3, 1)]);
     assert_eq!(table.takes(4), Taken::AttachAgain);
     assert_eq!(table.takes(2), Taken::Attach);
-    // It goes while it is asked: the answer is still to come.
-    assert_eq!(table.note_gone(entity(0)), [refused(2, 1)]);
-    assert_eq!(table.takes(2), Taken::Waits);
     assert_eq!(table.note_gone(entity(1)), []);
+}
+
+#[test]
+fn what_waits_for_an_attachment_waits_on_when_the_place_is_gone() {
+    let mut table = open(9);
+    table.sends([2, 3]);
+    table.is_rejected(9, 2);
+    assert_eq!((table.takes(2), table.takes(3)), (Taken::Attach, Taken::Waits));
+    // It was sent nowhere, and the answer is still to come, from where it is now.
+    assert_eq!(table.note_gone(entity(0)), []);
+    assert_eq!(table.takes(4), Taken::Waits);
+    let elsewhere = Attached { at: NodeId(4), ..attached(1, 10) };
+    assert_eq!(table.note_attached(entity(0), elsewhere), [command(2), command(3), command(4)]);
+    assert_eq!(table.take_ticket(entity(0)).map(|(at, _)| at), Some(NodeId(4)));
 }
 
 #[test]

@@ -6,7 +6,16 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::protocol::DecodeError;
+/// Why bytes do not inflate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InflateError {
+    #[error("it inflates to more than {max} bytes")]
+    TooLong { max: usize },
+    #[error("a deflated payload is damaged")]
+    Damaged,
+    #[error("bytes follow the deflated payload")]
+    Trailing,
+}
 
 thread_local! {
     // Its tables are larger than most messages: made once and reset.
@@ -35,9 +44,11 @@ pub fn shrink(out: &mut Vec<u8>, from: usize) -> bool {
     true
 }
 
-/// Inflates a payload of at most `max` bytes; `named` is the limit that an
-/// error tells.
-pub fn inflate(bytes: &[u8], max: usize, named: usize) -> Result<Vec<u8>, DecodeError> {
+/// Inflates a payload of at most `max` bytes.
+///
+/// # Errors
+/// See [`InflateError`]; no more than one byte beyond `max` was inflated.
+pub fn inflate(bytes: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
     let mut state = Decompress::new(false);
     let mut plain = Vec::new();
     let mut room = bytes.len().saturating_mul(4).min(max);
@@ -49,7 +60,7 @@ pub fn inflate(bytes: &[u8], max: usize, named: usize) -> Result<Vec<u8>, Decode
         // `Finish` would want room for all of it at once.
         let status = state.decompress_vec(rest, &mut plain, FlushDecompress::None);
         if plain.len() > max {
-            return Err(DecodeError::InflatesTooLong { max: named });
+            return Err(InflateError::TooLong { max });
         }
         match status {
             Ok(Status::StreamEnd) => break,
@@ -58,11 +69,11 @@ pub fn inflate(bytes: &[u8], max: usize, named: usize) -> Result<Vec<u8>, Decode
                 room = plain.len().saturating_mul(2).max(64).min(max + 1);
             }
             Ok(_) if before != (state.total_in(), plain.len()) => {}
-            Ok(_) | Err(_) => return Err(DecodeError::malformed("a deflated payload is damaged")),
+            Ok(_) | Err(_) => return Err(InflateError::Damaged),
         }
     }
     if state.total_in() != bytes.len() as u64 {
-        return Err(DecodeError::malformed("bytes follow the deflated payload"));
+        return Err(InflateError::Trailing);
     }
     Ok(plain)
 }
@@ -85,7 +96,7 @@ mod tests {
             let plain: Vec<u8> = (0..n).map(|i| (i / 7 % 251) as u8).collect();
             let bytes = deflated(&plain);
             assert!(bytes.len() < plain.len());
-            assert_eq!(inflate(&bytes, n, n), Ok(plain));
+            assert_eq!(inflate(&bytes, n), Ok(plain));
         }
     }
 
@@ -106,26 +117,21 @@ mod tests {
     fn inflating_stops_at_the_limit() {
         let bomb = deflated(&vec![0; 1_000_000]);
         assert!(bomb.len() < 10_000, "{}", bomb.len());
-        assert_eq!(
-            inflate(&bomb, 999_999, 999_999),
-            Err(DecodeError::InflatesTooLong { max: 999_999 })
-        );
-        assert!(inflate(&bomb, 1_000_000, 1_000_000).is_ok());
-        assert_eq!(inflate(&bomb, 0, 8), Err(DecodeError::InflatesTooLong { max: 8 }));
+        assert_eq!(inflate(&bomb, 999_999), Err(InflateError::TooLong { max: 999_999 }));
+        assert!(inflate(&bomb, 1_000_000).is_ok());
+        assert_eq!(inflate(&bomb, 0), Err(InflateError::TooLong { max: 0 }));
     }
 
     #[test]
     fn refuses_what_is_cut_damaged_or_followed_by_more() {
         let whole = deflated(&[7; 900]);
         for cut in 0..whole.len() {
-            assert!(inflate(&whole[..cut], 1_000, 1_000).is_err(), "cut at {cut}");
+            assert!(inflate(&whole[..cut], 1_000).is_err(), "cut at {cut}");
         }
         let mut more = whole.clone();
         more.push(0);
-        let follow = DecodeError::malformed("bytes follow the deflated payload");
-        assert_eq!(inflate(&more, 1_000, 1_000), Err(follow));
+        assert_eq!(inflate(&more, 1_000), Err(InflateError::Trailing));
         // A block of a type that does not exist.
-        let damaged = DecodeError::malformed("a deflated payload is damaged");
-        assert_eq!(inflate(&[0xFF; 8], 1_000, 1_000), Err(damaged));
+        assert_eq!(inflate(&[0xFF; 8], 1_000), Err(InflateError::Damaged));
     }
 }
