@@ -315,6 +315,8 @@ pub struct Tail {
     pub open: Option<OpenClaim>,
     /// Whether it hibernates.
     pub sleeps: bool,
+    /// It was parked by the last record, and goes on at that tick.
+    pub parked: Option<Tick>,
     records: Vec<Record>,
 }
 
@@ -330,6 +332,7 @@ pub fn tail_of(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Ta
         logic: image.logics().last().copied(),
         open: head.claim,
         sleeps: head.slept.is_some(),
+        parked: None,
         records: Vec::new(),
     };
     for (_, record) in decode(&image.records)? {
@@ -347,14 +350,15 @@ impl Tail {
             Input::Claim(claim) => {
                 let pace = Pace::new(tick, claim.node_tick, Rate::FULL);
                 self.open = Some(OpenClaim { claim: *claim, pace });
-                self.sleeps = false;
+                (self.sleeps, self.parked) = (false, None);
             }
             Input::Dilate(Dilation { rate, node_tick }) => {
                 let pace = Pace::new(tick, *node_tick, *rate);
                 self.open = self.open.map(|open| OpenClaim { pace, ..open });
             }
             Input::Close => (self.open, self.sleeps) = (None, true),
-            Input::HandOver { .. } | Input::Park { .. } => self.open = None,
+            Input::HandOver { .. } => self.open = None,
+            Input::Park { until } => (self.open, self.parked) = (None, Some(*until)),
             _ => {}
         }
     }

@@ -81,6 +81,10 @@ fn load_behind(
 ) -> Result<Option<Loaded>, LoadError> {
     let followed = follow(store, entity, worlds, ahead).map_err(unread)?;
     let Some((Ahead { mut replayed, .. }, known)) = followed else { return Ok(None) };
+    if replayed.parked.is_some() {
+        // Whether it was resumed since is asked where all of it is loaded.
+        return Ok(None);
+    }
     let ended = ended_of_open(store, replayed.entity.head().claim, asker)?;
     recover(&mut replayed, ended, &known)?;
     Ok(Some(Loaded { was_ahead: true, ..Loaded::of(replayed, &known) }))

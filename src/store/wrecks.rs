@@ -123,6 +123,8 @@ fn wreck(
     };
     let tick = got.max(last.tick);
     let seen = tail.open.zip(ended).map(|(open, ended)| open.tick_at(ended));
+    // Nobody ran it since it was parked, and it may have been seen till then.
+    let seen = seen.max(tail.parked);
     Wreck {
         entity,
         sequence: last.sequence,

@@ -54,16 +54,21 @@ impl NodeCore {
         let is_soon = self.stepped.since(owned.installed) < SOON_TICKS;
         let times = self.broken.get(&entity).copied().filter(|_| is_soon).unwrap_or(0);
         self.broken.insert(entity, times + 1);
-        self.disown(entity);
-        // As for what was dropped: it is loaded behind a commit at this tick.
+        // As for what was dropped: it is loaded behind a commit at this tick. Before
+        // it is disowned, or who waits for it would have it loaded at once.
         self.wanted = self.wanted.max(self.tick);
         self.loading.want_later(entity);
+        self.disown(entity);
     }
 
     /// What was loaded, unless it broke too often: nobody knows by what.
     pub(super) fn unless_condemned(&mut self, loaded: Loaded) -> Option<Loaded> {
         let head = loaded.entity.head();
         let entity = loaded.entity.key();
+        if !loaded.set_aside.is_empty() {
+            // It is known what it was.
+            self.broken.remove(&entity);
+        }
         let times = self.broken.get(&entity).copied().unwrap_or(0);
         if times < BROKEN_MAX {
             return Some(loaded);

@@ -52,14 +52,17 @@ impl NodeCore {
         if !self.runs(entity, generation) {
             return;
         }
-        self.disown(entity);
         self.wanted = self.wanted.max(self.tick);
         let misfits = self.misfits.entry(entity).or_default();
         *misfits += 1;
-        if *misfits < MISFITS_MAX {
+        let misfits = *misfits;
+        if misfits < MISFITS_MAX {
+            // Before it is disowned, or who waits for it would have it loaded at once.
             self.loading.want_later(entity);
+            self.disown(entity);
         } else {
-            let error = LoadError::Misfits(*misfits);
+            self.disown(entity);
+            let error = LoadError::Misfits(misfits);
             self.loading.fail(entity);
             self.effects.push(NodeEffect::Unloadable(entity, error));
         }
@@ -210,7 +213,9 @@ impl NodeCore {
     /// What was to be loaded here runs on another node: what waits for it goes
     /// there.
     fn pass_on(&mut self, entity: EntityKey, node: NodeId) {
-        if self.loading.is_to_be_seen(entity) {
+        self.broken.remove(&entity);
+        let is_sought = self.sought.remove(&entity);
+        if is_sought || self.loading.is_to_be_seen(entity) {
             self.effects.push(NodeEffect::Elsewhere(entity, node));
         }
         for message in self.loading.finish(entity) {

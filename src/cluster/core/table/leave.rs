@@ -20,16 +20,21 @@ impl Table {
     /// Has an entity leave with its next tick. One that is about to hibernate, or
     /// does not run here, does not answer.
     pub(super) fn leave_node(&mut self, key: EntityKey) {
+        self.mark_leaving(key);
+        self.close_door(key);
+    }
+
+    /// The same, but its door stays open until [`close_door`](Self::close_door).
+    pub(super) fn mark_leaving(&mut self, key: EntityKey) {
         let cell = self.cells.get_mut(&key).filter(|cell| !cell.is_closed());
         if let Some(cell) = cell {
             cell.leave_soon();
             self.leaving.insert(key);
-            self.close_door(key);
         }
     }
 
     /// Closes the door of one that leaves, if it has no record of its tick yet.
-    fn close_door(&mut self, key: EntityKey) {
+    pub(super) fn close_door(&mut self, key: EntityKey) {
         let Some(cell) = self.cells.get_mut(&key) else { return };
         let tick = cell.tick_at(self.tick);
         if !cell.leaves_soon() || !cell.is_claimed() || cell.recorded >= tick {

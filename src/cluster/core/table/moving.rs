@@ -95,8 +95,15 @@ impl Table {
         if let Some(cell) = cell {
             self.take_in(key, cell, unhashed);
         }
-        then.into_iter().for_each(|message| self.handle(message));
+        for message in then {
+            match message {
+                // Its state at this table's tick is not there before it caught up.
+                ToTable::Leave(entity) => self.mark_leaving(entity),
+                message => self.handle(message),
+            }
+        }
         self.catch_up(key);
+        self.close_door(key);
     }
 
     fn take_in(&mut self, key: EntityKey, cell: Cell, unhashed: bool) {
