@@ -126,12 +126,16 @@ impl Entities {
     ) -> Result<Read, Elsewhere> {
         for _ in 0..TRIES {
             match self.ask_here(entity, query).await {
-                Err(Unavailable::NotHere) if wake => match self.wake_sector(entity).await {
-                    Ok(Woken::Running) => {}
-                    Ok(Woken::Dormant) => return Err(Unavailable::NotHere.into()),
-                    Ok(Woken::Elsewhere(node)) => return Err(Elsewhere::At(node)),
-                    Err(why) => return Err(why.into()),
-                },
+                // Busy is also one that has come and is not claimed yet: whoever waits
+                // for it to be woken hears when it is, or where it goes.
+                Err(Unavailable::NotHere | Unavailable::Busy) if wake => {
+                    match self.wake_sector(entity).await {
+                        Ok(Woken::Running) => {}
+                        Ok(Woken::Dormant) => return Err(Unavailable::NotHere.into()),
+                        Ok(Woken::Elsewhere(node)) => return Err(Elsewhere::At(node)),
+                        Err(why) => return Err(why.into()),
+                    }
+                }
                 read => return Ok(read?),
             }
         }

@@ -118,7 +118,7 @@ fn who_attaches_on_the_way_is_told_when_it_runs_where_it_goes() {
     });
     assert_eq!(cluster.node(1).woken, [(sector, Some(NodeId(2)))]);
     cluster.run(100);
-    assert_eq!(attach(&mut cluster, 2, sector), Err(Unavailable::NotHere), "not claimed yet");
+    assert_eq!(attach(&mut cluster, 2, sector), Err(Unavailable::Busy), "not claimed yet");
     cluster.event(2, Event::Wake(sector));
     assert_eq!(cluster.node(2).woken, []);
     let event = cluster.node(2).let_commits_go();

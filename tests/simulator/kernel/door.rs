@@ -126,8 +126,7 @@ fn nothing_of_an_entity_is_shown_before_the_claim_is_durable() {
     let sector = node.sector(1);
     assert!(node.held.is_some() && node.table.entity(sector).is_some());
     let query = Query::Applied { player: PlayerId(1), session: SessionId(1) };
-    // Who asks waits until it is claimed.
-    assert_eq!(node.table.read(7, sector, &query), Err(Unavailable::NotHere));
+    assert_eq!(node.table.read(7, sector, &query), Err(Unavailable::Busy));
     // Nobody is attached, under whatever name.
     let ticket = Ticket::first(Attachment(node.now));
     let admitted = node.table.admit(sector, ticket, Node::stop(1, 1));

@@ -19,19 +19,15 @@ impl Table {
     /// # Errors
     /// When the entity is not here or of a kind that the question is not for;
     /// `Busy` before this node's claim is durable, and when the node is over. For a
-    /// session that attaches it is not here before the claim is durable, nor once
-    /// it leaves: whoever waits for it to be woken hears when it can.
+    /// session that attaches it is not here any more once it leaves.
     pub fn read(&mut self, ask: u64, entity: EntityKey, query: &Query) -> Result<(), Unavailable> {
         let cell = self.cells.get(&entity).ok_or(Unavailable::NotHere)?;
-        if self.over {
+        if self.over || !cell.is_claimed() {
             return Err(Unavailable::Busy);
         }
         let attaches = matches!(query, Query::Applied { .. });
-        if attaches && (!cell.is_claimed() || cell.left().is_some()) {
+        if attaches && cell.left().is_some() {
             return Err(Unavailable::NotHere);
-        }
-        if !cell.is_claimed() {
-            return Err(Unavailable::Busy);
         }
         // While time stands still nothing leaves: only sessions wait for that.
         if self.away && !attaches {
