@@ -1,6 +1,6 @@
 //! Owns what is kept of an entity that nobody runs because it breaks whoever does:
 //! why, and where in its journal that was. A stored format, under
-//! [`keys::parked`](super::keys::parked), written with the record that parks it and
+//! [`keys::parked`](super::keys), written with the record that parks it and
 //! deleted when it is resumed. Invariant: while there is one nobody claims the entity.
 
 use serde::{Deserialize, Serialize};
