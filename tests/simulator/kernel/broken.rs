@@ -325,6 +325,21 @@ fn what_somebody_applied_before_is_not_left_out_where_it_panics_now() {
     }
 }
 
+#[test]
+fn what_is_parked_again_goes_on_no_earlier_than_it_was_seen() {
+    let (mut node, sector) = node_with(Past { is_full: true, has_unit: true, ..SOUND });
+    // By a build that ran it until then; it was resumed since.
+    let claim = Claim { node: NodeId(999), incarnation: Incarnation(1), node_tick: Tick(0) };
+    let inputs = vec![Input::Claim(claim), Input::Park { until: Tick(60) }];
+    append(&node, sector, &[(10, inputs)]);
+    node.event(Event::Wake(sector));
+    node.run_until("it is parked again", |node| parked(node, sector).is_some());
+    let inputs = last_inputs(&node, sector);
+    let is_kept =
+        matches!(inputs[..], [Input::Claim(_), Input::Park { until }] if until == Tick(60));
+    assert!(is_kept, "{inputs:?}");
+}
+
 /// Has the table of an entity catch a panic that nobody finds again.
 fn shake(node: &mut Node, entity: EntityKey) {
     let generation = node.generations[&entity];
