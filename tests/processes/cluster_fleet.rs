@@ -229,6 +229,11 @@ fn middle(ships: &[Value]) -> (i64, i64) {
 /// to the other one. Each is asked for what it does not get.
 fn give(cluster: &Cluster, home: &Value, beyond: &Value) {
     let operator = Operator::register(cluster.node(0));
+    // The first reads of the second a moment after that one is ready.
+    wait_for("two nodes that the first knows", || {
+        let told = operator.ask(cluster.node(0), &["nodes"]);
+        (told["nodes"].as_array().map(Vec::len) == Some(2)).then_some(())
+    });
     for (sector, to) in [(home, 1), (beyond, 2)] {
         let sector = id(sector).to_string();
         operator.migrate(cluster.node(2 - to as usize), &sector, to);
