@@ -317,12 +317,7 @@ fn a_unit_that_crosses_does_so_once_whenever_its_owner_dies() {
 
 #[test]
 fn what_comes_late_from_a_dead_incarnation_is_not_heeded() {
-    let mut cluster = Cluster::of(2);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(2);
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, east);
     // Everything takes five seconds, and the sender is dead after two.

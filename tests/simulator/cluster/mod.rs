@@ -124,6 +124,18 @@ impl Cluster {
         cluster
     }
 
+    /// So many nodes and a border between the first two: where a player begins is the
+    /// first's, the sector east of it the second's.
+    fn with_border(count: u32) -> (Cluster, SectorId, SectorId) {
+        let mut cluster = Cluster::of(count);
+        let (_, home) = cluster.found(1);
+        let east = home.neighbour(1, 0).expect("a neighbour");
+        cluster.assign(EntityKey::Sector(home), 1);
+        cluster.assign(EntityKey::Sector(east), 2);
+        cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+        (cluster, home, east)
+    }
+
     fn empty(seed: u64) -> Cluster {
         // Both are fixed and valid.
         let galaxy = Galaxy::new(1, Galaxy::SIDE_MIN).expect("a small galaxy");

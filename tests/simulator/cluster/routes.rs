@@ -26,12 +26,7 @@ fn a_finer_entry_counts_more_than_a_coarser_one() {
 
 #[test]
 fn units_go_to_and_fro_over_a_border_between_nodes_and_none_is_lost_or_doubled() {
-    let mut cluster = Cluster::of(2);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(2);
     cluster.network.weather = Weather { lost: 200, doubled: 200, late_ms: 1_500, slow_ms: 0 };
     let units = cluster.units(home);
     for (sequence, unit) in (1..).zip(&units) {
@@ -51,12 +46,7 @@ fn units_go_to_and_fro_over_a_border_between_nodes_and_none_is_lost_or_doubled()
 /// it arrived; everything comes twice, late and out of order.
 #[test]
 fn a_unit_that_turns_round_at_once_is_in_one_place() {
-    let mut cluster = Cluster::of(2);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(2);
     cluster.network.weather = Weather { lost: 100, doubled: 500, late_ms: 3_000, slow_ms: 0 };
     let unit = cluster.units(home)[0];
     for (sequence, goal) in (1..).zip([east, home, east, home, east, home]) {
@@ -71,12 +61,7 @@ fn a_unit_that_turns_round_at_once_is_in_one_place() {
 
 #[test]
 fn what_goes_to_a_node_that_gave_the_entity_away_is_passed_on() {
-    let mut cluster = Cluster::of(3);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(3);
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, east);
     cluster.run_until("it is near", |cluster| {
@@ -93,12 +78,7 @@ fn what_goes_to_a_node_that_gave_the_entity_away_is_passed_on() {
 
 #[test]
 fn nodes_that_do_not_hear_each_other_lose_nothing() {
-    let mut cluster = Cluster::of(2);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(2);
     cluster.network.cuts.insert((NodeId(1), NodeId(2)));
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, east);
@@ -119,12 +99,7 @@ fn nodes_that_do_not_hear_each_other_lose_nothing() {
 /// sector that units come from and go to is given from node to node.
 #[test]
 fn what_overtakes_around_a_redirect_is_applied_once_and_in_order() {
-    let mut cluster = Cluster::of(3);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(3);
     for (sequence, unit) in (1..).zip(cluster.units(home)) {
         cluster.patrol(1, sequence, unit, east);
     }

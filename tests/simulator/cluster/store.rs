@@ -14,12 +14,7 @@ use super::Cluster;
 
 /// A cluster of three, and a unit that flies over a border between two of them.
 fn busy() -> (Cluster, EntityKey, UnitId) {
-    let mut cluster = Cluster::of(3);
-    let (_, home) = cluster.found(1);
-    let east = home.neighbour(1, 0).expect("a neighbour");
-    cluster.assign(EntityKey::Sector(home), 1);
-    cluster.assign(EntityKey::Sector(east), 2);
-    cluster.run_until("each is where it belongs", |cluster| cluster.is_settled());
+    let (mut cluster, home, east) = Cluster::with_border(3);
     let unit = cluster.units(home)[0];
     cluster.patrol(1, 1, unit, east);
     (cluster, EntityKey::Sector(home), unit)
