@@ -221,8 +221,7 @@ pub async fn entity_place(
     Admin(steering): Admin,
     path: Path<String>,
 ) -> Answer<admin::EntityPlace> {
-    let expected = "sector:X,Y,SCALE, ledger:N, board:N, alliance:N or market:N";
-    let key = entity(&path).ok_or_else(|| query::invalid("entity", expected))?;
+    let key = entity(&path)?;
     let map = steering.map()?;
     Ok(Json(place(&steering, &map, key, path.into_inner()).await))
 }

@@ -101,8 +101,14 @@ fn node(text: &str) -> Result<NodeId, ProblemResponse> {
     text.parse().map(NodeId).map_err(|_| query::invalid("node", "a node's number"))
 }
 
+/// The entity of that name.
+fn entity(text: &str) -> Result<EntityKey, ProblemResponse> {
+    let expected = "sector:X,Y,SCALE, ledger:N, board:N, alliance:N or market:N";
+    parse_entity(text).ok_or_else(|| query::invalid("entity", expected))
+}
+
 /// An entity written `KIND:NUMBER`, or a sector as everywhere.
-fn entity(text: &str) -> Option<EntityKey> {
+fn parse_entity(text: &str) -> Option<EntityKey> {
     let Some((kind, rest)) = text.split_once(':') else {
         return text.parse().ok().map(EntityKey::Sector);
     };
@@ -123,13 +129,13 @@ mod tests {
 
     #[test]
     fn an_entity_is_named_by_its_kind_and_number() {
-        assert_eq!(entity("ledger:7"), Some(EntityKey::Ledger(7)));
-        assert_eq!(entity("board:0"), Some(EntityKey::Board(0)));
+        assert_eq!(parse_entity("ledger:7"), Some(EntityKey::Ledger(7)));
+        assert_eq!(parse_entity("board:0"), Some(EntityKey::Board(0)));
         let sector = SectorId { x: 1, y: -2, scale: 3 };
-        assert_eq!(entity("sector:1,-2,3"), Some(EntityKey::Sector(sector)));
-        assert_eq!(entity("1,-2,3"), Some(EntityKey::Sector(sector)));
+        assert_eq!(parse_entity("sector:1,-2,3"), Some(EntityKey::Sector(sector)));
+        assert_eq!(parse_entity("1,-2,3"), Some(EntityKey::Sector(sector)));
         for wrong in ["", "ledger", "ledger:", "ledger:-1", "fleet:3", "sector:1"] {
-            assert_eq!(entity(wrong), None, "{wrong}");
+            assert_eq!(parse_entity(wrong), None, "{wrong}");
         }
     }
 }

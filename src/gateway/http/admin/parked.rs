@@ -6,7 +6,6 @@ use super::{Admin, entity};
 use crate::base::EntityKey;
 use crate::entity::parked::Parked as Row;
 use crate::gateway::http::problem::ProblemResponse;
-use crate::gateway::http::query;
 use crate::protocol::http;
 use crate::protocol::http::admin;
 
@@ -68,14 +67,14 @@ fn name(key: EntityKey) -> String {
 )]
 /// Has a parked entity run again. One that still breaks is parked again.
 pub async fn resume(Admin(steering): Admin, path: Path<String>) -> Answer<admin::Resumed> {
-    let expected = "sector:X,Y,SCALE, ledger:N, market:N, alliance:N or board:N";
-    let key = entity(&path).ok_or_else(|| query::invalid("entity", expected))?;
+    let key = entity(&path)?;
     let home = steering.resume(key).await?;
     Ok(Json(admin::Resumed { entity: path.into_inner(), node: home.map(|node| node.0) }))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_entity;
     use super::*;
     use crate::base::SectorId;
 
@@ -83,7 +82,7 @@ mod tests {
     fn what_is_parked_is_named_as_it_is_resumed() {
         let sector = EntityKey::Sector(SectorId { x: 1, y: -2, scale: 3 });
         for key in [sector, EntityKey::Ledger(7), EntityKey::Board(0), EntityKey::Market(2)] {
-            assert_eq!(entity(&name(key)), Some(key));
+            assert_eq!(parse_entity(&name(key)), Some(key));
         }
     }
 }
