@@ -125,11 +125,12 @@ impl NodeCore {
     fn handle_refused(&mut self, record: &Committed) {
         self.counts.refused += 1;
         if self.runs(record.entity, record.generation) {
-            self.disown(record.entity);
             if self.cluster.is_some() && record.claim.is_some() {
-                // The last owner wrote one more record, or another was first.
+                // The last owner wrote one more record, or another was first. Before it
+                // is disowned, or who waits for it would have it loaded at once.
                 self.loading.want_later(record.entity);
             }
+            self.disown(record.entity);
         }
     }
 
