@@ -11,6 +11,7 @@ pub mod mesh;
 pub mod orders;
 pub mod rules;
 pub mod sector;
+pub mod shadow;
 pub mod travel;
 pub mod unit;
 pub mod waypoint;

@@ -9,6 +9,7 @@ use super::attaching::Attachments;
 use super::cost::Cost;
 use super::limits::Limits;
 use super::message::Installed;
+use super::table::CellShade;
 use crate::base::{EntityKey, Millis, PlayerId, SessionId, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
@@ -43,6 +44,8 @@ pub struct Cell {
     pub attached: Attachments,
     /// Who follows it, if anybody does.
     pub follower: Option<Follower>,
+    /// What it casts beyond its borders, and what falls on it.
+    pub shade: CellShade,
     /// When its waiting messages were last carried.
     pub carried: Tick,
     journal_bytes: u64,
@@ -146,6 +149,7 @@ impl Cell {
             pending_commands: BTreeMap::new(),
             attached: Attachments::default(),
             follower: None,
+            shade: CellShade::default(),
             carried: at,
             journal_bytes,
             snapshot_bytes,

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shadows::Cast;
 use super::table::Moved;
 use crate::base::{EntityKey, Millis, NodeId, StateHash, Tick};
 use crate::entity::Entity;
@@ -59,6 +60,8 @@ pub enum ToTable {
     /// This record gave the entity to a node of another version of the simulation,
     /// which can read a state and run nothing: answered by [`FromTable::Retired`].
     Retire { record: Committed, to: NodeId },
+    /// What sectors cast on some of those here; it may be lost.
+    Shadows(Vec<Cast>),
     /// To whoever asked for the entity to be woken, by way of its table: it is
     /// installed. The table itself does nothing about it.
     Awake(EntityKey),
@@ -143,6 +146,8 @@ pub enum FromTable {
     NeedIds(EntityKey),
     /// There are outputs of this tick; they wait for the row to say it.
     Waiting(Tick),
+    /// What sectors here cast beyond their borders.
+    Cast(Vec<Cast>),
     /// The entity's journal is long enough for a snapshot: say when to make it.
     SnapshotDue(EntityKey),
     /// The entity's state after `sequence`, to be its snapshot.

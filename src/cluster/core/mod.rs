@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod places;
 pub mod rendezvous;
 pub mod roles;
+pub mod shadows;
 pub mod shares;
 pub mod snapshots;
 pub mod table;

@@ -25,6 +25,7 @@ mod event;
 mod handover;
 mod moving;
 mod routes;
+mod shadows;
 mod signing;
 mod stale;
 mod stopping;
@@ -38,6 +39,7 @@ use self::asleep::DueScan;
 use self::audit::Audit;
 use self::broken::ParkedLook;
 use self::cluster::Cluster;
+use self::shadows::Casting;
 use self::signing::Signing;
 use self::stale::Stale;
 use super::census::Census;
@@ -181,6 +183,7 @@ pub struct NodeCore {
     places: Places,
     hot: HotThreads,
     snapshots: Snapshots,
+    casting: Casting,
     ids: IdBlocks,
     reservation: Option<Group>,
     /// `None` for a node that has its store alone.
@@ -251,6 +254,7 @@ impl NodeCore {
             places: Places::new(tables),
             hot: HotThreads::new(tables, Thresholds::default()),
             snapshots: Snapshots::default(),
+            casting: Casting::default(),
             ids: IdBlocks::default(),
             reservation: None,
             cluster: None,
@@ -333,6 +337,7 @@ impl NodeCore {
             Event::FromNode { node, incarnation, message } => {
                 self.handle_from_node(node, incarnation, message, now);
             }
+            Event::Cast { caster, casts } => self.handle_cast_from(caster, casts),
             Event::Wake(entity) => self.handle_wake(entity),
             Event::Move { entity, to } => self.handle_move(entity, to),
             Event::Load { table, load } => self.handle_load(table, load, now),

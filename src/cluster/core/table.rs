@@ -18,6 +18,7 @@ mod leave;
 mod moving;
 mod reads;
 mod rest;
+mod shadows;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,6 +29,8 @@ use costs::Costs;
 pub use costs::{Clock, TableCosts};
 pub use counts::TableCounts;
 pub use moving::Moved;
+pub use shadows::CellShade;
+use shadows::Shade;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +123,7 @@ pub struct Table {
     active: BTreeSet<EntityKey>,
     followed: BTreeSet<EntityKey>,
     unhashed: BTreeSet<EntityKey>,
+    shade: Shade,
     /// Those that leave with their next tick.
     leaving: BTreeSet<EntityKey>,
     unsettled: BTreeSet<EntityKey>,
@@ -155,6 +159,7 @@ impl Table {
             active: BTreeSet::new(),
             followed: BTreeSet::new(),
             unhashed: BTreeSet::new(),
+            shade: Shade::default(),
             leaving: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -225,6 +230,7 @@ impl Table {
             ToTable::Leave(entity) => self.leave_node(entity),
             ToTable::Retire { record, to } => self.retire(&record, to),
             ToTable::Adopt { moved, then } => self.adopt(*moved, then),
+            ToTable::Shadows(casts) => self.take_shadows(&casts),
             ToTable::Awake(_) => {}
         }
     }
@@ -285,6 +291,7 @@ impl Table {
         self.cells.insert(key, Cell::new(installed, self.tick));
         self.note_busy(key);
         self.activity.touch(key);
+        self.shade.note_changed(key);
         self.run_effects(key, effects);
     }
 
@@ -312,6 +319,7 @@ impl Table {
     fn forget(&mut self, key: EntityKey) -> Option<Cell> {
         let cell = self.cells.remove(&key)?;
         self.pending -= cell.pending();
+        self.shade.forget(key);
         let sets = [&mut self.active, &mut self.followed, &mut self.unsettled, &mut self.leaving];
         for set in sets {
             set.remove(&key);
@@ -369,6 +377,7 @@ impl Table {
         let snapshot = cell.note_record(committed.bytes, &self.limits);
         if changes_state {
             self.unhashed.insert(key);
+            self.shade.note_changed(key);
         }
         if is_busy {
             self.note_busy(key);

@@ -27,6 +27,7 @@ pub mod audit;
 mod balance;
 mod broken;
 mod clients;
+mod datagrams;
 mod device;
 mod doors;
 mod formats;
@@ -43,6 +44,7 @@ mod players;
 mod post;
 mod roles;
 mod routes;
+mod shadows;
 mod signatures;
 mod slow;
 mod store;
@@ -267,6 +269,7 @@ impl Cluster {
                     self.event(to.0, event);
                 }
             }
+            self.deliver_datagrams();
             let due = self.nodes.iter().filter(|(_, node)| node.is_due(self.now));
             let due: Vec<u32> = due.map(|(id, _)| id.0).collect();
             for id in due {

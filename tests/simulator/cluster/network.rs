@@ -8,6 +8,7 @@ use starmesh::base::{Incarnation, NodeId};
 use starmesh::cluster::core::message::NodeMessage;
 use starmesh::cluster::core::node::Event;
 
+use super::datagrams::Datagrams;
 use crate::random::Random;
 
 /// A run has no more than so many.
@@ -36,6 +37,7 @@ pub struct Network {
     pub delay_ms: u64,
     /// Pairs that do not hear each other.
     pub cuts: BTreeSet<(NodeId, NodeId)>,
+    pub datagrams: Datagrams,
     under_way: BTreeMap<(u64, u64), Arrival>,
     count: u64,
     /// All that was ever sent.
@@ -49,6 +51,7 @@ impl Network {
             weather: Weather { late_ms: 20, ..Weather::default() },
             delay_ms: 0,
             cuts: BTreeSet::new(),
+            datagrams: Datagrams::default(),
             under_way: BTreeMap::new(),
             count: 0,
             log: Vec::new(),
@@ -65,17 +68,25 @@ impl Network {
         assert!(message.hops <= HOPS_MAX, "24: passed on and on: {message:?}");
         self.log.push((now, from, to, message.clone()));
         assert!(self.log.len() < MESSAGES_MAX, "messages breed: {:?}", self.log.last());
-        let is_cut = self.cuts.contains(&(from, to)) || self.cuts.contains(&(to, from));
-        if is_cut || self.random.chance(self.weather.lost) {
-            return;
-        }
-        let copies = 1 + u64::from(self.random.chance(self.weather.doubled));
-        for _ in 0..copies {
-            let at = now + 1 + self.delay_ms + self.random.below(self.weather.late_ms.max(1));
+        for at in self.fates(now, from, to) {
             let message = message.clone();
             let event = Event::FromNode { node: from, incarnation, message };
             self.put(at, (to, None, event));
         }
+    }
+
+    /// When something arrives that is sent now: once, twice or not at all.
+    pub fn fates(&mut self, now: u64, from: NodeId, to: NodeId) -> Vec<u64> {
+        if self.is_cut(from, to) || self.random.chance(self.weather.lost) {
+            return Vec::new();
+        }
+        let copies = 1 + u64::from(self.random.chance(self.weather.doubled));
+        let late_ms = self.weather.late_ms.max(1);
+        (0..copies).map(|_| now + 1 + self.delay_ms + self.random.below(late_ms)).collect()
+    }
+
+    pub fn is_cut(&self, a: NodeId, b: NodeId) -> bool {
+        self.cuts.contains(&(a, b)) || self.cuts.contains(&(b, a))
     }
 
     /// An answer of the store to a process: it comes at once, if it is given back.

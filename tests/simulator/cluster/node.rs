@@ -26,7 +26,7 @@ use starmesh::store::{Store, recovery};
 
 use super::network::Network;
 use super::witness::Witness;
-use super::{audit, formats, judge, logic, signatures};
+use super::{audit, datagrams, formats, judge, logic, signatures};
 
 /// Whatever an event leads to at once ends.
 const TURNS_MAX: u32 = 10_000;
@@ -309,6 +309,11 @@ impl Node {
                     judge::check_sent(store, &self.known, message);
                 }
                 network.send(now, (self.id, self.core.incarnation()), to, message);
+            }
+            NodeEffect::Cast(to, cast) => {
+                datagrams::check_cast(store, self, &cast);
+                let map = self.map.clone().unwrap_or_default();
+                network.cast(now, self.core.caster(), &map, to, &cast);
             }
             NodeEffect::Sign(_) if self.mute => {}
             NodeEffect::Sign(statement) => {

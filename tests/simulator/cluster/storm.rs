@@ -15,6 +15,7 @@ use starmesh::cluster::core::roles::{Role, Roles};
 use super::clients::{Clients, Out};
 use super::history::History;
 use super::network::Weather;
+use super::shadows::Shades;
 use super::views::Views;
 use super::{Cluster, STEP_MS};
 use crate::random::Random;
@@ -26,6 +27,8 @@ const STORM_MS: u64 = 40_000;
 const AFTERMATH_MS: u64 = 5_000;
 /// So long players wait for their answers behind the last fault.
 const ANSWERS_MS_MAX: u64 = 120_000;
+/// What sectors know of their neighbours is looked at so often.
+const SHADES_MS: u64 = 100;
 
 /// Of so many storms one has nodes of different rules and versions.
 const MIXED_EVERY: u64 = 3;
@@ -50,6 +53,7 @@ struct Storm {
     cluster: Cluster,
     clients: Clients,
     views: Views,
+    shades: Shades,
     /// What observers look for.
     units: Vec<(PlayerId, UnitId)>,
     random: Random,
@@ -92,7 +96,8 @@ impl Storm {
             }
         }
         let (views, units) = (Views::new(seed), seen);
-        Storm { cluster, clients, views, units, random, nodes, mixed, places }
+        let shades = Shades::default();
+        Storm { cluster, clients, views, shades, units, random, nodes, mixed, places }
     }
 
     fn node(&mut self) -> u32 {
@@ -207,6 +212,9 @@ impl Storm {
             let (cluster, random) = (&mut self.cluster, &mut self.random);
             self.clients.step(&mut Out { cluster, random });
             self.views.step(&mut self.cluster, &self.units);
+            if self.cluster.now.is_multiple_of(SHADES_MS) {
+                self.shades.step(&self.cluster);
+            }
         }
     }
 
@@ -215,8 +223,14 @@ impl Storm {
     fn await_answers(&mut self) {
         self.clients.calm();
         self.views.calm();
+        self.shades.calm();
         let began = self.cluster.now;
-        while let Some(why) = self.clients.unsettled().or_else(|| self.views.unsettled()) {
+        let unsettled = |storm: &Storm| {
+            let seen = || storm.views.unsettled();
+            let cast = || storm.shades.unsettled(&storm.cluster);
+            storm.clients.unsettled().or_else(seen).or_else(cast)
+        };
+        while let Some(why) = unsettled(self) {
             let is_late = self.cluster.now > began + ANSWERS_MS_MAX;
             assert!(!is_late, "12: not answered in two minutes: {why}");
             self.pass(100);

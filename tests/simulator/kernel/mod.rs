@@ -394,6 +394,7 @@ impl Node {
             | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)
+            | NodeEffect::Cast(..)
             | NodeEffect::Map(_)
             | NodeEffect::LoadAhead(_)
             | NodeEffect::Passed(..)

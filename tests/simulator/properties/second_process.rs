@@ -142,6 +142,7 @@ impl<'a> Node<'a> {
                 | NodeEffect::ReadCluster { .. }
                 | NodeEffect::ScanOwnedBy(_)
                 | NodeEffect::ToNode(..)
+                | NodeEffect::Cast(..)
                 | NodeEffect::Map(_)
                 | NodeEffect::LoadAhead(_)
                 | NodeEffect::Passed(..)

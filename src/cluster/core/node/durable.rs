@@ -118,6 +118,7 @@ impl NodeCore {
         self.tell_records(records);
         sought.into_iter().for_each(|entity| self.tell(entity, ToTable::Awake(entity)));
         self.send_waiting();
+        self.cast_waiting();
         adopted.into_iter().for_each(|entity| self.go_on_adopting(entity, now));
     }
 

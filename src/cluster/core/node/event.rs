@@ -10,6 +10,7 @@ use crate::cluster::core::hot::TableLoad;
 use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
+use crate::cluster::core::shadows::{Cast, Caster};
 use crate::entity::audit::{Head, Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::envelope::Logic;
@@ -43,6 +44,9 @@ pub enum Event {
     OwnedBy { node: NodeId, entities: Option<Vec<EntityKey>> },
     /// From the core of another node, in that incarnation.
     FromNode { node: NodeId, incarnation: Incarnation, message: NodeMessage },
+    /// What sectors of another node cast on some that are to be here; of what that node
+    /// says now.
+    Cast { caster: Caster, casts: Vec<Cast> },
     /// An input for an entity that may not run yet.
     Propose(EntityKey, Input),
     /// Somebody wants to see or command an entity that does not run. Answered
@@ -106,6 +110,9 @@ pub enum NodeEffect {
     ScanOwnedBy(NodeId),
     /// Carry this to the core of another node; it may be lost.
     ToNode(NodeId, NodeMessage),
+    /// Carry this to the node of the sector on which it falls, in datagrams; it may be
+    /// lost.
+    Cast(NodeId, Cast),
     /// What the shells may know of the cluster changed.
     Map(Map),
     /// An entity that was to be woken is this other node's.

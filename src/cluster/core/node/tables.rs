@@ -33,6 +33,7 @@ impl NodeCore {
                 self.handle_retired(entity, sequence, bytes);
             }
             FromTable::Yielded { entity, moved } => self.handle_yielded(entity, moved),
+            FromTable::Cast(casts) => self.handle_casts(casts),
             FromTable::Carry(message) => self.carry(message),
             FromTable::Acknowledge(ack) => self.acknowledge(ack),
             FromTable::NeedIds(entity) => {

@@ -32,6 +32,10 @@ pub struct TableCounts {
     pub misfits: u64,
     /// Panics of entities that were caught.
     pub broken: u64,
+    /// Units of neighbours that sectors here know of.
+    pub shadows: u64,
+    /// Casts that were not taken because later ones had come.
+    pub shadows_late: u64,
     /// Messages and the like that were not taken because too much waited.
     pub dropped: u64,
 }
@@ -46,6 +50,7 @@ impl Table {
             active_sectors: self.active.iter().filter(is_sector).count() as u64,
             units: self.cells.values().filter_map(units).sum(),
             dilated: self.dilated(),
+            shadows: self.count_shadows(),
             ..self.counts
         }
     }

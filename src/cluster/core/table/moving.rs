@@ -13,6 +13,7 @@
 //! | outputs behind the barrier, answers to reads among them | by tick, before all that it gives from now on |
 //! | what the roll-up was told, and is to be told | each sector's own |
 //! | hash that is due, messages carried again | as before |
+//! | what it casts beyond its borders, and what falls on it | in its cell |
 //! | who is attached | not: a command on its way to this table never gets to the other, so those behind it must not; each session attaches again |
 
 use super::activity::Talk;
@@ -119,6 +120,7 @@ impl Table {
         if !cell.entity.head().outbox.is_settled() {
             self.unsettled.insert(key);
         }
+        self.shade.note_came(key, &cell.shade);
         self.cells.insert(key, cell);
         self.note_state(key);
     }

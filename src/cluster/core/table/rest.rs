@@ -97,5 +97,6 @@ fn may_rest(cell: &Cell) -> bool {
         && cell.pending() == 0
         && !cell.is_rate_asked()
         && cell.follower.is_none()
+        && !cell.shade.held.is_moving()
         && cell.entity.may_hibernate()
 }

@@ -30,6 +30,7 @@ impl Table {
         self.hash_states();
         self.close_doors();
         self.show_followed();
+        self.cast_shadows();
         self.fire_timers();
         self.carry_again();
         self.rest_quiet();
@@ -48,6 +49,7 @@ impl Table {
         }
         self.counts.steps += 1;
         self.unhashed.insert(key);
+        self.shade.note_changed(key);
         self.note_busy(key);
         self.run_effects(key, effects);
         self.note_state(key);

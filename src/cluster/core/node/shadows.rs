@@ -1,0 +1,126 @@
+//! Owns where what sectors cast beyond their borders goes: to the table of the sector
+//! that it falls on, or, when the row says the tick, to the node that this sector belongs
+//! to. Has a sector woken that sleeps here while somebody moves just beyond its border.
+//! Never looks at a unit. Called by the [core](super) for its tables and for other nodes.
+//!
+//! Invariants: what another node cast goes no further than here; of what waits for the
+//! row there is as much as one world tick's, and what is dropped is cast again with the
+//! next; a sector is looked for once in [`LOOK_TICKS`], however many pass by.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::routes::Route;
+use super::{NodeCore, NodeEffect};
+use crate::base::{EntityKey, NodeId, Tick};
+use crate::cluster::core::message::ToTable;
+use crate::cluster::core::shadows::{Cast, Caster};
+
+/// A sector that does not run is looked for again after so many ticks.
+const LOOK_TICKS: u64 = 100;
+/// Sectors that were looked for and are remembered: beyond it no more are.
+const LOOKED_MAX: usize = 16_384;
+
+/// What the core has to do with shadows.
+#[derive(Debug, Default)]
+pub(super) struct Casting {
+    /// What may leave when the row says that tick.
+    outgoing: VecDeque<(Tick, NodeId, Cast)>,
+    /// When sectors that do not run were last looked for.
+    looked: BTreeMap<EntityKey, Tick>,
+}
+
+impl Casting {
+    /// Whether a sector that does not run is to be looked for now.
+    fn looks_for(&mut self, entity: EntityKey, now: Tick) -> bool {
+        if self.looked.len() >= LOOKED_MAX {
+            self.looked.retain(|_, at| now.since(*at) < LOOK_TICKS);
+        }
+        let is_due = self.looked.get(&entity).is_none_or(|at| now.since(*at) >= LOOK_TICKS);
+        let is_room = self.looked.len() < LOOKED_MAX || self.looked.contains_key(&entity);
+        if is_due && is_room {
+            self.looked.insert(entity, now);
+        }
+        is_due && is_room
+    }
+}
+
+impl NodeCore {
+    /// Whose casts those of this node are.
+    pub fn caster(&self) -> Caster {
+        Caster { node: self.node, incarnation: self.incarnation }
+    }
+
+    /// What the sectors of a table cast.
+    pub(super) fn handle_casts(&mut self, casts: Vec<Cast>) {
+        let mut here = vec![Vec::new(); self.places.tables().count()];
+        for cast in casts {
+            let Some(to) = cast.to().map(EntityKey::Sector) else { continue };
+            match self.route(to) {
+                _ if self.owned.contains_key(&to) => here[self.places.of(to)].push(cast),
+                Route::Here => self.wake_for(to, &cast),
+                Route::There(node) => self.cast_to(node, cast),
+                Route::Nowhere => {}
+            }
+        }
+        self.cast_here(here);
+    }
+
+    /// What the sectors of another node cast on some that are to be here. Where its
+    /// directory was stale, its next cast goes elsewhere.
+    pub(super) fn handle_cast_from(&mut self, caster: Caster, casts: Vec<Cast>) {
+        let members = self.cluster.as_ref().map(|cluster| &cluster.members);
+        if !members.is_some_and(|it| it.may_speak(caster.node, caster.incarnation)) {
+            self.counts.unheeded += 1;
+            return;
+        }
+        let mut here = vec![Vec::new(); self.places.tables().count()];
+        for cast in casts {
+            let Some(to) = cast.to().map(EntityKey::Sector) else { continue };
+            if self.owned.contains_key(&to) {
+                here[self.places.of(to)].push(cast);
+            } else if self.is_ours(to) {
+                self.wake_for(to, &cast);
+            }
+        }
+        self.cast_here(here);
+    }
+
+    fn cast_here(&mut self, here: Vec<Vec<Cast>>) {
+        for (table, casts) in here.into_iter().enumerate() {
+            if !casts.is_empty() {
+                self.effects.push(NodeEffect::ToTable(table, ToTable::Shadows(casts)));
+            }
+        }
+    }
+
+    /// Somebody moves just beyond the border of a sector that does not run: if it has a
+    /// record, what is in it is to see that.
+    fn wake_for(&mut self, sector: EntityKey, cast: &Cast) {
+        if cast.is_moving() && self.casting.looks_for(sector, self.tick) {
+            self.handle_wake(sector);
+        }
+    }
+
+    /// To another node, when the row says the tick that is now. The row moves by itself:
+    /// nobody waits for a shadow.
+    fn cast_to(&mut self, node: NodeId, cast: Cast) {
+        let casting = &mut self.casting;
+        if casting.outgoing.is_empty() && self.durable >= self.tick {
+            self.effects.push(NodeEffect::Cast(node, cast));
+        } else if casting.outgoing.len() < self.limits.waiting_for_nodes {
+            casting.outgoing.push_back((self.tick, node, cast));
+        } else {
+            self.counts.dropped += 1;
+        }
+    }
+
+    /// The row says more: what waited for it leaves.
+    pub(super) fn cast_waiting(&mut self) {
+        while let Some((tick, ..)) = self.casting.outgoing.front()
+            && *tick <= self.durable
+            && let Some((_, node, cast)) = self.casting.outgoing.pop_front()
+        {
+            self.effects.push(NodeEffect::Cast(node, cast));
+        }
+    }
+}
