@@ -30,6 +30,7 @@ use crate::base::{EntityKey, Incarnation, Millis, NodeId};
 use crate::cluster::core::clock::{Clock, JUMP_MS};
 use crate::cluster::core::message::{FromTable, NodeMessage};
 use crate::cluster::core::node::{Event, NodeCore, NodeCounts};
+use crate::cluster::core::shadows::{Cast, Caster};
 use crate::entity::audit::Statement;
 use crate::telemetry::metrics;
 
@@ -61,6 +62,11 @@ pub enum ToCore {
     FromNode {
         from: (NodeId, Incarnation),
         messages: Vec<NodeMessage>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// What sectors of other nodes cast on some here; the permit as above.
+    Casts {
+        casts: Vec<(Caster, Cast)>,
         permit: OwnedSemaphorePermit,
     },
     /// The node's certificate is in the store: whoever signs with its key.
@@ -228,6 +234,7 @@ impl CoreThread {
                 let event = |message| Event::FromNode { node, incarnation, message };
                 events.extend(messages.into_iter().map(event));
             }
+            ToCore::Casts { casts, permit: _ } => events.push(Event::Casts(casts)),
             ToCore::Disk { full, pinned } => self.note_disk(full, pinned, events),
             ToCore::Signer(signer) => {
                 self.signer = Some(signer);

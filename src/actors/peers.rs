@@ -18,6 +18,7 @@ use crate::cluster::core::attaching::Ticket;
 use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::shadows::{Cast, Caster};
 use crate::cluster::core::table::Unavailable;
 use crate::cluster::core::update::TimestampedUpdate;
 use crate::entity::commands::PlayerCommand;
@@ -156,6 +157,10 @@ pub trait Mesh: Send + Sync {
     /// # Errors
     /// [`Unavailable::Busy`]: no link, or too much waits for it.
     fn send(&self, to: NodeId, message: PeerMessage) -> Result<(), Unavailable>;
+
+    /// Casts on a sector of that node, over a link or by way of a coordinator. It may
+    /// get lost.
+    fn cast(&self, _: NodeId, _: Caster, _: &Cast) {}
 
     /// Asks, for at most so long. A refusal may have been done all the same.
     fn ask(

@@ -501,6 +501,8 @@ impl Desk {
             let more = counts.dilated[tenths] as f64 - self.counted.dilated[tenths] as f64;
             metrics::SECTORS_DILATED.with(&[percent]).increment(more);
         }
+        metrics::SHADOWS_HELD.add(counts.shadows as f64 - self.counted.shadows as f64);
+        metrics::SHADOWS_LATE.increment(counts.shadows_late - self.counted.shadows_late);
         let misfits = counts.misfits - self.counted.misfits;
         if misfits > 0 {
             tracing::error!(misfits, "records did not fit their entities, which were dropped");

@@ -11,7 +11,7 @@ use super::effect::SectorPresence;
 use super::kinds::Kind;
 use super::kinds::board::Place;
 use super::{Entity, World};
-use crate::base::{Millis, PlayerId, SessionId, UnitId};
+use crate::base::{Millis, PlayerId, SectorId, SessionId, Tick, UnitId};
 use crate::sim::{Unit, UnitTypeId};
 use crate::view::fog::Mask;
 
@@ -30,6 +30,8 @@ pub enum Query {
     Sight { player: PlayerId },
     /// A sector: the units that a player sees in it.
     Units(UnitsQuery),
+    /// A sector of scale 0: how many units it knows of just beyond its borders.
+    Beyond,
 }
 
 /// Which of the units that `player` sees.
@@ -59,6 +61,19 @@ pub enum Reading {
         units: Vec<Unit>,
         more: bool,
     },
+    /// Of each of the up to eight sectors around in which there are any.
+    Beyond(Vec<Beyond>),
+}
+
+/// What a sector knows of the units of one beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beyond {
+    pub sector: SectorId,
+    /// That sector's, as it last said.
+    pub tick: Tick,
+    pub units: u32,
+    /// Of them, those that move.
+    pub moving: u32,
 }
 
 /// Where a player has units, as its ledger was last told.
@@ -82,7 +97,8 @@ pub struct Ranking {
 
 impl Entity {
     /// Answers `query` from the state as it is; `None` when it is nothing for
-    /// this kind of entity.
+    /// this kind of entity, or no part of a state, as what is
+    /// [beyond](Query::Beyond) a border.
     pub fn read(&self, query: &Query, world: &World) -> Option<Reading> {
         match (query, self.kind()) {
             (Query::Applied { player, session }, _) => {

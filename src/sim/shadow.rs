@@ -12,8 +12,6 @@ use crate::base::{PlayerId, Position, UnitId};
 /// Units so many metres from a border are told to who is beyond it, or as many as the
 /// farthest weapon reaches.
 pub const REACH_METRES: u32 = 200;
-/// What reaches farther than the sectors around is told to them alone.
-const REACH_METRES_MAX: u32 = 1_000;
 
 /// A unit of a neighbour, as of one of that sector's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +79,11 @@ impl Border {
     }
 }
 
-/// How far from a border units are told of, in grid steps.
+/// How far from a border units are told of, in grid steps: no weapon of these rules
+/// reaches farther than across a sector.
 pub fn reach(rules: &Rules) -> i32 {
-    let farthest = rules.types().iter().map(|kind| kind.range).max().unwrap_or(0);
-    let metres = farthest.clamp(REACH_METRES, REACH_METRES_MAX);
+    let ranges = rules.types().iter().map(|kind| kind.range);
+    let metres = ranges.fold(REACH_METRES, u32::max);
     let steps = i64::from(metres) * i64::from(SECTOR_STEPS) / 1_000;
     i32::try_from(steps).unwrap_or(SECTOR_STEPS)
 }
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_farthest_weapon_says_how_far_and_no_farther_than_the_sectors_around() {
+    fn the_farthest_weapon_says_how_far_if_it_reaches_farther_than_200_m() {
         let in_metres = |range: u32| {
             let rules = sample::rules().unwrap();
             let mut types = rules.types().to_vec();
@@ -173,6 +172,6 @@ mod tests {
         };
         assert_eq!(in_metres(700).round(), 700.0);
         assert_eq!(in_metres(50).round(), 200.0);
-        assert_eq!(in_metres(5_000).round(), 1_000.0);
+        assert_eq!(in_metres(1_000).round(), 1_000.0);
     }
 }

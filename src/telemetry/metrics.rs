@@ -204,12 +204,19 @@ metrics_list! {
         "Times a sector changed its thread.";
     UNITS: GaugeMetric = "starmesh_sector_units_count" []
         "Units in the sectors of this node.";
+    SHADOWS_HELD: GaugeMetric = "starmesh_sector_shadows_count" []
+        "Units just beyond the borders of this node's sectors that those know of; some of them as gone, for at most three world ticks.";
+    SHADOWS_LATE: CounterMetric = "starmesh_sector_shadows_late_total" []
+        "Words of such units that were not taken because later ones had come.";
     INVARIANT_BROKEN: CounterMetric = "starmesh_invariant_broken_total" ["invariant"]
         "Run-time checks that failed, by number of the invariant. Anything but 0 is a fault of ours: report it.";
 
     // Mesh
     CORE_MESSAGES: CounterMetric = "starmesh_mesh_core_messages_total" ["outcome"]
         "Messages of this node's core for other nodes: sent, or dropped because their link was down or full; those come again.";
+
+    SHADOW_DATAGRAMS: CounterMetric = "starmesh_mesh_shadow_datagrams_total" ["outcome"]
+        "Datagrams with units near borders: sent; dropped because their link was full; no_way, for want of a link and of a coordinator that has one; handed_on for others; full, because this node's core had no room for what came; unreadable. What is lost is said again in 200 ms.";
 
     NODES_LIVING: GaugeMetric = "starmesh_mesh_nodes_living_count" []
         "Nodes of the cluster that live, as far as this one knows; itself, too.";

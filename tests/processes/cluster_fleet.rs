@@ -22,7 +22,7 @@ const SIDE: i64 = 1 << 20;
 const METRE: i64 = SIDE / 1_000;
 
 /// A player's ships, and what it was shown and told of them.
-struct Fleet {
+pub struct Fleet {
     socket: Socket,
     home: Value,
     beyond: Value,
@@ -35,7 +35,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(socket: Socket, home: Value, beyond: Value) -> Fleet {
+    pub fn new(socket: Socket, home: Value, beyond: Value) -> Fleet {
         let (handles, seen) = (BTreeMap::new(), BTreeSet::new());
         Fleet { socket, home, beyond, handles, seen, sequence: 0, told: Vec::new() }
     }
@@ -122,7 +122,7 @@ impl Fleet {
     }
 
     /// Orders units that are in `place` to these targets, one after the other.
-    async fn send(&mut self, place: &Value, units: &[u64], targets: &[Value]) {
+    pub async fn send(&mut self, place: &Value, units: &[u64], targets: &[Value]) {
         let moves = |to: &Value| json!({ "moveFleet": { "target": { "position": to } } });
         let orders: Vec<Value> = targets.iter().map(moves).collect();
         for ack in self.order(place, units, &orders).await {
@@ -163,20 +163,20 @@ fn units(message: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// A place in `sector`, so many grid steps from its corner.
-fn place(sector: &Value, (x, y): (i64, i64)) -> Value {
+pub fn place(sector: &Value, (x, y): (i64, i64)) -> Value {
     json!({ "sector": sector, "x": x << 12, "y": y << 12 })
 }
 
 /// The way over the nearest border: of the sector beyond it the offset, and places
 /// so many metres before it and behind.
-struct Border {
-    step: (i64, i64),
-    before: (i64, i64),
-    behind: (i64, i64),
+pub struct Border {
+    pub step: (i64, i64),
+    pub before: (i64, i64),
+    pub behind: (i64, i64),
 }
 
 impl Border {
-    fn nearest(x: i64, y: i64) -> Border {
+    pub fn nearest(x: i64, y: i64) -> Border {
         let (near, far) = (60 * METRE, SIDE - 60 * METRE);
         let borders = [
             (x, Border { step: (-1, 0), before: (near, y), behind: (far, y) }),
@@ -206,7 +206,7 @@ fn wait_until_all_sleeps(cluster: &Cluster) {
 }
 
 /// A sector of the player's, its ships there that fly best, and what it was told.
-async fn begin(cluster: &Cluster) -> (String, u64, Value, Vec<Value>) {
+pub async fn begin(cluster: &Cluster) -> (String, u64, Value, Vec<Value>) {
     let gateway = cluster.node(0).target();
     let token = register(&gateway, "anna").await;
     let mut socket = Socket::connect_again(&gateway, &token, None).await;
@@ -217,7 +217,7 @@ async fn begin(cluster: &Cluster) -> (String, u64, Value, Vec<Value>) {
 }
 
 /// The middle of where they are.
-fn middle(ships: &[Value]) -> (i64, i64) {
+pub fn middle(ships: &[Value]) -> (i64, i64) {
     let mean = |axis: &str| {
         let at = ships.iter().map(|ship| ship["position"][axis].as_i64().expect("a place"));
         at.sum::<i64>() / ships.len() as i64
@@ -225,21 +225,23 @@ fn middle(ships: &[Value]) -> (i64, i64) {
     (mean("x"), mean("y"))
 }
 
-/// Gives `home` to the first node, which has the gateway and the store, and `beyond`
-/// to the other one. Each is asked for what it does not get.
-fn give(cluster: &Cluster, home: &Value, beyond: &Value) {
+/// Gives these sectors to those nodes. Each is asked of another than the one that gets
+/// it.
+pub fn give(cluster: &Cluster, sectors: [(&Value, usize); 2]) {
     let operator = Operator::register(cluster.node(0));
-    // The first reads of the second a moment after that one is ready.
-    wait_for("two nodes that the first knows", || {
+    let nodes = cluster.count();
+    // The first reads of the others a moment after they are ready.
+    wait_for("nodes that the first knows", || {
         let told = operator.ask(cluster.node(0), &["nodes"]);
-        (told["nodes"].as_array().map(Vec::len) == Some(2)).then_some(())
+        (told["nodes"].as_array().map(Vec::len) == Some(nodes)).then_some(())
     });
-    for (sector, to) in [(home, 1), (beyond, 2)] {
+    for (sector, to) in sectors {
         let sector = id(sector).to_string();
-        operator.migrate(cluster.node(2 - to as usize), &sector, to);
-        for at in 0..2 {
+        let node = u32::try_from(to).expect("a few");
+        operator.migrate(cluster.node(to % nodes), &sector, node);
+        for at in 0..nodes {
             let told = operator.ask(cluster.node(at), &["sector", &sector]);
-            assert_eq!(told["entry"]["node"], to, "{told}");
+            assert_eq!(told["entry"]["node"], node, "{told}");
         }
     }
 }
@@ -256,7 +258,8 @@ fn a_fleet_goes_to_a_sector_that_sleeps_at_another_node_and_to_and_fro_as_one() 
         "x": home["x"].as_i64().expect("a number") + border.step.0,
         "y": home["y"].as_i64().expect("a number") + border.step.1, "scale": 0,
     });
-    give(&cluster, &home, &beyond);
+    // The first has the gateway and the store.
+    give(&cluster, [(&home, 1), (&beyond, 2)]);
     let (before, behind) = (place(&home, border.before), place(&beyond, border.behind));
     let all: Vec<u64> = ships.iter().filter_map(|ship| ship["id"].as_u64()).collect();
     let (first, rest) = all.split_at(1);

@@ -17,7 +17,7 @@ const CLIENTS: u64 = 16;
 const CUT: Duration = Duration::from_secs(5);
 
 /// A home whose node others reach through a relay only.
-async fn behind_relay(home: Home) -> (Home, Relay) {
+pub async fn behind_relay(home: Home) -> (Home, Relay) {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let free = UdpSocket::bind(anywhere).and_then(|socket| socket.local_addr());
     let own = free.expect("a free port");

@@ -18,6 +18,7 @@ mod cluster_postgres;
 #[cfg(feature = "postgres")]
 mod cluster_roles;
 mod cluster_rolling;
+mod cluster_shadows;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;

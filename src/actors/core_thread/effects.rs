@@ -59,6 +59,7 @@ impl CoreThread {
                 };
                 metrics::CORE_MESSAGES.with(&[outcome]).increment(1);
             }
+            NodeEffect::Cast(node, cast) => self.mesh.cast(node, self.core.caster(), &cast),
             NodeEffect::Sign(statement) => self.sign(statement),
             NodeEffect::OtherHead(node, told) => note_other_head(node, told),
             NodeEffect::Map(map) => self.note_map(map),

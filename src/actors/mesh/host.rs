@@ -8,18 +8,20 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{NodeMesh, wire};
+use super::{NodeMesh, count, wire};
 use crate::actors::peers::{
     PeerAnswer, PeerMessage, PeerQuestion, ToGateway, ToOwner, ViewMessage,
 };
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::shadows::{Cast, Caster, datagram};
 use crate::cluster::core::update::TimestampedUpdate;
 use crate::cluster::links::{Arrival, Class, End, Hello, Host, Link, Question, Reason};
 
 /// Batches of messages for the core that it has not taken yet, of all peers
-/// together. When there are as many, links are not read on.
+/// together. When there are as many, links are not read on; as many batches of
+/// shadows, beyond which they are lost.
 const BATCHES_MAX: usize = 64;
 
 /// What takes what comes. None of it may wait.
@@ -31,6 +33,9 @@ pub trait Serves: Send + Sync + 'static {
         messages: Vec<NodeMessage>,
         permit: OwnedSemaphorePermit,
     );
+
+    /// For the core, too.
+    fn handle_casts(&self, casts: Vec<(Caster, Cast)>, permit: OwnedSemaphorePermit);
 
     fn handle_to_owner(&self, from: NodeId, message: ToOwner);
 
@@ -55,11 +60,13 @@ pub struct Inbound {
     mesh: Arc<NodeMesh>,
     serves: Arc<dyn Serves>,
     room: Arc<Semaphore>,
+    shadow_room: Arc<Semaphore>,
 }
 
 impl Inbound {
     pub fn new(mesh: Arc<NodeMesh>, serves: Arc<dyn Serves>) -> Inbound {
-        Inbound { mesh, serves, room: Arc::new(Semaphore::new(BATCHES_MAX)) }
+        let room = || Arc::new(Semaphore::new(BATCHES_MAX));
+        Inbound { mesh, serves, room: room(), shadow_room: room() }
     }
 
     async fn take(&self, link: &Link, arrivals: Vec<Arrival>) -> Result<(), wire::Unreadable> {
@@ -132,8 +139,29 @@ impl Host for Inbound {
         })
     }
 
-    /// There are none yet: what views say goes on a stream.
-    fn handle_datagrams(&self, _: &Link, _: Vec<Bytes>) {}
+    /// Shadows, each datagram for itself; what views say goes on a stream. Those that
+    /// the core has no room for are lost, as on a bad link. One that cannot be read
+    /// ends no link: a coordinator may only have handed it on.
+    fn handle_datagrams(&self, link: &Link, datagrams: Vec<Bytes>) {
+        let mut casts: Vec<(Caster, Cast)> = Vec::new();
+        for bytes in datagrams {
+            match datagram::read(&bytes) {
+                Ok(read) if read.to == self.mesh.me => casts.push((read.caster, read.cast)),
+                Ok(read) => {
+                    count(if self.mesh.hand_on(read.to, bytes) { "handed_on" } else { "no_way" });
+                }
+                Err(unreadable) => {
+                    count("unreadable");
+                    tracing::debug!(node = %link.node(), %unreadable, "no datagram of shadows");
+                }
+            }
+        }
+        match self.shadow_room.clone().try_acquire_owned() {
+            _ if casts.is_empty() => {}
+            Ok(permit) => self.serves.handle_casts(casts, permit),
+            Err(_) => casts.iter().for_each(|_| count("full")),
+        }
+    }
 
     fn handle_down(&self, link: &Link, _: &End) {
         self.mesh.note_down(link);

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -21,12 +22,14 @@ use self::host::Inbound;
 use super::peers::{Mesh, PeerAnswer, PeerMessage, PeerQuestion, Place};
 use crate::base::{EntityKey, Incarnation, NodeId};
 use crate::cluster::core::map::Map;
+use crate::cluster::core::shadows::{Cast, Caster, datagram, ways};
 use crate::cluster::core::table::Unavailable;
 use crate::cluster::links::join::{JoinDesk, Member};
 use crate::cluster::links::{
     self, Class, End, Hello, Link, LinkState, Links, PeerStatus, Reason, SendFault, Settings,
     StrangerStatus,
 };
+use crate::sim::STEP_MS;
 use crate::telemetry::metrics;
 
 pub use self::host::Serves;
@@ -192,6 +195,14 @@ impl NodeMesh {
         living.all(|node| *node == self.me || up.contains_key(node))
     }
 
+    /// Hands a datagram on that is for another node; false when it is lost.
+    fn hand_on(&self, to: NodeId, bytes: Bytes) -> bool {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
+        let hands_on = ways::hands_on(self.map().roles(self.me), to, up.keys().copied());
+        let link = up.get(&to).filter(|_| hands_on);
+        link.is_some_and(|link| link.try_datagram(bytes).is_ok())
+    }
+
     fn links_up(&self) -> Vec<Link> {
         self.up.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -229,6 +240,11 @@ pub fn round_trip(peer: &PeerStatus) -> Option<(NodeId, u32)> {
     Some((peer.node, u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX)))
 }
 
+/// Counts a datagram of shadows by what became of it.
+fn count(outcome: &'static str) {
+    metrics::SHADOW_DATAGRAMS.with(&[outcome]).increment(1);
+}
+
 fn dead(node: NodeId, incarnation: Incarnation) -> End {
     let detail = format!("incarnation {incarnation} of node {node} has ended");
     End::us(Reason::DeadIncarnation, detail)
@@ -258,6 +274,18 @@ impl Mesh for NodeMesh {
             SendFault::TooLong { .. } => Unavailable::TooLong,
             SendFault::Full | SendFault::Down => Unavailable::Busy,
         })
+    }
+
+    fn cast(&self, to: NodeId, caster: Caster, cast: &Cast) {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map();
+        let linked = up.keys().map(|node| (*node, map.roles(*node)));
+        let link = ways::first_hop(to, linked, cast.time.0 / STEP_MS);
+        let Some(link) = link.and_then(|node| up.get(&node)) else { return count("no_way") };
+        for bytes in datagram::split(caster, to, cast) {
+            let is_sent = link.try_datagram(bytes.into()).is_ok();
+            count(if is_sent { "sent" } else { "dropped" });
+        }
     }
 
     fn ask(

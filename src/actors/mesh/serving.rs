@@ -11,6 +11,7 @@ use crate::actors::peers::{PeerAnswer, PeerQuestion, ToGateway, ToOwner, ViewMes
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::shadows::{Cast, Caster};
 use crate::cluster::core::update::TimestampedUpdate;
 
 /// A node's parts, as links reach them.
@@ -27,6 +28,10 @@ impl Serves for Parts {
         permit: OwnedSemaphorePermit,
     ) {
         self.core.send(ToCore::FromNode { from, messages, permit });
+    }
+
+    fn handle_casts(&self, casts: Vec<(Caster, Cast)>, permit: OwnedSemaphorePermit) {
+        self.core.send(ToCore::Casts { casts, permit });
     }
 
     fn handle_to_owner(&self, from: NodeId, message: ToOwner) {

@@ -26,11 +26,13 @@ use super::membership;
 use super::mesh::NodeMesh;
 use super::peers::{PeerAnswer, PeerQuestion};
 use super::rows::{GroupAnswer, Rows, StoreAway};
+use super::ticker::Read;
 use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::directory::{Change, ChangeError, Edit};
 use crate::cluster::core::map::Map;
 use crate::cluster::links::PeerStatus;
 use crate::cluster::links::join::Member;
+use crate::entity::read::{Beyond, Query, Reading};
 
 /// A node answers in this time, or is shown as silent.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -152,6 +154,19 @@ impl Steering {
             _ => None,
         };
         answers.into_iter().map(|(node, answer)| (node, runs(answer))).collect()
+    }
+
+    /// What a sector knows of units just beyond its borders, if it runs somewhere and
+    /// says so in time.
+    pub async fn beyond(&self, sector: SectorId) -> Vec<Beyond> {
+        if sector.scale > 0 {
+            return Vec::new();
+        }
+        let read = self.entities.read(EntityKey::Sector(sector), Query::Beyond);
+        match tokio::time::timeout(ANSWER_WITHIN, read).await {
+            Ok(Ok(Read { reading: Reading::Beyond(beyond), .. })) => beyond,
+            _ => Vec::new(),
+        }
     }
 
     /// Changes the directory by what `wish` makes of it, again when another

@@ -3,8 +3,8 @@
 
 use crate::base::SectorId;
 use crate::protocol::http::admin::{
-    Announced, Audit, AuditedLog, BalancePlan, BusySector, BusySectors, EntityPlace, Node, Nodes,
-    ParkedEntities, ParkedEntity, Region, Resumed, Steered,
+    Announced, Audit, AuditedLog, BalancePlan, Beyond, BusySector, BusySectors, EntityPlace, Node,
+    Nodes, ParkedEntities, ParkedEntity, Region, Resumed, Steered,
 };
 
 /// How many roles there are.
@@ -164,7 +164,12 @@ pub fn region(answer: &Region) -> String {
             .map(|number| number.to_string())
             .to_vec()
     };
-    text + &table(&heads, answer.running.iter().map(row).collect())
+    text += &table(&heads, answer.running.iter().map(row).collect());
+    for Beyond { sector, units, moving, .. } in &answer.beyond {
+        let sector = SectorId::from(*sector);
+        text += &format!("beyond its border {units} units of {sector}, {moving} of them moving\n");
+    }
+    text
 }
 
 pub fn entity(answer: &EntityPlace) -> String {

@@ -337,7 +337,7 @@ impl NodeCore {
             Event::FromNode { node, incarnation, message } => {
                 self.handle_from_node(node, incarnation, message, now);
             }
-            Event::Cast { caster, casts } => self.handle_cast_from(caster, casts),
+            Event::Casts(casts) => self.handle_casts_from(casts),
             Event::Wake(entity) => self.handle_wake(entity),
             Event::Move { entity, to } => self.handle_move(entity, to),
             Event::Load { table, load } => self.handle_load(table, load, now),

@@ -127,8 +127,24 @@ pub struct Region {
     pub finer_count: u64,
     /// What living nodes run of it.
     pub running: Vec<Running>,
+    /// Of one of scale 0 that runs: what it knows of units just beyond its borders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<Beyond>,
     /// Living nodes that did not answer within a second.
     pub silent: Vec<u32>,
+}
+
+/// Units of a sector beside it, within 200 m of the border or as far as weapons reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Beyond {
+    pub sector: Sector,
+    /// Of that sector when it last said so.
+    pub tick: u64,
+    pub units: u32,
+    /// Of them, those that move.
+    pub moving: u32,
 }
 
 /// An entry of the directory.

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use starmesh::actors::mesh::wire;
+use starmesh::cluster::core::shadows::datagram::{self, Datagram};
 use starmesh::cluster::links::Hello;
 
 const STORED: &str = include_str!("stored.txt");
@@ -45,7 +46,10 @@ fn lines() -> BTreeMap<String, String> {
     let answers = samples::answers().into_iter();
     let answers = answers.map(|it| (names::answer_name(&it), hex(&wire::encode_answer(&it))));
     let hello = ("hello".to_owned(), hex(&samples::hello().to_bytes()));
-    messages.chain(questions).chain(answers).chain([hello]).collect()
+    let Datagram { to, caster, cast } = samples::shadows();
+    let shadows = datagram::split(caster, to, &cast).concat();
+    let others = [hello, ("shadows".to_owned(), hex(&shadows))];
+    messages.chain(questions).chain(answers).chain(others).collect()
 }
 
 /// The version of what is stored, and its lines.
@@ -94,6 +98,7 @@ fn what_is_stored_of_messages_is_read_as_what_it_was() {
     for answer in samples::answers() {
         assert_eq!(wire::decode_answer(&bytes(&names::answer_name(&answer))), Ok(answer));
     }
+    assert_eq!(datagram::read(&bytes("shadows")), Ok(samples::shadows()));
     assert_eq!(Hello::from_bytes(&bytes("hello")), Ok(samples::hello()));
 }
 

@@ -11,7 +11,7 @@ use starmesh::entity::message::Body;
 use starmesh::entity::read::{Query, Reading};
 
 /// All there is, but for the hello.
-pub const NAMES: [&str; 64] = [
+pub const NAMES: [&str; 67] = [
     "core/deliver-request",
     "core/deliver-answer",
     "core/deliver-notice",
@@ -53,11 +53,13 @@ pub const NAMES: [&str; 64] = [
     "view/absent",
     "view/summaries",
     "load",
+    "shadows",
     "ask/read-applied",
     "ask/read-ranking",
     "ask/read-presence",
     "ask/read-sight",
     "ask/read-units",
+    "ask/read-beyond",
     "ask/report",
     "ask/busiest",
     "ask/region",
@@ -70,6 +72,7 @@ pub const NAMES: [&str; 64] = [
     "answer/read-presence",
     "answer/read-sight",
     "answer/read-units",
+    "answer/read-beyond",
     "answer/report",
     "answer/busiest",
     "answer/region",
@@ -160,6 +163,7 @@ pub fn question_name(question: &PeerQuestion) -> String {
             Query::Presence { .. } => "read-presence",
             Query::Sight { .. } => "read-sight",
             Query::Units(_) => "read-units",
+            Query::Beyond => "read-beyond",
         },
         PeerQuestion::Report => "report",
         PeerQuestion::Busiest { .. } => "busiest",
@@ -180,6 +184,7 @@ pub fn answer_name(answer: &PeerAnswer) -> String {
             Reading::Presence(_) => "read-presence",
             Reading::Sight(_) => "read-sight",
             Reading::Units { .. } => "read-units",
+            Reading::Beyond(_) => "read-beyond",
         },
         PeerAnswer::Report(_) => "report",
         PeerAnswer::Busiest(_) => "busiest",

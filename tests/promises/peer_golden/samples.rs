@@ -15,6 +15,8 @@ use starmesh::base::{
 use starmesh::cluster::core::attaching::{Attachment, Ticket};
 use starmesh::cluster::core::balance::{NodeTold, RestLoad, SectorLoad};
 use starmesh::cluster::core::message::{NodeBody, NodeMessage};
+use starmesh::cluster::core::shadows::datagram::Datagram;
+use starmesh::cluster::core::shadows::{Cast, Caster};
 use starmesh::cluster::core::table::Unavailable;
 use starmesh::cluster::core::update::TimestampedUpdate;
 use starmesh::cluster::links::{Formats, Hello};
@@ -25,8 +27,9 @@ use starmesh::entity::effect::{Connected, PlayerEffect, SectorPresence};
 use starmesh::entity::input::{Connect, FromGateway, Input, Left};
 use starmesh::entity::kinds::board;
 use starmesh::entity::message::{Answer, Body, Notice, Request};
-use starmesh::entity::read::{Presence, Query, Ranking, Reading, Sight, UnitsQuery};
+use starmesh::entity::read::{Beyond, Presence, Query, Ranking, Reading, Sight, UnitsQuery};
 use starmesh::protocol::Announcement;
+use starmesh::sim::shadow::{Border, Shadow};
 use starmesh::sim::{
     Accepted, Command, Instruction, Refusal, Refused, Target, Traveller, Unit, UnitIds, UnitTypeId,
 };
@@ -183,6 +186,13 @@ pub fn messages() -> Vec<PeerMessage> {
         .collect()
 }
 
+pub fn shadows() -> Datagram {
+    let (from, units) = (SectorId::tactical(1_000, 2), [Shadow::from(&unit())].into());
+    let cast = Cast::whole(from, Border::ALL[2], (Tick(300), Millis(400)), units);
+    let caster = Caster { node: NodeId(5), incarnation: Incarnation(300) };
+    Datagram { to: NodeId(6), caster, cast }
+}
+
 pub fn questions() -> Vec<PeerQuestion> {
     let (player, session) = (PLAYER, SESSION);
     let units = UnitsQuery {
@@ -199,6 +209,7 @@ pub fn questions() -> Vec<PeerQuestion> {
         Query::Presence { player },
         Query::Sight { player },
         Query::Units(units),
+        Query::Beyond,
     ];
     let read = |query| PeerQuestion::Read { entity: ENTITY, query, wake: true };
     let others = [
@@ -242,6 +253,7 @@ fn readings() -> Vec<Reading> {
         Reading::Presence(Some(presence)),
         Reading::Sight(Box::new(Sight { own: Mask(7), thrown: [((-1, 1), Mask(8)); 8] })),
         Reading::Units { units: vec![unit()], more: true },
+        Reading::Beyond(vec![Beyond { sector: SECTOR, tick: Tick(300), units: 2, moving: 1 }]),
     ]
 }
 

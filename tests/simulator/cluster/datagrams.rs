@@ -65,7 +65,7 @@ impl Cluster {
             let Some(map) = node.map.clone() else { continue };
             let datagram::Datagram { to, caster, cast } = read;
             if to == at {
-                self.event(at.0, Event::Cast { caster, casts: vec![cast] });
+                self.event(at.0, Event::Casts(vec![(caster, cast)]));
                 continue;
             }
             let linked = self.network.linked(at, &map).into_iter();

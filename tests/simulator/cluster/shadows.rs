@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starmesh::base::{CompressedPosition, EntityKey, NodeId, SectorId, UnitId};
+use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::roles::{Role, Roles};
-use starmesh::cluster::core::shadows::Seen;
+use starmesh::cluster::core::shadows::{Cast, Seen};
 use starmesh::entity::Entity;
 use starmesh::entity::kinds::Kind;
 use starmesh::sim::shadow::{Border, cast, reach};
@@ -223,14 +224,10 @@ fn what_an_incarnation_cast_that_has_ended_is_not_heeded() {
     cluster.run(1_000);
     seen.shadow.hops += 1;
     let border = Border { dx: 1, dy: 0 };
-    let ghost = starmesh::cluster::core::shadows::Cast::whole(
-        home,
-        border,
-        (seen.tick.after(1_000_000), seen.time),
-        [seen.shadow].into(),
-    );
-    let casts = vec![ghost];
-    cluster.event(2, starmesh::cluster::core::node::Event::Cast { caster, casts });
+    let ghost =
+        Cast::whole(home, border, (seen.tick.after(1_000_000), seen.time), [seen.shadow].into());
+    let casts = vec![(caster, ghost)];
+    cluster.event(2, Event::Casts(casts));
     let hops = cluster.sees(2, east, unit).map(|seen| seen.shadow.hops);
     assert_ne!(hops, Some(seen.shadow.hops));
 }

@@ -44,9 +44,8 @@ pub enum Event {
     OwnedBy { node: NodeId, entities: Option<Vec<EntityKey>> },
     /// From the core of another node, in that incarnation.
     FromNode { node: NodeId, incarnation: Incarnation, message: NodeMessage },
-    /// What sectors of another node cast on some that are to be here; of what that node
-    /// says now.
-    Cast { caster: Caster, casts: Vec<Cast> },
+    /// What sectors of other nodes cast on some that are to be here.
+    Casts(Vec<(Caster, Cast)>),
     /// An input for an entity that may not run yet.
     Propose(EntityKey, Input),
     /// Somebody wants to see or command an entity that does not run. Answered

@@ -65,16 +65,17 @@ impl NodeCore {
         self.cast_here(here);
     }
 
-    /// What the sectors of another node cast on some that are to be here. Where its
-    /// directory was stale, its next cast goes elsewhere.
-    pub(super) fn handle_cast_from(&mut self, caster: Caster, casts: Vec<Cast>) {
-        let members = self.cluster.as_ref().map(|cluster| &cluster.members);
-        if !members.is_some_and(|it| it.may_speak(caster.node, caster.incarnation)) {
-            self.counts.unheeded += 1;
-            return;
-        }
+    /// What sectors of other nodes cast on some that are to be here. Where a directory
+    /// was stale, the next cast goes elsewhere; what an incarnation says that has ended
+    /// is not heeded.
+    pub(super) fn handle_casts_from(&mut self, casts: Vec<(Caster, Cast)>) {
         let mut here = vec![Vec::new(); self.places.tables().count()];
-        for cast in casts {
+        for (caster, cast) in casts {
+            let members = self.cluster.as_ref().map(|cluster| &cluster.members);
+            if !members.is_some_and(|it| it.may_speak(caster.node, caster.incarnation)) {
+                self.counts.unheeded += 1;
+                continue;
+            }
             let Some(to) = cast.to().map(EntityKey::Sector) else { continue };
             if self.owned.contains_key(&to) {
                 here[self.places.of(to)].push(cast);

@@ -35,7 +35,10 @@ impl Table {
         }
         // What reads changes nothing: a panic costs who asked, and is no reason to ask
         // again.
-        let reading = caught(|| cell.entity.read(query, &self.world));
+        let reading = match query {
+            Query::Beyond => Some(self.read_beyond(entity)),
+            query => caught(|| cell.entity.read(query, &self.world)),
+        };
         self.counts.broken += u64::from(reading.is_none());
         let reading = reading.flatten().ok_or(Unavailable::NotHere)?;
         let at = cell.tick_at(self.tick);

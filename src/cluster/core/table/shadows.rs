@@ -8,7 +8,7 @@
 //!
 //! Invariant: only what this node has claimed is cast.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Table;
@@ -17,6 +17,7 @@ use crate::cluster::core::message::FromTable;
 use crate::cluster::core::shadows::{Cast, Seen, Shadows};
 use crate::entity::kinds::Kind;
 use crate::entity::kinds::sector::TICKS_PER_STEP;
+use crate::entity::read::{Beyond, Reading};
 use crate::sim::shadow::{Border, Shadow, cast, reach};
 
 /// Which sectors of a table cast shadows, and on which some fall.
@@ -71,6 +72,19 @@ impl Table {
             _ => None,
         });
         state.map(|(shade, own)| shade.held.seen(own)).unwrap_or_default()
+    }
+
+    /// The same for an operator; `None` of what has no such borders.
+    pub(super) fn read_beyond(&self, key: EntityKey) -> Option<Reading> {
+        let EntityKey::Sector(sector @ SectorId { scale: 0, .. }) = key else { return None };
+        let mut beyond: BTreeMap<SectorId, Beyond> = BTreeMap::new();
+        for Seen { from, tick, shadow, .. } in self.shadows(sector) {
+            let known = Beyond { sector: from, tick, units: 0, moving: 0 };
+            let known = beyond.entry(from).or_insert(known);
+            known.units += 1;
+            known.moving += u32::from(shadow.is_moving());
+        }
+        Some(Reading::Beyond(beyond.into_values().collect()))
     }
 
     /// A world tick: what is near borders is told to the core, and what nobody told

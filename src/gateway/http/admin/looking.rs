@@ -16,6 +16,7 @@ use crate::base::{EntityKey, NodeId, SectorId};
 use crate::cluster::core::balance::planner_of;
 use crate::cluster::core::map::Map;
 use crate::cluster::links::{LinkState, PeerStatus};
+use crate::entity::read::Beyond;
 use crate::gateway::http::problem::ProblemResponse;
 use crate::gateway::http::query;
 use crate::protocol::http;
@@ -200,8 +201,13 @@ pub async fn region(Admin(steering): Admin, path: Path<String>) -> Answer<admin:
         finer: finer(&map.directory, asked).take(FINER_MAX).map(entry).collect(),
         finer_count: finer(&map.directory, asked).count() as u64,
         running,
+        beyond: steering.beyond(asked).await.into_iter().map(beyond_of).collect(),
         silent,
     }))
+}
+
+fn beyond_of(Beyond { sector, tick, units, moving }: Beyond) -> admin::Beyond {
+    admin::Beyond { sector: sector.into(), tick: tick.0, units, moving }
 }
 
 #[utoipa::path(
