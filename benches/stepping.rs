@@ -1,6 +1,6 @@
 //! What it costs to step sectors: unit-steps per second on one core, from
 //! 1,000 units to 1,000,000, and border crossings per second through entities
-//! and their channels.
+//! and their channels; and what it costs to tell neighbours who is near.
 //!
 //! `cargo bench --no-default-features --bench stepping -- [UNITS_MAX]`
 //!
@@ -11,6 +11,8 @@
 
 #[path = "stepping/crossings.rs"]
 mod crossings;
+#[path = "stepping/shadows.rs"]
+mod shadows;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,6 +44,7 @@ fn main() {
         sizes.into_iter().filter(|n| *n <= units_max).for_each(|n| stepping(n, crowded));
     }
     crossings::run();
+    shadows::run();
 }
 
 /// What this thread has computed so far.

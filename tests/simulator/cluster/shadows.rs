@@ -213,6 +213,24 @@ fn a_sector_that_sleeps_wakes_when_somebody_comes_and_not_for_who_stands() {
 }
 
 #[test]
+fn a_sector_sleeps_no_sooner_than_nobody_moves_beyond_its_borders() {
+    let (mut cluster, [home, east], [_, unit]) = scene(2);
+    let far = |cluster: &Cluster| cluster.owner(EntityKey::Sector(east)).is_none();
+    cluster.go(3, unit, home, (900, 100));
+    cluster.run_until("it stands", |cluster| cluster.stands_in(unit, home));
+    let position = CompressedPosition { x: u32::MAX / 10 * 9, y: u32::MAX / 10 * 9 };
+    let target = Target { sector: home, position };
+    cluster.order(1, 4, unit, Instruction::Patrol { target });
+    cluster.watch(2, east, false);
+    for _ in 0..3_000 {
+        cluster.run(10);
+        assert!(!far(&cluster), "it sleeps while somebody goes to and fro");
+    }
+    cluster.order(1, 5, unit, Instruction::Stop);
+    cluster.run_until("it sleeps", far);
+}
+
+#[test]
 fn what_an_incarnation_cast_that_has_ended_is_not_heeded() {
     let (mut cluster, [home, east], [_, unit]) = scene(3);
     cluster.go(3, unit, home, (900, 500));
