@@ -240,8 +240,10 @@ pub fn give(cluster: &Cluster, sectors: [(&Value, usize); 2]) {
         let node = u32::try_from(to).expect("a few");
         operator.migrate(cluster.node(to % nodes), &sector, node);
         for at in 0..nodes {
-            let told = operator.ask(cluster.node(at), &["sector", &sector]);
-            assert_eq!(told["entry"]["node"], node, "{told}");
+            wait_for("an entry that all nodes know", || {
+                let told = operator.ask(cluster.node(at), &["sector", &sector]);
+                (told["entry"]["node"] == node).then_some(())
+            });
         }
     }
 }

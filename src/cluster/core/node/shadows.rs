@@ -55,8 +55,11 @@ impl NodeCore {
         let mut here = vec![Vec::new(); self.places.tables().count()];
         for cast in casts {
             let Some(to) = cast.to().map(EntityKey::Sector) else { continue };
+            if self.owned.contains_key(&to) {
+                here[self.places.of(to)].push(cast);
+                continue;
+            }
             match self.route(to) {
-                _ if self.owned.contains_key(&to) => here[self.places.of(to)].push(cast),
                 Route::Here => self.wake_for(to, &cast),
                 Route::There(node) => self.cast_to(node, cast),
                 Route::Nowhere => {}
