@@ -22,7 +22,9 @@ const CAST: u64 = 4_000_000;
 fn sector(units: u64) -> SectorState {
     let mut sector = SectorState::new(HERE);
     for id in 1..=units {
-        let at = |axis| (draw(3, "shadows", &[id, axis]) % u64::from(SECTOR_STEPS.unsigned_abs())) as i32;
+        let at = |axis| {
+            (draw(3, "shadows", &[id, axis]) % u64::from(SECTOR_STEPS.unsigned_abs())) as i32
+        };
         let mut unit = Unit::new(
             UnitId((1 << 30) + id),
             FIGHTER,

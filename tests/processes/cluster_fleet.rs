@@ -225,9 +225,9 @@ pub fn middle(ships: &[Value]) -> (i64, i64) {
     (mean("x"), mean("y"))
 }
 
-/// Gives these sectors to those nodes. Each is asked of another than the one that gets
-/// it.
-pub fn give(cluster: &Cluster, sectors: [(&Value, usize); 2]) {
+/// Gives these sectors to those nodes, by the operator that this registers. Each is
+/// asked of another than the one that gets it.
+pub fn give(cluster: &Cluster, sectors: [(&Value, usize); 2]) -> Operator {
     let operator = Operator::register(cluster.node(0));
     let nodes = cluster.count();
     // The first reads of the others a moment after they are ready.
@@ -246,6 +246,7 @@ pub fn give(cluster: &Cluster, sectors: [(&Value, usize); 2]) {
             });
         }
     }
+    operator
 }
 
 #[test]

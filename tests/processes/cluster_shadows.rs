@@ -61,7 +61,8 @@ async fn sectors_of_two_nodes_know_who_is_near_also_while_the_two_have_no_link()
         "x": home["x"].as_i64().expect("a number") + border.step.0,
         "y": home["y"].as_i64().expect("a number") + border.step.1, "scale": 0,
     });
-    tokio::task::block_in_place(|| give(&cluster, [(&home, 2), (&beyond, 3)]));
+    let sectors = [(&home, 2), (&beyond, 3)];
+    let operator = tokio::task::block_in_place(|| give(&cluster, sectors));
     let gateway = cluster.node(0).target();
     let socket = crate::socket::Socket::connect_again(&gateway, &token, Some(session)).await;
     let mut fleet = Fleet::new(socket, home.clone(), beyond.clone());
@@ -71,7 +72,6 @@ async fn sectors_of_two_nodes_know_who_is_near_also_while_the_two_have_no_link()
     fleet.send(&home, ahead, slice::from_ref(&behind)).await;
     fleet.send(&home, rest, slice::from_ref(&before)).await;
     tokio::task::block_in_place(|| {
-        let operator = Operator::register(cluster.node(0));
         let scene = Scene { cluster, operator, home, beyond };
         scene.wait_for(rest.len() as u64, 1);
         assert_eq!(scene.cluster.happened(0, HANDED_ON), 0.0, "the two have a link");
