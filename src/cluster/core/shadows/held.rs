@@ -91,10 +91,17 @@ impl Shadows {
         true
     }
 
-    /// Forgets what nobody said again.
+    /// What nobody said again is gone, and forgotten after as long again.
     pub fn expire(&mut self, now: Tick) {
         self.from.retain(|_, neighbour| {
-            neighbour.units.retain(|held| now.since(held.heard) < KEPT_TICKS);
+            neighbour.units.retain_mut(|held| {
+                let is_due = now.since(held.heard) >= KEPT_TICKS;
+                let stays = !(is_due && held.is_gone);
+                if is_due {
+                    (held.heard, held.is_gone) = (now, true);
+                }
+                stays
+            });
             !neighbour.units.is_empty()
         });
     }
@@ -213,6 +220,9 @@ mod tests {
         shadows.expire(Tick(16));
         assert_eq!(seen(&shadows), [(1, 0)]);
         shadows.expire(Tick(18));
+        assert_eq!(seen(&shadows), []);
+        assert!(!shadows.is_empty(), "a late word of another must not bring them back");
+        shadows.expire(Tick(24));
         assert!(shadows.is_empty());
     }
 
@@ -227,8 +237,9 @@ mod tests {
         shadows.take(&cast(NORTH, 11, &[]), Tick(5));
         shadows.take(&cast(WEST, 6, &[(1, 3)]), Tick(5));
         assert_eq!(seen(&shadows), [], "with fewer hops it does not come back");
-        // Who has no unit says nothing of it again.
         shadows.expire(Tick(11));
+        assert_eq!(seen(&shadows), [], "who has no unit says nothing of it again");
+        shadows.expire(Tick(17));
         assert!(shadows.is_empty());
     }
 
