@@ -53,12 +53,12 @@ fn row(units: u64, reach: i32) {
     let began = cpu();
     let mut told = 0;
     for _ in 0..rounds {
-        told += cast(&sector, reach).iter().map(Vec::len).sum::<usize>() as u64;
+        told += cast(&sector, &[], reach).iter().map(Vec::len).sum::<usize>() as u64;
     }
     let casting = (cpu() - began).as_nanos() as f64 / (rounds * units) as f64;
     let casts: Vec<Cast> = Border::ALL
         .into_iter()
-        .zip(cast(&sector, reach))
+        .zip(cast(&sector, &[], reach))
         .map(|(border, units)| {
             let units: Arc<[Shadow]> = units.into();
             Cast::whole(HERE, border, (Tick(2), Millis(200)), units)

@@ -88,18 +88,30 @@ pub fn reach(rules: &Rules) -> i32 {
     i32::try_from(steps).unwrap_or(SECTOR_STEPS)
 }
 
-/// What each of the sectors around is told, in the order of [`Border::ALL`].
-pub fn cast(sector: &SectorState, reach: i32) -> [Vec<Shadow>; 8] {
+/// What each of the sectors around is told, in the order of [`Border::ALL`]: of the
+/// units here, and of those on their way out, which are in positions of this sector.
+pub fn cast(sector: &SectorState, leaving: &[Shadow], reach: i32) -> [Vec<Shadow>; 8] {
     let mut cast: [Vec<Shadow>; 8] = Default::default();
     let inner = reach..SECTOR_STEPS - reach;
-    for unit in sector.units() {
-        if inner.contains(&unit.position.x) && inner.contains(&unit.position.y) {
-            continue;
+    let mut tell = |at: Position, shadow: &dyn Fn() -> Shadow| {
+        if inner.contains(&at.x) && inner.contains(&at.y) {
+            return;
         }
         for (border, told) in Border::ALL.into_iter().zip(&mut cast) {
-            if border.is_near(unit.position, reach) {
-                told.push(Shadow::from(unit));
+            if border.is_near(at, reach) {
+                told.push(shadow());
             }
+        }
+    };
+    for unit in sector.units() {
+        tell(unit.position, &|| Shadow::from(unit));
+    }
+    leaving.iter().for_each(|shadow| tell(shadow.position, &|| *shadow));
+    if !leaving.is_empty() {
+        // One that left and came back is told as what is here.
+        for told in &mut cast {
+            told.sort_by_key(|shadow| (shadow.id, std::cmp::Reverse(shadow.hops)));
+            told.dedup_by_key(|shadow| shadow.id);
         }
     }
     cast
@@ -126,7 +138,7 @@ mod tests {
 
     /// The borders at which a unit there is told.
     fn borders(x: i32, y: i32) -> Vec<(i8, i8)> {
-        let cast = cast(&sector(&[unit(1, x, y)]), REACH);
+        let cast = cast(&sector(&[unit(1, x, y)]), &[], REACH);
         let told = Border::ALL.into_iter().zip(cast).filter(|(_, told)| !told.is_empty());
         told.map(|(Border { dx, dy }, _)| (dx, dy)).collect()
     }
@@ -152,13 +164,27 @@ mod tests {
         let mut moving = unit(3, 10, 20);
         (moving.hops, moving.health) = (9, 77);
         moving.course = Course { velocity: (-5, 4), ..moving.course };
-        let [_, _, _, west, ..] = cast(&sector(&[unit(8, 1, SECTOR_STEPS / 2), moving]), REACH);
+        let [_, _, _, west, ..] =
+            cast(&sector(&[unit(8, 1, SECTOR_STEPS / 2), moving]), &[], REACH);
         let ids: Vec<u64> = west.iter().map(|shadow| shadow.id.0).collect();
         assert_eq!(ids, [3, 8], "in order of ids");
         let Shadow { owner, type_id, hops, position, health, .. } = west[0];
         assert_eq!((owner, type_id, hops, health), (PlayerId(7), FIGHTER, 9, 77));
         assert_eq!(position, Position { x: 10, y: 20 });
         assert!(!west[1].is_moving());
+    }
+
+    #[test]
+    fn who_is_on_its_way_out_is_told_until_it_has_arrived() {
+        let gone = Shadow::from(&unit(5, -3_000, SECTOR_STEPS / 2));
+        let here = Shadow { hops: 2, ..gone };
+        let mut back = unit(5, 10, SECTOR_STEPS / 2);
+        back.hops = 2;
+        let [_, _, _, west, ..] =
+            cast(&sector(&[unit(3, 10, 10), unit(8, 10, 10)]), &[gone], REACH);
+        assert_eq!(west.iter().map(|it| it.id.0).collect::<Vec<_>>(), [3, 5, 8]);
+        let [_, _, _, west, ..] = cast(&sector(&[back]), &[gone], REACH);
+        assert_eq!(west.iter().map(|it| it.hops).collect::<Vec<_>>(), [here.hops]);
     }
 
     #[test]

@@ -216,7 +216,7 @@ metrics_list! {
         "Messages of this node's core for other nodes: sent, or dropped because their link was down or full; those come again.";
 
     SHADOW_DATAGRAMS: CounterMetric = "starmesh_mesh_shadow_datagrams_total" ["outcome"]
-        "Datagrams with units near borders: sent; dropped because their link was full; no_way, for want of a link and of a coordinator that has one; handed_on for others; full, because this node's core had no room for what came; unreadable. What is lost is said again in 200 ms.";
+        "Datagrams with units near borders: sent; dropped because their link was full; no_way, for want of a link and of a coordinator that has one; handed_on for others; full, because this node's core had no room for what came; unreadable, also as one that says what only its own node may say. What is lost is said again in 200 ms.";
 
     NODES_LIVING: GaugeMetric = "starmesh_mesh_nodes_living_count" []
         "Nodes of the cluster that live, as far as this one knows; itself, too.";

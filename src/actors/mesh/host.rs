@@ -15,6 +15,7 @@ use crate::actors::peers::{
 use crate::base::{Incarnation, NodeId};
 use crate::cluster::core::balance::NodeTold;
 use crate::cluster::core::message::NodeMessage;
+use crate::cluster::core::roles::Role;
 use crate::cluster::core::shadows::{Cast, Caster, datagram};
 use crate::cluster::core::update::TimestampedUpdate;
 use crate::cluster::links::{Arrival, Class, End, Hello, Host, Link, Question, Reason};
@@ -97,6 +98,11 @@ impl Inbound {
         Ok(())
     }
 
+    /// Whether what a node sent may be another's: a coordinator hands on.
+    fn may_say(&self, node: NodeId, caster: NodeId) -> bool {
+        node == caster || self.mesh.map().has(node, Role::Coordinator)
+    }
+
     /// Answers when the answer is there; the link bounds how many are open.
     fn answer(&self, from: NodeId, question: Question) -> Result<(), wire::Unreadable> {
         let answer = self.serves.answer(from, wire::decode_question(&question.body)?);
@@ -146,6 +152,10 @@ impl Host for Inbound {
         let mut casts: Vec<(Caster, Cast)> = Vec::new();
         for bytes in datagrams {
             match datagram::read(&bytes) {
+                Ok(read) if !self.may_say(link.node(), read.caster.node) => {
+                    count("unreadable");
+                    tracing::debug!(node = %link.node(), caster = %read.caster.node, "not its own");
+                }
                 Ok(read) if read.to == self.mesh.me => casts.push((read.caster, read.cast)),
                 Ok(read) => {
                     count(if self.mesh.hand_on(read.to, bytes) { "handed_on" } else { "no_way" });

@@ -29,7 +29,6 @@ use crate::cluster::links::{
     self, Class, End, Hello, Link, LinkState, Links, PeerStatus, Reason, SendFault, Settings,
     StrangerStatus,
 };
-use crate::sim::STEP_MS;
 use crate::telemetry::metrics;
 
 pub use self::host::Serves;
@@ -278,13 +277,23 @@ impl Mesh for NodeMesh {
 
     fn cast(&self, to: NodeId, caster: Caster, cast: &Cast) {
         let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
-        let map = self.map();
-        let linked = up.keys().map(|node| (*node, map.roles(*node)));
-        let link = ways::first_hop(to, linked, cast.time.0 / STEP_MS);
-        let Some(link) = link.and_then(|node| up.get(&node)) else { return count("no_way") };
-        for bytes in datagram::split(caster, to, cast) {
-            let is_sent = link.try_datagram(bytes.into()).is_ok();
-            count(if is_sent { "sent" } else { "dropped" });
+        let links: Vec<&Link> = match up.get(&to) {
+            Some(link) => vec![link],
+            None => {
+                let map = self.map();
+                let linked = up.keys().map(|node| (*node, map.roles(*node)));
+                let via = ways::coordinators(linked, cast.turn());
+                via.iter().filter_map(|node| up.get(node)).collect()
+            }
+        };
+        if links.is_empty() {
+            return count("no_way");
+        }
+        for bytes in datagram::split(caster, to, cast).into_iter().map(Bytes::from) {
+            for link in &links {
+                let is_sent = link.try_datagram(bytes.clone()).is_ok();
+                count(if is_sent { "sent" } else { "dropped" });
+            }
         }
     }
 

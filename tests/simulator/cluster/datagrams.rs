@@ -17,9 +17,6 @@ use super::Cluster;
 use super::network::Network;
 use super::node::Node;
 
-/// A world tick.
-const TURN_MS: u64 = 200;
-
 /// In the order in which they arrive.
 #[derive(Default)]
 pub struct Datagrams {
@@ -33,10 +30,15 @@ impl Network {
     /// A node casts what falls on a sector of another.
     pub fn cast(&mut self, now: u64, caster: Caster, map: &Map, to: NodeId, cast: &Cast) {
         let linked = self.linked(caster.node, map);
-        let linked = linked.into_iter().map(|node| (node, map.roles(node)));
-        let Some(via) = ways::first_hop(to, linked, now / TURN_MS) else { return };
+        let via = match linked.contains(&to) {
+            true => vec![to],
+            false => {
+                let linked = linked.into_iter().map(|node| (node, map.roles(node)));
+                ways::coordinators(linked, cast.turn())
+            }
+        };
         for bytes in datagram::split(caster, to, cast) {
-            self.send_datagram(now, (caster.node, via), bytes);
+            via.iter().for_each(|via| self.send_datagram(now, (caster.node, *via), bytes.clone()));
         }
     }
 

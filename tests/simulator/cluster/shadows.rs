@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starmesh::base::{CompressedPosition, EntityKey, NodeId, SectorId, UnitId};
+use starmesh::base::{CompressedPosition, EntityKey, NodeId, Position, SectorId, UnitId};
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::roles::{Role, Roles};
 use starmesh::cluster::core::shadows::{Cast, Seen};
 use starmesh::entity::Entity;
 use starmesh::entity::kinds::Kind;
-use starmesh::sim::shadow::{Border, cast, reach};
+use starmesh::sim::shadow::{Border, Shadow, cast, reach};
 use starmesh::sim::{Instruction, SectorState, Target};
 
 use super::Cluster;
@@ -18,6 +18,13 @@ use super::node::Node;
 /// What is not said again for three world ticks is gone; and until the next one, and
 /// until the row says that.
 const GONE_MS: u64 = 3 * 200 + 200 + 200;
+
+/// What is compared of a unit: its hops, and where it stands if it does.
+type Shade = (u32, Option<Position>);
+
+fn shade(shadow: &Shadow) -> Shade {
+    (shadow.hops, (!shadow.is_moving()).then_some(shadow.position))
+}
 
 fn state(entity: &Entity) -> Option<&SectorState> {
     match entity.kind() {
@@ -66,21 +73,21 @@ impl Cluster {
     }
 
     /// What a sector should know of those around it, that run anywhere.
-    fn expected(&self, sector: SectorId) -> BTreeMap<UnitId, u32> {
+    fn expected(&self, sector: SectorId) -> BTreeMap<UnitId, Shade> {
         let reach = reach(&self.world.rules);
-        let mut expected = BTreeMap::new();
-        let own = self.running(sector);
-        for border in Border::ALL {
+        let mut expected: BTreeMap<UnitId, Shade> = BTreeMap::new();
+        for (at, border) in Border::ALL.into_iter().enumerate() {
             let from = sector.neighbour((-border.dx).into(), (-border.dy).into());
             let Some(from) = from.and_then(|from| self.running(from)) else { continue };
-            let at = Border::ALL.iter().position(|it| *it == border).expect("one of them");
-            for shadow in &cast(from, reach)[at] {
-                let most: &mut u32 = expected.entry(shadow.id).or_default();
-                *most = shadow.hops.max(*most);
+            for shadow in &cast(from, &[], reach)[at] {
+                let known = expected.entry(shadow.id).or_insert_with(|| shade(shadow));
+                if known.0 < shadow.hops {
+                    *known = shade(shadow);
+                }
             }
         }
-        let is_here = |unit: &UnitId| own.is_some_and(|own| own.unit(*unit).is_some());
-        expected.retain(|unit, _| !is_here(unit));
+        let own = self.running(sector);
+        expected.retain(|unit, _| own.is_none_or(|own| own.unit(*unit).is_none()));
         expected
     }
 
@@ -137,6 +144,8 @@ fn what_crosses_is_seen_from_where_it_was_and_never_twice() {
         let is_there = cluster.running(east).is_some_and(|it| it.unit(unit).is_some());
         let is_shade = cluster.sees(2, east, unit).is_some();
         assert!(!(is_there && is_shade), "it is there and beyond the border");
+        let was_seen = as_shadow > 0;
+        assert!(is_there || is_shade || !was_seen || as_unit > 0, "it is nowhere for a moment");
         (as_shadow, as_unit) = (as_shadow + u32::from(is_shade), as_unit + u32::from(is_there));
         if let Some(seen) = cluster.sees(1, home, unit) {
             assert_eq!(seen.shadow.hops, before + 1);
@@ -213,6 +222,69 @@ fn a_sector_that_sleeps_wakes_when_somebody_comes_and_not_for_who_stands() {
 }
 
 #[test]
+fn who_comes_by_warp_and_stands_is_seen_by_who_sleeps() {
+    let (mut cluster, [home, east], [_, unit]) = scene(2);
+    let far = |cluster: &Cluster| cluster.owner(EntityKey::Sector(east)).is_none();
+    cluster.watch(2, east, false);
+    cluster.run_until("the east sleeps", far);
+    let position = CompressedPosition { x: u32::MAX / 10 * 9, y: u32::MAX / 2 };
+    cluster.order(1, 3, unit, Instruction::Warp { target: Target { sector: home, position } });
+    let is_home =
+        move |cluster: &Cluster| cluster.running(home).is_some_and(|it| it.unit(unit).is_some());
+    cluster.run_until("it left", |cluster| !is_home(cluster));
+    assert!(far(&cluster));
+    cluster.run_until("the east wakes", |cluster| !far(cluster));
+    assert!(cluster.stands_in(unit, home));
+}
+
+#[test]
+fn a_sector_knows_who_is_near_until_it_is_handed_over_and_soon_after() {
+    let (mut cluster, [home, east], [_, unit]) = scene(3);
+    cluster.go(3, unit, home, (900, 500));
+    cluster.run_until("it is seen", |cluster| cluster.sees(2, east, unit).is_some());
+    // The directory names the third while the second runs it, and for long.
+    cluster.node(3).slow_loads_ms = 3_000;
+    cluster.assign(EntityKey::Sector(east), 3);
+    let mut waited = 0;
+    while cluster.nodes[&NodeId(2)].table.entity(EntityKey::Sector(east)).is_some() {
+        cluster.run(10);
+        let runs = cluster.nodes[&NodeId(2)].table.entity(EntityKey::Sector(east)).is_some();
+        assert!(!runs || cluster.sees(2, east, unit).is_some(), "after {waited} ms");
+        waited += 10;
+        assert!(waited < 60_000, "it is never handed over");
+    }
+    assert!(waited > 2_000, "{waited} ms");
+    cluster.run_until("it runs there", |cluster| {
+        cluster.owner(EntityKey::Sector(east)) == Some(NodeId(3))
+    });
+    let took = cluster.run_until("it is seen", |cluster| cluster.sees(3, east, unit).is_some());
+    assert!(took <= GONE_MS, "{took} ms");
+}
+
+#[test]
+fn a_unit_in_a_corner_is_known_to_three_sectors_of_three_nodes() {
+    let (mut cluster, [home, east], [one, unit]) = scene(3);
+    let (north, corner) = (home.neighbour(0, 1).expect("one"), home.neighbour(1, 1).expect("one"));
+    cluster.assign(EntityKey::Sector(north), 3);
+    cluster.assign(EntityKey::Sector(corner), 3);
+    // Somebody is in each, so that it runs.
+    let third = *cluster.units(home).iter().find(|it| **it != unit).expect("three units");
+    cluster.go(3, one, corner, (500, 500));
+    cluster.run_until("it is there", |cluster| cluster.stands_in(one, corner));
+    cluster.watch(3, corner, true);
+    cluster.go(4, third, north, (500, 500));
+    cluster.run_until("it is there", |cluster| cluster.stands_in(third, north));
+    cluster.watch(3, north, true);
+    cluster.go(5, unit, home, (900, 900));
+    cluster.run_until("it is there", |cluster| cluster.stands_in(unit, home));
+    cluster.run(1_000);
+    for (node, sector) in [(2, east), (3, north), (3, corner)] {
+        let seen = cluster.sees(node, sector, unit).expect("it is near");
+        assert_eq!((seen.from, seen.shadow.is_moving()), (home, false), "{sector}");
+    }
+}
+
+#[test]
 fn a_sector_sleeps_no_sooner_than_nobody_moves_beyond_its_borders() {
     let (mut cluster, [home, east], [_, unit]) = scene(2);
     let far = |cluster: &Cluster| cluster.owner(EntityKey::Sector(east)).is_none();
@@ -277,16 +349,20 @@ impl Shades {
             for sector in sectors(node) {
                 let generation = node.generations.get(&EntityKey::Sector(sector));
                 let seen = node.table.shadows(sector);
-                for Seen { from, shadow, .. } in &seen {
-                    let key = (node.id, sector, generation.copied().unwrap_or(0), shadow.id);
-                    let before = self.known.insert(key, (shadow.hops, now));
-                    let before = before.map_or(0, |(hops, _)| hops);
-                    assert!(before <= shadow.hops, "14: {sector} saw {before} hops: {shadow:?}");
-                    let is_own = node.table.entity(EntityKey::Sector(*from)).is_some();
-                    self.from_afar += u64::from(!is_own);
+                let own = node.table.entity(EntityKey::Sector(sector)).and_then(state);
+                let own = own.into_iter().flat_map(|own| own.units());
+                let own = own.map(|unit| (unit.id, unit.hops));
+                let shadows = seen.iter().map(|seen| (seen.shadow.id, seen.shadow.hops));
+                for (unit, hops) in own.chain(shadows) {
+                    let key = (node.id, sector, generation.copied().unwrap_or(0), unit);
+                    let before = self.known.insert(key, (hops, now)).map_or(0, |(hops, _)| hops);
+                    assert!(before <= hops, "14: {sector} saw {unit:?} with {before}, then {hops}");
                 }
-                let seen: BTreeMap<UnitId, u32> =
-                    seen.iter().map(|seen| (seen.shadow.id, seen.shadow.hops)).collect();
+                let is_afar =
+                    |seen: &&Seen| node.table.entity(EntityKey::Sector(seen.from)).is_none();
+                self.from_afar += seen.iter().filter(is_afar).count() as u64;
+                let seen: BTreeMap<UnitId, Shade> =
+                    seen.iter().map(|seen| (seen.shadow.id, shade(&seen.shadow))).collect();
                 if self.is_calm && seen == cluster.expected(sector) {
                     self.right.insert(sector);
                 }

@@ -245,8 +245,9 @@ impl Storm {
         keys.into_iter().for_each(|key| _ = table.follow(key));
     }
 
-    /// How many updates observers took of sectors that ran at another node.
-    fn run(mut self) -> u64 {
+    /// How many updates observers took of sectors that ran at another node, and how often
+    /// a sector knew of a unit there.
+    fn run(mut self) -> (u64, u64) {
         let until = self.cluster.now + STORM_MS;
         while self.cluster.now < until {
             self.act();
@@ -258,7 +259,7 @@ impl Storm {
         self.cluster.judge();
         let ended = (1..=self.nodes).find(|id| !self.cluster.nodes.contains_key(&NodeId(*id)));
         assert_eq!(ended, None, "22: a node has ended although nothing failed any more");
-        self.views.from_afar
+        (self.views.from_afar, self.shades.from_afar)
     }
 }
 
@@ -270,13 +271,15 @@ fn storms_leave_every_unit_in_one_place_and_every_entity_with_one_owner() {
         Some(seed) if crate::variable("STARMESH_SIM_SEEDS").is_none() => seed..seed + 1,
         first => first.unwrap_or(1)..first.unwrap_or(1) + count,
     };
-    let (mut run, mut from_afar) = (0, 0);
+    let (mut run, mut from_afar, mut shadows) = (0, 0, 0);
     for seed in seeds {
         // A panic that says what was wrong has said the seed before.
         println!("storm {seed}; repeat it: make sim SEED={seed}");
-        from_afar += Storm::new(seed).run();
+        let seen = Storm::new(seed).run();
+        (from_afar, shadows) = (from_afar + seen.0, shadows + seen.1);
         run += 1;
     }
-    println!("{from_afar} updates from other nodes in {run} storms");
+    println!("{from_afar} updates from other nodes and {shadows} shadows in {run} storms");
+    assert!(run < STORMS || shadows > 10 * run, "hardly a sector knew another node's units");
     assert!(run < STORMS || from_afar > 100 * run, "hardly anybody saw another node's sector");
 }

@@ -123,6 +123,13 @@ impl NodeCore {
         }
     }
 
+    /// The node that runs an entity still and offers it to this one.
+    pub(super) fn offered_by(&self, entity: EntityKey) -> Option<NodeId> {
+        let Cluster { ahead, offers, .. } = self.cluster.as_ref()?;
+        let ahead = ahead.get(&entity).map(|early| early.from);
+        ahead.or_else(|| offers.get(&entity).map(|waits| waits.from))
+    }
+
     /// Whether another node offers an entity that somebody here wants to see or
     /// command. It runs there until it is given: who wants it now is sent there as
     /// long as that takes, and then hears of it when it is here.

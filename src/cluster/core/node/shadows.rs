@@ -3,14 +3,15 @@
 //! to. Has a sector woken that sleeps here while somebody moves just beyond its border.
 //! Never looks at a unit. Called by the [core](super) for its tables and for other nodes.
 //!
-//! Invariants: what another node cast goes no further than here; of what waits for the
-//! row there is as much as one world tick's, and what is dropped is cast again with the
-//! next; a sector is looked for once in [`LOOK_TICKS`], however many pass by.
+//! Invariants: what another node cast goes on only to the node that offers this one the
+//! sector, which runs it still; of what waits for the row there is as much as one world
+//! tick's, and what is dropped is cast again with the next; a sector is looked for once in
+//! [`LOOK_TICKS`], however many pass by, and only while little else is to be loaded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::routes::Route;
-use super::{NodeCore, NodeEffect};
+use super::{NodeCore, NodeEffect, Phase};
 use crate::base::{EntityKey, NodeId, Tick};
 use crate::cluster::core::message::ToTable;
 use crate::cluster::core::shadows::{Cast, Caster};
@@ -25,22 +26,23 @@ const LOOKED_MAX: usize = 16_384;
 pub(super) struct Casting {
     /// What may leave when the row says that tick.
     outgoing: VecDeque<(Tick, NodeId, Cast)>,
-    /// When sectors that do not run were last looked for.
-    looked: BTreeMap<EntityKey, Tick>,
+    /// When sectors that do not run were last looked for, and the same in order.
+    looked: BTreeSet<EntityKey>,
+    looks: VecDeque<(Tick, EntityKey)>,
 }
 
 impl Casting {
     /// Whether a sector that does not run is to be looked for now.
     fn looks_for(&mut self, entity: EntityKey, now: Tick) -> bool {
-        if self.looked.len() >= LOOKED_MAX {
-            self.looked.retain(|_, at| now.since(*at) < LOOK_TICKS);
+        while let Some((_, again)) = self.looks.pop_front_if(|(at, _)| now.since(*at) >= LOOK_TICKS)
+        {
+            self.looked.remove(&again);
         }
-        let is_due = self.looked.get(&entity).is_none_or(|at| now.since(*at) >= LOOK_TICKS);
-        let is_room = self.looked.len() < LOOKED_MAX || self.looked.contains_key(&entity);
-        if is_due && is_room {
-            self.looked.insert(entity, now);
+        let is_due = self.looks.len() < LOOKED_MAX && self.looked.insert(entity);
+        if is_due {
+            self.looks.push_back((now, entity));
         }
-        is_due && is_room
+        is_due
     }
 }
 
@@ -60,7 +62,7 @@ impl NodeCore {
                 continue;
             }
             match self.route(to) {
-                Route::Here => self.wake_for(to, &cast),
+                Route::Here => self.cast_to_sleeper(to, cast),
                 Route::There(node) => self.cast_to(node, cast),
                 Route::Nowhere => {}
             }
@@ -80,10 +82,12 @@ impl NodeCore {
                 continue;
             }
             let Some(to) = cast.to().map(EntityKey::Sector) else { continue };
-            if self.owned.contains_key(&to) {
+            if !self.world.galaxy.contains(cast.from) {
+                self.counts.unheeded += 1;
+            } else if self.owned.contains_key(&to) {
                 here[self.places.of(to)].push(cast);
             } else if self.is_ours(to) {
-                self.wake_for(to, &cast);
+                self.cast_to_sleeper(to, cast);
             }
         }
         self.cast_here(here);
@@ -97,10 +101,14 @@ impl NodeCore {
         }
     }
 
-    /// Somebody moves just beyond the border of a sector that does not run: if it has a
-    /// record, what is in it is to see that.
-    fn wake_for(&mut self, sector: EntityKey, cast: &Cast) {
-        if cast.is_moving() && self.casting.looks_for(sector, self.tick) {
+    /// On a sector that belongs here and does not run here: who offers it runs it still.
+    /// If it sleeps and has a record, what is in it is to see who comes.
+    fn cast_to_sleeper(&mut self, sector: EntityKey, cast: Cast) {
+        if let Some(node) = self.offered_by(sector) {
+            return self.cast_to(node, cast);
+        }
+        let is_calm = self.phase == Phase::Running && self.loading.waits() < self.limits.loads;
+        if is_calm && cast.wakes() && self.casting.looks_for(sector, self.tick) {
             self.handle_wake(sector);
         }
     }

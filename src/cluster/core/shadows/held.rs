@@ -1,12 +1,13 @@
 //! Owns what a sector knows of the units just beyond its borders. Never decides what
 //! that means. Called by the sector's table.
 //!
-//! A unit that changes its sector is for a moment told by two, or by the one it left
-//! alone. So what a neighbour does not tell any more is kept as gone for as long as a
-//! late word of another could bring it back with fewer hops.
+//! A unit that changes its sector is told by the one that it left until it is known to
+//! have arrived, and by the one it came to. So what a neighbour does not tell any more,
+//! or is here now, is kept as gone for as long as a late word of another could bring it
+//! back with fewer hops.
 //!
 //! Invariants: at most [`UNITS_MAX`] of each of eight sectors; the hops of a unit that is
-//! seen never fall while anything is held of it.
+//! seen, here or beyond, never fall while anything is held of it.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +30,8 @@ pub struct Shadows {
 
 #[derive(Clone, Debug)]
 struct Neighbour {
-    /// The latest tick that came, and its time.
+    /// The latest tick that came.
     tick: Tick,
-    time: Millis,
     /// In order of ids.
     units: Vec<Held>,
 }
@@ -39,6 +39,9 @@ struct Neighbour {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     shadow: Shadow,
+    /// Of its sector, and of its node's clock.
+    tick: Tick,
+    time: Millis,
     /// The tick of this node at which it was said, or that it is gone.
     heard: Tick,
     is_gone: bool,
@@ -73,28 +76,34 @@ impl Shadows {
 
     /// Takes what came; false when later word of that sector has come already.
     pub fn take(&mut self, cast: &Cast, now: Tick) -> bool {
-        let neighbour = self.from.entry(cast.from).or_insert_with(|| Neighbour {
-            tick: cast.tick,
-            time: cast.time,
-            units: Vec::new(),
-        });
+        let neighbour = self
+            .from
+            .entry(cast.from)
+            .or_insert_with(|| Neighbour { tick: cast.tick, units: Vec::new() });
         if cast.tick < neighbour.tick {
             return false;
         }
-        (neighbour.tick, neighbour.time) = (cast.tick, cast.time);
+        neighbour.tick = cast.tick;
         let above = |id: UnitId| move |held: &Held| held.shadow.id <= id;
         let start = neighbour.units.partition_point(above(cast.above));
         let end = neighbour.units.partition_point(above(cast.upto)).max(start);
         let before: Vec<Held> = neighbour.units[start..end].to_vec();
-        neighbour.units.splice(start..end, merged(&before, &cast.units, now));
+        neighbour.units.splice(start..end, merged(&before, cast, now));
         neighbour.units.truncate(UNITS_MAX);
         true
     }
 
-    /// What nobody said again is gone, and forgotten after as long again.
-    pub fn expire(&mut self, now: Tick) {
+    /// What nobody said again is gone, as what is in `own` by now, and forgotten after as
+    /// long again.
+    pub fn expire(&mut self, own: &SectorState, now: Tick) {
         self.from.retain(|_, neighbour| {
             neighbour.units.retain_mut(|held| {
+                if let Some(unit) = own.unit(held.shadow.id)
+                    && unit.hops > held.shadow.hops
+                {
+                    held.shadow.hops = unit.hops;
+                    (held.heard, held.is_gone) = (now, true);
+                }
                 let is_due = now.since(held.heard) >= KEPT_TICKS;
                 let stays = !(is_due && held.is_gone);
                 if is_due {
@@ -112,8 +121,7 @@ impl Shadows {
         let mut best: BTreeMap<UnitId, (bool, Seen)> = BTreeMap::new();
         for (from, neighbour) in &self.from {
             for held in &neighbour.units {
-                let shadow = held.shadow;
-                let Neighbour { tick, time, .. } = *neighbour;
+                let Held { shadow, tick, time, .. } = *held;
                 let seen = Seen { from: *from, tick, time, shadow };
                 let known = best.entry(shadow.id).or_insert((held.is_gone, seen));
                 if shadow.hops > known.1.shadow.hops {
@@ -133,19 +141,22 @@ impl Shadows {
 }
 
 /// What is held of a range of ids: what is said now, and as gone what was said before.
-fn merged(before: &[Held], said: &[Shadow], now: Tick) -> Vec<Held> {
-    let mut merged = Vec::with_capacity(said.len());
+fn merged(before: &[Held], cast: &Cast, now: Tick) -> Vec<Held> {
+    let mut merged = Vec::with_capacity(cast.units.len());
     let mut before = before.iter().peekable();
     let gone = |held: &Held| match held.is_gone {
         true => *held,
         false => Held { heard: now, is_gone: true, ..*held },
     };
-    for shadow in said {
+    let Cast { tick, time, .. } = *cast;
+    for shadow in cast.units.iter() {
         while let Some(left) = before.next_if(|held| held.shadow.id < shadow.id) {
             merged.push(gone(left));
         }
-        before.next_if(|held| held.shadow.id == shadow.id);
-        merged.push(Held { shadow: *shadow, heard: now, is_gone: false });
+        let said = Held { shadow: *shadow, tick, time, heard: now, is_gone: false };
+        let known = before.next_if(|held| held.shadow.id == shadow.id);
+        let is_over = known.filter(|known| known.shadow.hops > shadow.hops);
+        merged.push(is_over.map_or(said, gone));
     }
     merged.extend(before.map(gone));
     merged
@@ -215,14 +226,14 @@ mod tests {
         let mut shadows = Shadows::default();
         shadows.take(&cast(WEST, 2, &[(1, 0), (2, 0)]), Tick(10));
         shadows.take(&part(cast(WEST, 4, &[(1, 0)]), 0, 1), Tick(12));
-        shadows.expire(Tick(15));
+        shadows.expire(&here(), Tick(15));
         assert_eq!(seen(&shadows), [(1, 0), (2, 0)]);
-        shadows.expire(Tick(16));
+        shadows.expire(&here(), Tick(16));
         assert_eq!(seen(&shadows), [(1, 0)]);
-        shadows.expire(Tick(18));
+        shadows.expire(&here(), Tick(18));
         assert_eq!(seen(&shadows), []);
         assert!(!shadows.is_empty(), "a late word of another must not bring them back");
-        shadows.expire(Tick(24));
+        shadows.expire(&here(), Tick(24));
         assert!(shadows.is_empty());
     }
 
@@ -237,9 +248,9 @@ mod tests {
         shadows.take(&cast(NORTH, 11, &[]), Tick(5));
         shadows.take(&cast(WEST, 6, &[(1, 3)]), Tick(5));
         assert_eq!(seen(&shadows), [], "with fewer hops it does not come back");
-        shadows.expire(Tick(11));
+        shadows.expire(&here(), Tick(11));
         assert_eq!(seen(&shadows), [], "who has no unit says nothing of it again");
-        shadows.expire(Tick(17));
+        shadows.expire(&here(), Tick(17));
         assert!(shadows.is_empty());
     }
 
@@ -257,6 +268,22 @@ mod tests {
         assert_eq!(shadows.seen(&own(unit)), []);
         unit.hops = 2;
         assert_eq!(shadows.seen(&own(unit)).len(), 1, "it has gone there since");
+    }
+
+    #[test]
+    fn what_was_here_does_not_come_back_with_fewer_hops() {
+        let mut shadows = Shadows::default();
+        shadows.take(&cast(WEST, 2, &[(1, 3)]), Tick(2));
+        let mut unit = Unit::new(UnitId(1), FIGHTER, PlayerId(1), Position::default());
+        unit.hops = 4;
+        let mut own = here();
+        own.insert(unit, &mut Changes::default());
+        shadows.expire(&own, Tick(4));
+        // It has left again, and what the west said before comes late.
+        shadows.take(&cast(WEST, 4, &[(1, 3)]), Tick(5));
+        assert_eq!(seen(&shadows), []);
+        shadows.take(&cast(WEST, 6, &[(1, 5)]), Tick(6));
+        assert_eq!(seen(&shadows), [(1, 5)], "it has gone there");
     }
 
     #[test]

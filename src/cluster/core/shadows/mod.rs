@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub use held::{Seen, Shadows};
 
 use crate::base::{Incarnation, Millis, NodeId, SectorId, Tick, UnitId};
+use crate::entity::kinds::sector::TICKS_PER_STEP;
 use crate::sim::shadow::{Border, Shadow};
 
 /// All units of a sector near one of its borders whose ids are in a range.
@@ -34,6 +35,8 @@ pub struct Cast {
     pub tick: Tick,
     /// Its node's clock.
     pub time: Millis,
+    /// Somebody in it has just come, from wherever.
+    pub has_news: bool,
     /// The range: ids above this one,
     pub above: UnitId,
     /// and up to this one.
@@ -46,7 +49,7 @@ impl Cast {
     /// Of all ids.
     pub fn whole(from: SectorId, border: Border, at: (Tick, Millis), units: Arc<[Shadow]>) -> Cast {
         let (above, upto) = (UnitId(0), UnitId(u64::MAX));
-        Cast { from, border, tick: at.0, time: at.1, above, upto, units }
+        Cast { from, border, tick: at.0, time: at.1, has_news: false, above, upto, units }
     }
 
     /// The sector that it falls on, if there is one in that direction.
@@ -54,9 +57,14 @@ impl Cast {
         self.from.neighbour(self.border.dx.into(), self.border.dy.into())
     }
 
-    /// Whether somebody comes, or passes by.
-    pub fn is_moving(&self) -> bool {
-        self.units.iter().any(Shadow::is_moving)
+    /// Counts world ticks.
+    pub fn turn(&self) -> u64 {
+        self.tick.0 / TICKS_PER_STEP
+    }
+
+    /// Whether who sleeps there is to see that: somebody has come, comes or passes by.
+    pub fn wakes(&self) -> bool {
+        self.has_news || self.units.iter().any(Shadow::is_moving)
     }
 }
 

@@ -5,28 +5,15 @@
 use super::super::roles::{Role, Roles};
 use crate::base::NodeId;
 
-/// How many coordinators are tried in turn while there is no link. What is not said
-/// for three world ticks is gone, so one of two that reaches the node is enough.
-const COORDINATORS: u64 = 2;
-
-/// The node to send to what is for `to`, of those that `linked` names in order with
-/// their roles; `None` when nobody is there to hand it on. `turn` counts world ticks.
-pub fn first_hop(
-    to: NodeId,
-    linked: impl Iterator<Item = (NodeId, Roles)>,
-    turn: u64,
-) -> Option<NodeId> {
-    let mut coordinators = Vec::new();
-    for (node, roles) in linked {
-        if node == to {
-            return Some(to);
-        }
-        if roles.has(Role::Coordinator) && (coordinators.len() as u64) < COORDINATORS {
-            coordinators.push(node);
-        }
-    }
-    let turn = turn.checked_rem(coordinators.len() as u64)?;
-    coordinators.get(usize::try_from(turn).ok()?).copied()
+/// The nodes to send to what is for `to`, which has no link to this one: two of the
+/// coordinators among those that `linked` names, others at the next world tick. Not all
+/// need reach the node, and what is not said for three world ticks is gone.
+pub fn coordinators(linked: impl Iterator<Item = (NodeId, Roles)>, turn: u64) -> Vec<NodeId> {
+    let coordinators: Vec<NodeId> =
+        linked.filter(|(_, roles)| roles.has(Role::Coordinator)).map(|(node, _)| node).collect();
+    let first = turn.wrapping_mul(2).checked_rem(coordinators.len() as u64);
+    let first = first.and_then(|first| usize::try_from(first).ok()).unwrap_or(0);
+    coordinators.iter().cycle().skip(first).take(coordinators.len().min(2)).copied().collect()
 }
 
 /// Whether a node with these roles hands on to `to` what came for it, and not for this
@@ -44,23 +31,17 @@ mod tests {
             .unwrap()
     }
 
-    fn hop(to: u32, linked: &[(u32, bool)], turn: u64) -> Option<u32> {
-        let linked = linked.iter().map(|(node, is)| (NodeId(*node), roles(*is)));
-        first_hop(NodeId(to), linked, turn).map(|node| node.0)
-    }
-
     #[test]
-    fn the_node_itself_is_asked_while_there_is_a_link() {
-        assert_eq!(hop(3, &[(1, true), (2, true), (3, false)], 0), Some(3));
-        assert_eq!(hop(3, &[(1, true), (2, true), (3, false)], 1), Some(3));
-    }
-
-    #[test]
-    fn without_a_link_two_coordinators_have_their_turns() {
+    fn without_a_link_all_coordinators_have_their_turns_by_twos() {
         let linked = [(1, true), (2, false), (4, true), (5, true)];
-        let hops: Vec<_> = (0..4).map(|turn| hop(3, &linked, turn)).collect();
-        assert_eq!(hops, [Some(1), Some(4), Some(1), Some(4)]);
-        assert_eq!(hop(3, &[(2, false)], 0), None, "no coordinator");
+        let tried = |linked: &[(u32, bool)], turn| {
+            let linked = linked.iter().map(|(node, is)| (NodeId(*node), roles(*is)));
+            coordinators(linked, turn).iter().map(|node| node.0).collect::<Vec<_>>()
+        };
+        let turns: Vec<_> = (0..4).map(|turn| tried(&linked, turn)).collect();
+        assert_eq!(turns, [[1, 4], [5, 1], [4, 5], [1, 4]]);
+        assert_eq!(tried(&linked[..2], 7), [1]);
+        assert!(tried(&linked[1..2], 7).is_empty(), "no coordinator");
     }
 
     #[test]

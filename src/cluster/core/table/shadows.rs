@@ -12,13 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Table;
-use crate::base::{EntityKey, SectorId};
+use crate::base::{EntityKey, GalaxyPosition, SectorId};
 use crate::cluster::core::message::FromTable;
 use crate::cluster::core::shadows::{Cast, Seen, Shadows};
+use crate::entity::context::Head;
 use crate::entity::kinds::Kind;
 use crate::entity::kinds::sector::TICKS_PER_STEP;
+use crate::entity::message::{Body, Notice};
 use crate::entity::read::{Beyond, Reading};
+use crate::sim::Traveller;
 use crate::sim::shadow::{Border, Shadow, cast, reach};
+
+/// So often it is said that somebody has come: the first words may be lost.
+const NEWS: u8 = 3;
+/// By how many sectors the first to be cast is another at each world tick.
+const SHIFT: u64 = 61;
 
 /// Which sectors of a table cast shadows, and on which some fall.
 #[derive(Debug, Default)]
@@ -29,14 +37,25 @@ pub(super) struct Shade {
     casting: BTreeSet<EntityKey>,
     /// Those that hold something.
     holding: BTreeSet<EntityKey>,
+    /// Those that were looked at since they came to run here.
+    begun: BTreeSet<EntityKey>,
 }
 
 /// What one sector casts and holds.
 #[derive(Clone, Debug, Default)]
 pub struct CellShade {
-    /// In the order of [`Border::ALL`]; as long as there is something, and once more.
-    cast: [Option<Arc<[Shadow]>>; 8],
+    /// In the order of [`Border::ALL`].
+    told: [Told; 8],
     pub held: Shadows,
+}
+
+/// What is cast over one border.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    /// As long as there is somebody, and once more.
+    units: Option<Arc<[Shadow]>>,
+    /// In so many casts more somebody has just come.
+    news: u8,
 }
 
 impl Shade {
@@ -50,13 +69,14 @@ impl Shade {
     /// It came from another table, with what it holds.
     pub(super) fn note_came(&mut self, key: EntityKey, shade: &CellShade) {
         self.note_changed(key);
+        self.begun.insert(key);
         if !shade.held.is_empty() {
             self.holding.insert(key);
         }
     }
 
     pub(super) fn forget(&mut self, key: EntityKey) {
-        for set in [&mut self.changed, &mut self.casting, &mut self.holding] {
+        for set in [&mut self.changed, &mut self.casting, &mut self.holding, &mut self.begun] {
             set.remove(&key);
         }
     }
@@ -99,10 +119,13 @@ impl Table {
             self.note_cast(key, reach);
             self.charge(key);
         }
+        // Where not all of it is taken, it is not always the same that is lost.
+        let mut casting: Vec<EntityKey> = self.shade.casting.iter().copied().collect();
+        let turn = self.tick.0 / TICKS_PER_STEP;
+        let first = turn.wrapping_mul(SHIFT).checked_rem(casting.len() as u64).unwrap_or(0);
+        casting.rotate_left(usize::try_from(first).unwrap_or(0));
         let mut casts = Vec::new();
-        for key in self.shade.casting.clone() {
-            self.cast(key, &mut casts);
-        }
+        casting.into_iter().for_each(|key| self.cast_from(key, &mut casts));
         if !casts.is_empty() {
             self.to_core.push(FromTable::Cast(casts));
         }
@@ -115,30 +138,41 @@ impl Table {
         let Some(cell) = self.cells.get_mut(&key) else { return };
         let Kind::Sector(sector) = cell.entity.kind() else { return };
         let galaxy = &self.world.galaxy;
-        let made = cast(sector.state(), reach);
-        for ((border, made), cast) in Border::ALL.into_iter().zip(made).zip(&mut cell.shade.cast) {
+        let made = cast(sector.state(), &leaving(id, cell.entity.head()), reach);
+        for ((border, made), told) in Border::ALL.into_iter().zip(made).zip(&mut cell.shade.told) {
             let beyond = id.neighbour(border.dx.into(), border.dy.into());
-            let is_told = beyond.is_some_and(|beyond| galaxy.contains(beyond));
+            if !beyond.is_some_and(|beyond| galaxy.contains(beyond)) {
+                continue;
+            }
+            // Who stands there since before this sector woke has been seen then.
+            let has_begun = self.shade.begun.contains(&key);
+            if has_begun && has_more(&made, told.units.as_deref().unwrap_or_default()) {
+                told.news = NEWS;
+            }
             // That there is nobody any more is said once.
-            let is_news = !made.is_empty() || cast.is_some();
-            *cast = (is_told && is_news).then(|| made.into());
+            let is_said = !made.is_empty() || told.units.is_some();
+            told.units = is_said.then(|| made.into());
         }
-        if cell.shade.cast.iter().any(Option::is_some) {
+        self.shade.begun.insert(key);
+        if cell.shade.told.iter().any(|told| told.units.is_some()) {
             self.shade.casting.insert(key);
         }
     }
 
-    fn cast(&mut self, key: EntityKey, casts: &mut Vec<Cast>) {
+    fn cast_from(&mut self, key: EntityKey, casts: &mut Vec<Cast>) {
         let EntityKey::Sector(id) = key else { return };
+        let tick = self.tick;
         let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.is_claimed()) else { return };
-        let at = (cell.entity.tick(), self.now);
-        for (border, cast) in Border::ALL.into_iter().zip(&mut cell.shade.cast) {
-            if let Some(units) = cast {
-                casts.push(Cast::whole(id, border, at, Arc::clone(units)));
+        let at = (cell.tick_at(tick), self.now);
+        for (border, told) in Border::ALL.into_iter().zip(&mut cell.shade.told) {
+            if let Some(units) = &told.units {
+                let cast = Cast::whole(id, border, at, Arc::clone(units));
+                casts.push(Cast { has_news: told.news > 0, ..cast });
+                told.news = told.news.saturating_sub(1);
             }
-            cast.take_if(|units| units.is_empty());
+            told.units.take_if(|units| units.is_empty());
         }
-        if cell.shade.cast.iter().all(Option::is_none) {
+        if cell.shade.told.iter().all(|told| told.units.is_none()) {
             self.shade.casting.remove(&key);
         }
     }
@@ -162,7 +196,9 @@ impl Table {
         let Table { shade, cells, tick, .. } = self;
         shade.holding.retain(|key| {
             let Some(cell) = cells.get_mut(key) else { return false };
-            cell.shade.held.expire(*tick);
+            if let Kind::Sector(sector) = cell.entity.kind() {
+                cell.shade.held.expire(sector.state(), *tick);
+            }
             !cell.shade.held.is_empty()
         });
     }
@@ -171,5 +207,52 @@ impl Table {
     pub(super) fn count_shadows(&self) -> u64 {
         let cells = self.shade.holding.iter().filter_map(|key| self.cells.get(key));
         cells.map(|cell| cell.shade.held.len() as u64).sum()
+    }
+}
+
+/// Who is on the way from a sector to one beside it, and not yet known to have arrived.
+fn leaving(from: SectorId, head: &Head) -> Vec<Shadow> {
+    if head.outbox.is_settled() {
+        return Vec::new();
+    }
+    let travellers = head.outbox.bodies().filter_map(|(to, body)| match (to, body) {
+        (EntityKey::Sector(to), Body::Notice(Notice::Units { travellers })) if to.scale == 0 => {
+            Some(travellers.iter().map(move |traveller| (to, traveller)))
+        }
+        _ => None,
+    });
+    let shadow = |(to, traveller): (SectorId, &Traveller)| {
+        let position = GalaxyPosition::of(to, traveller.unit.position).position(from);
+        Shadow { position, ..Shadow::from(&traveller.unit) }
+    };
+    travellers.flatten().map(shadow).collect()
+}
+
+/// Whether somebody is among `made` who was not `before`; both in order of ids.
+fn has_more(made: &[Shadow], before: &[Shadow]) -> bool {
+    let mut before = before.iter().peekable();
+    made.iter().any(|shadow| {
+        while before.next_if(|other| other.id < shadow.id).is_some() {}
+        before.next_if(|other| other.id == shadow.id).is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{PlayerId, Position, UnitId};
+    use crate::sim::Unit;
+    use crate::sim::rules::sample::FIGHTER;
+
+    #[test]
+    fn who_was_not_there_before_is_news_and_who_left_is_not() {
+        let of = |ids: &[u64]| -> Vec<Shadow> {
+            let at = Position::default();
+            let unit = |id: &u64| Unit::new(UnitId(*id), FIGHTER, PlayerId(1), at);
+            ids.iter().map(|id| Shadow::from(&unit(id))).collect()
+        };
+        let has_more = |made: &[u64], before: &[u64]| has_more(&of(made), &of(before));
+        assert!(has_more(&[1, 5], &[1]) && has_more(&[3], &[1, 5]) && has_more(&[1], &[]));
+        assert!(!has_more(&[1, 5], &[1, 3, 5]) && !has_more(&[], &[1]) && !has_more(&[], &[]));
     }
 }
