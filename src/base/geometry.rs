@@ -81,9 +81,14 @@ impl SectorId {
 }
 
 impl Ord for SectorId {
-    /// As their entity keys: scale, then Morton code.
+    /// As their entity keys: scale, then Morton code. Which of two codes is less
+    /// shows in the highest bit in which they differ, so neither is made.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.scale, self.morton()).cmp(&(other.scale, other.morton()))
+        let (x, y) = ((self.x ^ other.x) as u64, (self.y ^ other.y) as u64);
+        // Whether x has that bit: a bit of y is above the same one of x.
+        let is_in_x = y < x && y < x ^ y;
+        let by_code = if is_in_x { self.x.cmp(&other.x) } else { self.y.cmp(&other.y) };
+        self.scale.cmp(&other.scale).then(by_code)
     }
 }
 
@@ -215,6 +220,15 @@ mod tests {
             let code = |x, y| SectorId::tactical(x, y).morton();
             prop_assert_eq!(code(a, other).cmp(&code(b, other)), a.cmp(&b));
             prop_assert_eq!(code(other, a).cmp(&code(other, b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn sectors_order_by_scale_and_code(a in sector(), b in sector()) {
+            let key = |it: SectorId| (it.scale, it.morton());
+            prop_assert_eq!(a.cmp(&b), key(a).cmp(&key(b)));
+            // Near to each other, too, where few bits differ.
+            let near = SectorId { x: a.x ^ (b.x & 7), y: a.y ^ (b.y & 7), ..a };
+            prop_assert_eq!(a.cmp(&near), key(a).cmp(&key(near)));
         }
 
         #[test]
