@@ -68,10 +68,15 @@ pub fn decode_answer(bytes: &[u8]) -> Result<PeerAnswer, Unreadable> {
     get(bytes)
 }
 
+/// A command and its answer fit into so much.
+const USUAL: usize = 96;
+
 fn put(value: &impl Serialize) -> Bytes {
+    let mut bytes = Vec::with_capacity(USUAL);
+    bytes.push(FORMAT);
     // Into a vector every value of these types goes; an empty message would be
     // refused by who gets it.
-    Bytes::from(postcard::to_extend(value, vec![FORMAT]).unwrap_or_default())
+    Bytes::from(postcard::to_extend(value, bytes).unwrap_or_default())
 }
 
 fn get<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
