@@ -27,6 +27,21 @@ pub struct PlayerCommand {
     pub command: Command,
 }
 
+/// What tells one command from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandKey {
+    pub player: PlayerId,
+    pub session: SessionId,
+    pub sequence: u32,
+}
+
+impl PlayerCommand {
+    pub fn key(&self) -> CommandKey {
+        let PlayerCommand { player, session, sequence, .. } = *self;
+        CommandKey { player, session, sequence }
+    }
+}
+
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommandResult {
@@ -89,8 +104,8 @@ pub enum Admission {
 }
 
 impl CommandRows {
-    /// Whether `command` is new here; else its answer.
-    pub fn judge(&self, entity: EntityKey, command: &PlayerCommand) -> Admission {
+    /// Whether a command is new here; else its answer.
+    pub fn judge(&self, entity: EntityKey, command: CommandKey) -> Admission {
         let Some(row) = self.rows.get(&command.player) else { return Admission::Apply };
         let (result, tick, record) = if command.session < row.session {
             (CommandResult::SessionEnded, Tick(0), 0)
@@ -102,7 +117,7 @@ impl CommandRows {
                 None => (CommandResult::NotHere, Tick(0), 0),
             }
         };
-        let PlayerCommand { player, session, sequence, .. } = *command;
+        let CommandKey { player, session, sequence } = command;
         Admission::Answer(CommandAnswer { entity, player, session, sequence, result, tick, record })
     }
 

@@ -10,7 +10,7 @@ mod applying;
 mod skipping;
 
 use super::channel::Verdict;
-use super::commands::{Admission, PlayerCommand};
+use super::commands::{Admission, CommandKey};
 use super::context::{Context, Head, OpenClaim};
 use super::effect::Effect;
 use super::envelope::{self, EnvelopeError, Kind as EnvelopeKind, Logic};
@@ -199,7 +199,7 @@ impl Entity {
     }
 
     /// What is to be done with a command, seen from the state as it is.
-    pub fn judge_command(&self, command: &PlayerCommand) -> Admission {
+    pub fn judge_command(&self, command: CommandKey) -> Admission {
         self.head.commands.judge(self.key, command)
     }
 

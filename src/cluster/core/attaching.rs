@@ -71,6 +71,17 @@ pub struct Attachments {
     senders: BTreeMap<Attachment, Sender>,
 }
 
+/// The next command of a session.
+#[derive(Debug)]
+pub struct Expected<'a>(&'a mut Ticket);
+
+impl Expected<'_> {
+    /// It is taken: the one behind it is the next.
+    pub fn take(self) {
+        *self.0 = self.0.next();
+    }
+}
+
 impl Attachments {
     /// Notes that `sender` attached, at the latest now; with more than `most`
     /// the one that did so first is forgotten, and attaches again.
@@ -86,16 +97,9 @@ impl Attachments {
         }
     }
 
-    /// Whether a command of `sender` with this ticket is the next one.
-    pub fn expects(&self, sender: Sender, ticket: Ticket) -> bool {
-        self.next.get(&sender) == Some(&ticket)
-    }
-
-    /// The next one was taken.
-    pub fn advance(&mut self, sender: Sender) {
-        if let Some(next) = self.next.get_mut(&sender) {
-            *next = next.next();
-        }
+    /// The command of `sender` with this ticket, if it is the next one.
+    pub fn expected(&mut self, sender: Sender, ticket: Ticket) -> Option<Expected<'_>> {
+        self.next.get_mut(&sender).filter(|next| **next == ticket).map(Expected)
     }
 }
 
@@ -107,21 +111,25 @@ mod tests {
         (PlayerId(player), SessionId(1))
     }
 
+    fn expects(attachments: &mut Attachments, sender: Sender, ticket: Ticket) -> bool {
+        attachments.expected(sender, ticket).is_some()
+    }
+
     #[test]
     fn expects_one_command_after_the_other_of_the_newest_attachment() {
         let mut attachments = Attachments::default();
         let first = Ticket::first(Attachment(7));
-        assert!(!attachments.expects(sender(1), first));
+        assert!(!expects(&mut attachments, sender(1), first));
         attachments.attach(sender(1), Attachment(7), 4);
-        assert!(attachments.expects(sender(1), first));
-        assert!(!attachments.expects(sender(1), first.next()), "there is one before it");
-        assert!(!attachments.expects(sender(2), first), "it is another's");
-        attachments.advance(sender(1));
-        assert!(!attachments.expects(sender(1), first));
-        assert!(attachments.expects(sender(1), first.next()));
+        assert!(expects(&mut attachments, sender(1), first));
+        assert!(!expects(&mut attachments, sender(1), first.next()), "there is one before it");
+        assert!(!expects(&mut attachments, sender(2), first), "it is another's");
+        attachments.expected(sender(1), first).unwrap().take();
+        assert!(!expects(&mut attachments, sender(1), first));
+        assert!(expects(&mut attachments, sender(1), first.next()));
         attachments.attach(sender(1), Attachment(8), 4);
-        assert!(!attachments.expects(sender(1), first.next()));
-        assert!(attachments.expects(sender(1), Ticket::first(Attachment(8))));
+        assert!(!expects(&mut attachments, sender(1), first.next()));
+        assert!(expects(&mut attachments, sender(1), Ticket::first(Attachment(8))));
     }
 
     #[test]
@@ -131,8 +139,9 @@ mod tests {
         attachments.attach(sender(2), Attachment(2), 2);
         attachments.attach(sender(1), Attachment(3), 2);
         attachments.attach(sender(3), Attachment(4), 2);
-        let is_attached =
-            |player, number| attachments.expects(sender(player), Ticket::first(Attachment(number)));
+        let mut is_attached = |player, number| {
+            expects(&mut attachments, sender(player), Ticket::first(Attachment(number)))
+        };
         assert!(is_attached(1, 3) && !is_attached(2, 2) && is_attached(3, 4));
         assert_eq!((attachments.next.len(), attachments.senders.len()), (2, 2));
     }

@@ -3,17 +3,18 @@
 //! asks it. Invariant: inputs are applied in the order they were submitted,
 //! each once, and only when durable.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::attaching::Attachments;
+use super::attaching::{Attachments, Ticket};
 use super::cost::Cost;
 use super::limits::Limits;
 use super::message::Installed;
 use super::table::CellShade;
-use crate::base::{EntityKey, Millis, PlayerId, SessionId, StateHash, Tick};
+use super::unanswered::{Noted, Unanswered};
+use crate::base::{EntityKey, Millis, StateHash, Tick};
 use crate::entity::Entity;
 use crate::entity::channel::{Acknowledgement, ChannelMessage, Verdict};
-use crate::entity::commands::{Admission, CommandAnswer, PlayerCommand, RESULTS_MAX};
+use crate::entity::commands::{Admission, CommandAnswer, CommandKey};
 use crate::entity::input::Input;
 use crate::view::stage::StepDelta;
 
@@ -38,8 +39,8 @@ pub struct Cell {
     pending_acks: BTreeMap<EntityKey, (u64, u64)>,
     /// Pending inputs for time alone.
     pending_times: usize,
-    /// Sequences of the pending commands, per session.
-    pending_commands: BTreeMap<(PlayerId, SessionId), BTreeSet<u32>>,
+    /// The pending commands.
+    unanswered: Unanswered,
     /// Which sessions are attached, and what each sends next.
     pub attached: Attachments,
     /// Who follows it, if anybody does.
@@ -131,6 +132,8 @@ pub enum Door {
     Answered(CommandAnswer),
     /// Too much waits here: nothing was taken, try again later.
     Busy,
+    /// It is not what its session is to send next: nothing was taken.
+    AttachAgain,
 }
 
 impl Cell {
@@ -146,7 +149,7 @@ impl Cell {
             pending_messages: BTreeMap::new(),
             pending_acks: BTreeMap::new(),
             pending_times: 0,
-            pending_commands: BTreeMap::new(),
+            unanswered: Unanswered::default(),
             attached: Attachments::default(),
             follower: None,
             shade: CellShade::default(),
@@ -261,25 +264,37 @@ impl Cell {
         self.resting = true;
     }
 
-    /// Takes a command in, or says why not. What is admitted is to be submitted.
-    pub fn admit_command(&mut self, command: &PlayerCommand, limits: &Limits) -> Door {
-        // The state is this node's to show: before its claim is durable nobody
-        // is attached.
-        if let Admission::Answer(answer) = self.entity.judge_command(command) {
-            return Door::Answered(answer);
-        }
-        let session = (command.player, command.session);
-        let pending = self.pending_commands.get(&session);
-        if pending.is_some_and(|pending| pending.contains(&command.sequence)) {
-            return Door::Pending;
-        }
-        if pending.map_or(0, BTreeSet::len) >= RESULTS_MAX || self.is_full(limits) {
+    /// Takes a command in, or says why not; with `is_full` too much waits for all
+    /// entities here together. What is admitted is to be submitted.
+    pub fn admit_command(
+        &mut self,
+        ticket: Ticket,
+        command: CommandKey,
+        is_full: bool,
+        limits: &Limits,
+    ) -> Door {
+        let sender = (command.player, command.session);
+        let has_room = !self.is_full(limits);
+        let Some(expected) = self.attached.expected(sender, ticket) else {
+            return Door::AttachAgain;
+        };
+        if is_full {
             return Door::Busy;
         }
-        // One below a pending one waits behind it: only when that is durable
-        // it is sure that this one is never applied.
-        self.pending_commands.entry(session).or_default().insert(command.sequence);
-        Door::Admitted
+        // The state is this node's to show: before its claim is durable nobody
+        // is attached.
+        let door = match self.entity.judge_command(command) {
+            Admission::Answer(answer) => Door::Answered(answer),
+            Admission::Apply => match self.unanswered.note(command, has_room) {
+                Noted::New => Door::Admitted,
+                Noted::Known => Door::Pending,
+                Noted::Full => Door::Busy,
+            },
+        };
+        if door != Door::Busy {
+            expected.take();
+        }
+        door
     }
 
     /// What to do with a message, counting those that are pending as applied.
@@ -352,15 +367,7 @@ impl Cell {
                 }
             }
             Input::Time => self.pending_times -= 1,
-            Input::Command(command) => {
-                let session = (command.player, command.session);
-                if let Some(pending) = self.pending_commands.get_mut(&session) {
-                    pending.remove(&command.sequence);
-                    if pending.is_empty() {
-                        self.pending_commands.remove(&session);
-                    }
-                }
-            }
+            Input::Command(command) => self.unanswered.forget(command.key()),
             _ => {}
         }
     }
@@ -432,8 +439,10 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::UnitId;
+    use crate::base::{PlayerId, SessionId, UnitId};
+    use crate::cluster::core::attaching::Attachment;
     use crate::entity::World;
+    use crate::entity::commands::PlayerCommand;
     use crate::sim::rules::sample;
     use crate::sim::{Command, Galaxy, Instruction, UnitIds};
 
@@ -453,8 +462,11 @@ mod tests {
         PlayerCommand { player, session, sequence, command }
     }
 
+    /// Of a session that attaches for each.
     fn admit(cell: &mut Cell, sequence: u32) -> Door {
-        cell.admit_command(&command(sequence), &Limits::default())
+        let (command, ticket) = (command(sequence), Ticket::first(Attachment(1)));
+        cell.attached.attach((command.player, command.session), ticket.attachment, 1);
+        cell.admit_command(ticket, command.key(), false, &Limits::default())
     }
 
     #[test]

@@ -30,4 +30,5 @@ pub mod shadows;
 pub mod shares;
 pub mod snapshots;
 pub mod table;
+pub mod unanswered;
 pub mod update;

@@ -17,7 +17,7 @@ impl Entity {
         world: &World,
         effects: &mut Vec<Effect>,
     ) {
-        let answer = match self.judge_command(command) {
+        let answer = match self.judge_command(command.key()) {
             Admission::Answer(answer) => answer,
             Admission::Apply => {
                 let result = self.with_kind(world, effects, |kind, ctx| kind.command(ctx, command));

@@ -141,7 +141,7 @@ impl Entity {
     pub(super) fn skip(&mut self, input: &Input, world: &World, effects: &mut Vec<Effect>) {
         match input {
             Input::Command(command) => {
-                let answer = match self.judge_command(command) {
+                let answer = match self.judge_command(command.key()) {
                     Admission::Answer(answer) => answer,
                     Admission::Apply => {
                         let refused = Refused { rule: Refusal::SetAside, unit: None };

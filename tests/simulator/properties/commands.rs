@@ -44,7 +44,7 @@ proptest! {
         for (n, (player, session, sequence)) in (1..).zip(commands) {
             let command = command(player, session, sequence);
             let newest = last.get(&player).copied().unwrap_or((0, 0));
-            match rows.judge(HERE, &command) {
+            match rows.judge(HERE, command.key()) {
                 Admission::Apply => {
                     prop_assert!((session, sequence) > newest);
                     let answer = answer(&command, n);
@@ -90,5 +90,5 @@ fn downtime_does_not_make_a_row_older() {
     let back = Millis(1000 + 10 * FORGET_MS);
     rows.note_claimed(back);
     rows.expire(back);
-    assert!(matches!(rows.judge(HERE, &command(1, 1, 5)), Admission::Answer(_)));
+    assert!(matches!(rows.judge(HERE, command(1, 1, 5).key()), Admission::Answer(_)));
 }

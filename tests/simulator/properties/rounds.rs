@@ -216,7 +216,7 @@ impl Run {
         let sequence = command.sequence;
         let refused = match () {
             () if table != self.table => Some(Answer::Busy {}),
-            () if !self.attached.expects(SENDER, ticket) => Some(Answer::AttachAgain {}),
+            () if self.attached.expected(SENDER, ticket).is_none() => Some(Answer::AttachAgain {}),
             () if self.is_trouble() && self.random.chance(100) => Some(Answer::Busy {}),
             () => None,
         };
@@ -224,8 +224,8 @@ impl Run {
             let rejected = Message::Rejected(ticket, sequence, answer);
             return self.push(Way::FromTable(table), 0, rejected);
         }
-        self.attached.advance(SENDER);
-        if let Admission::Apply = self.rows.judge(HERE, command) {
+        self.attached.expected(SENDER, ticket).expect("it is, as was seen").take();
+        if let Admission::Apply = self.rows.judge(HERE, command.key()) {
             self.apply(sequence);
         }
         self.push(Way::FromTable(table), 10, Message::Done(sequence));

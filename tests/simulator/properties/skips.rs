@@ -56,7 +56,7 @@ fn a_command_that_is_set_aside_is_refused_and_a_retry_is_answered_the_same() {
     let journal = [vec![claim()], commands, vec![Input::Time], vec![claim(), skip]];
     let result = |records: &[Vec<Input>], sequence| {
         let entity = replayed(&world, records).entity;
-        match entity.judge_command(&command(sequence)) {
+        match entity.judge_command(command(sequence).key()) {
             Admission::Answer(answer) => (answer.result, answer.record),
             Admission::Apply => panic!("it was applied"),
         }

@@ -85,26 +85,21 @@ impl Table {
             // Who attaches waits until it runs where it goes.
             return Err(Unavailable::AttachAgain);
         }
-        let sender = (command.player, command.session);
-        if !cell.attached.expects(sender, ticket) {
-            return Err(Unavailable::AttachAgain);
-        }
-        if is_full {
-            return Err(Unavailable::Busy);
-        }
-        let input = Input::Command(command.clone());
+        let (key, input) = (command.key(), Input::Command(command));
         let bytes = encode(&input, self.limits.input_bytes)?;
-        let door = cell.admit_command(&command, &self.limits);
-        if door == Door::Busy {
-            return Err(Unavailable::Busy);
-        }
-        cell.attached.advance(sender);
-        match door {
-            Door::Admitted => self.submit_encoded(entity, input, bytes),
+        match cell.admit_command(ticket, key, is_full, &self.limits) {
+            Door::Admitted => {
+                let generation = cell.generation();
+                cell.push(input);
+                self.pending += 1;
+                self.to_core.push(FromTable::Submit { entity, generation, bytes });
+            }
             Door::Answered(answer) => {
                 self.hold(Release::Player(PlayerEffect::Answered(answer)));
             }
-            Door::Pending | Door::Busy => {}
+            Door::Pending => {}
+            Door::Busy => return Err(Unavailable::Busy),
+            Door::AttachAgain => return Err(Unavailable::AttachAgain),
         }
         Ok(())
     }
@@ -178,9 +173,12 @@ impl Table {
     }
 }
 
+/// A command to a few units has so many bytes at most.
+const USUAL: usize = 64;
+
 /// The bytes of an input, if there are not too many.
 fn encode(input: &Input, longest: usize) -> Result<Vec<u8>, Unavailable> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL);
     encode_input(input, &mut bytes);
     if bytes.len() <= longest { Ok(bytes) } else { Err(Unavailable::TooLong) }
 }
