@@ -10,6 +10,8 @@ use crate::audit::Counts;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
 use crate::operator::Operator;
+#[cfg(feature = "postgres")]
+use crate::postgres_server;
 use crate::support::wait_for;
 use crate::swarm::Swarm;
 use crate::watcher::Watcher;
@@ -53,8 +55,19 @@ fn handed_over(cluster: &Cluster) -> f64 {
 
 #[test]
 fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
+    to_and_fro(Cluster::start(2), ROUNDS);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn on_postgresql_the_busiest_sector_and_its_region_move_and_nobody_notices() {
+    let server = postgres_server::shared();
+    to_and_fro(Cluster::empty().on(&server.database()).of(2), 1);
+}
+
+/// Moves what is busiest so many times there and back.
+fn to_and_fro(cluster: Cluster, rounds: usize) {
     let began = Instant::now();
-    let cluster = Cluster::start(2);
     let mut swarm = play(&cluster, "migrate");
     // Their sectors move, too.
     let mut watchers: Vec<Watcher> =
@@ -64,7 +77,7 @@ fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
     println!("migrate: {sector} in {region} after {:?}", began.elapsed());
     for what in [&sector, &region] {
         watchers.iter_mut().for_each(Watcher::see_an_order_through);
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             for (to, at) in [(1, 0), (2, 1)] {
                 let (known, before) = (swarm.answered().len(), handed_over(&cluster));
                 operator.migrate(cluster.node(at), what, to);
@@ -92,7 +105,7 @@ fn the_busiest_sector_and_its_region_move_to_and_fro_and_nobody_notices() {
     swarm.expect_settled();
     watchers.iter_mut().for_each(Watcher::see_an_order_through);
     let found = finish(cluster, swarm, watchers, "migrate");
-    assert!(found.handed_over > 2 * ROUNDS as u64, "hardly anything moved: {found:?}");
+    assert!(found.handed_over > 2 * rounds as u64, "hardly anything moved: {found:?}");
     println!("migrate: {:?}", began.elapsed());
 }
 

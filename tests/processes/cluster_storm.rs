@@ -8,6 +8,8 @@ use std::time::Instant;
 use crate::cluster_support::Cluster;
 use crate::crash::number;
 use crate::operator::{Operator, id};
+#[cfg(feature = "postgres")]
+use crate::postgres_server;
 use crate::watcher::Watcher;
 
 const CLIENTS: u64 = 24;
@@ -34,10 +36,21 @@ fn give_squares(cluster: &Cluster) {
 
 #[test]
 fn a_storm_of_transfers_between_two_nodes_loses_and_doubles_nothing() {
+    storm(Cluster::empty());
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn on_postgresql_a_storm_of_transfers_loses_and_doubles_nothing() {
+    let server = postgres_server::shared();
+    storm(Cluster::empty().on(&server.database()));
+}
+
+/// On the store of these nodes, of which there is none yet.
+fn storm(empty: Cluster) {
     let seed = number("STARMESH_CRASH_SEED").unwrap_or_else(|| std::process::id().into());
     println!("storm: STARMESH_CRASH_SEED={seed}");
     let began = Instant::now();
-    let empty = Cluster::empty();
     // Who has a sector then has it to the end: whoever plays on both nodes has units
     // that crossed.
     let [first, second] = ["a", "b"].map(|name| empty.home(name).with("CLUSTER__BALANCE", "off"));

@@ -8,6 +8,8 @@ mod clock;
 mod cluster_admin;
 mod cluster_balance;
 mod cluster_command;
+#[cfg(feature = "postgres")]
+mod cluster_coordinator;
 mod cluster_crash;
 mod cluster_fleet;
 mod cluster_join;
@@ -15,10 +17,13 @@ mod cluster_migrate;
 mod cluster_partition;
 #[cfg(feature = "postgres")]
 mod cluster_postgres;
+mod cluster_refusals;
+mod cluster_relay;
 #[cfg(feature = "postgres")]
 mod cluster_roles;
 mod cluster_rolling;
 mod cluster_shadows;
+mod cluster_sessions;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;
