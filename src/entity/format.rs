@@ -8,10 +8,10 @@
 //! | version | what is new in it |
 //! |---|---|
 //! | 1 | – |
-//! | 2 | a [snapshot](super::packed) may be deflated |
+//! | 2 | a [snapshot](super::packed) may be deflated, an entry of the directory pinned |
 //!
-//! Whoever encodes what has more than one form is told the version: the core, for
-//! snapshots. All else has the form of version 1 in both, what nodes send each other
+//! Whoever encodes what has more than one form knows the version: the core is told,
+//! for snapshots, and whoever pins an entry reads it. All else has the form of version 1 in both, what nodes send each other
 //! included. Invariant: a node that begins, registers or runs reads what is written,
 //! for each of them checks the row's version in the group by which it comes, and
 //! whoever raises it checks that nobody came and that all say what they said.

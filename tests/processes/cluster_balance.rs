@@ -5,12 +5,14 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use serde_json::json;
 use starmesh::base::SectorId;
 use starmesh::protocol::Place;
 
 use crate::audit::audit;
 use crate::cluster_support::{Cluster, UNITS};
 use crate::crash::number;
+use crate::operator::Operator;
 use crate::support::{Home, wait_for};
 use crate::swarm::{AT_HOME, Answered, Swarm};
 
@@ -55,6 +57,37 @@ fn region(answered: &Answered) -> Option<SectorId> {
         Place::Sector(sector) => SectorId::from(sector).ancestor(10),
         _ => None,
     }
+}
+
+/// A sector that sleeps, where nobody was ever: balancing would do without its entry.
+#[test]
+fn what_an_operator_moved_stays_there_until_an_operator_balances() {
+    let cluster = Cluster::empty();
+    let [first, second] = ["a", "b"].map(|name| home(&cluster, name, "player-count"));
+    let cluster = cluster.started(first, vec![second]);
+    let operator = Operator::register(cluster.node(0));
+    let entry = |sector: &str| operator.ask(cluster.node(0), &["sector", sector])["entry"].clone();
+    let rests = || {
+        let even = plans(&cluster, "even");
+        wait_for("plans that change nothing", || {
+            (plans(&cluster, "even") >= even + RESTS).then_some(())
+        });
+    };
+    let sectors = ["1234,4321,0", "700,800,3"];
+    for sector in sectors {
+        let to = if entry(sector)["node"] == 1 { 2 } else { 1 };
+        operator.migrate(cluster.node(1), sector, to);
+        rests();
+        let found = entry(sector);
+        assert_eq!((&found["node"], &found["pinned"]), (&json!(to), &json!(true)), "{found}");
+    }
+    let plan = operator.ask(cluster.node(1), &["balance", "--strategy", "PlayerCount"]);
+    // Nothing is awake under them: they go.
+    assert_eq!((&plan["merged"], &plan["unpinned"]), (&json!(2), &json!(0)), "{plan}");
+    wait_for("entries that are an operator's no more, and go", || {
+        sectors.iter().all(|sector| entry(sector)["pinned"] == false).then_some(())
+    });
+    cluster.stop();
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! Invariant: a node that reads no higher version than is written reads nothing.
 
 use super::register::{RegisterError, last_node, numbers};
-use crate::actors::rows::{GroupAnswer, Rows};
+use crate::actors::rows::{GroupAnswer, Rows, StoreAway};
 use crate::base::NodeId;
 use crate::entity::commit::NodeRow;
 use crate::entity::format::{Format, Formats, Raise, Reader, raise};
@@ -21,6 +21,16 @@ use crate::telemetry::metrics;
 pub async fn read(rows: &Rows, reads: Formats) -> Result<Format, RegisterError> {
     let row = rows.get(keys::FORMAT.to_vec()).await?;
     Ok(Format::found(row.as_ref().map(|row| (row.value.as_slice(), row.version)), reads)?)
+}
+
+/// The version that the cluster writes, as it is in the row; 0 where there is none.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn written(rows: &Rows) -> Result<u16, StoreAway> {
+    let row = rows.get(keys::FORMAT.to_vec()).await?;
+    let number = row.and_then(|row| row.value.try_into().ok());
+    Ok(number.map_or(0, u16::from_be_bytes))
 }
 
 /// What a node said that it reads, and the version of that row.

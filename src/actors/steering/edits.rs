@@ -4,7 +4,7 @@
 //! is dead or draining, and none at all means that all is so already.
 
 use crate::base::{EntityKey, NodeId, SectorId};
-use crate::cluster::core::directory::{Directory, Edit};
+use crate::cluster::core::directory::{Directory, Edit, PINNED_SINCE};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::roles::Role;
 
@@ -62,17 +62,20 @@ impl std::fmt::Display for Numbers {
     }
 }
 
-/// `sector`, and what is in it under no finer entry, goes to node `to`.
+/// `sector`, and what is in it under no finer entry, goes to node `to`; where the
+/// cluster's `format` has that, to stay there. One that is there with all around it
+/// is left so.
 ///
 /// # Errors
 /// When the node cannot have it.
-pub fn migrate(map: &Map, sector: SectorId, to: NodeId) -> Result<Vec<Edit>, Refusal> {
+pub fn migrate(map: &Map, sector: SectorId, to: NodeId, format: u16) -> Result<Vec<Edit>, Refusal> {
     takes(map, to)?;
-    match map.directory.region_of(sector) {
-        None => Err(Refusal::Nobody(sector)),
-        Some((_, node)) if node == to => Ok(Vec::new()),
-        Some(_) => Ok(vec![assign(sector, to)]),
-    }
+    let (region, node) = map.directory.region_of(sector).ok_or(Refusal::Nobody(sector))?;
+    let pins = format >= PINNED_SINCE;
+    let is_pinned = region == sector && map.directory.is_pinned(sector);
+    let is_so = node == to && (region != sector || is_pinned || !pins);
+    let edit = if pins { Edit::Pin { sector, node: to } } else { assign(sector, to) };
+    Ok((!is_so).then_some(edit).into_iter().collect())
 }
 
 /// Node `node` is to be left, or may have something again.
@@ -214,14 +217,31 @@ mod tests {
     fn only_a_living_node_that_is_not_drained_is_given_anything() {
         let mut map = map();
         for node in [9, 4, 3] {
-            let refused = migrate(&map, PART, NodeId(node)).expect_err("refused").to_string();
+            let refused = migrate(&map, PART, NodeId(node), PINNED_SINCE);
+            let refused = refused.expect_err("refused").to_string();
             assert!(refused.contains(&format!("node {node}")), "{refused}");
             assert!(refused.contains("expected one of 1, 2"), "{refused}");
         }
-        assert_eq!(migrate(&map, PART, NodeId(1)), Ok(vec![]), "it is there");
-        let edits = migrate(&map, PART, NodeId(2)).expect("node 2 takes it");
+        assert_eq!(migrate(&map, PART, NodeId(1), PINNED_SINCE), Ok(vec![]), "it is there");
+        let edits = migrate(&map, PART, NodeId(2), PINNED_SINCE).expect("node 2 takes it");
         commit(&mut map, edits);
         assert_eq!((at(&map, PART), at(&map, ROOT)), (Some(NodeId(2)), Some(NodeId(1))));
+    }
+
+    #[test]
+    fn what_an_operator_gives_is_pinned_where_all_nodes_can_read_that() {
+        let mut map = map();
+        let edits = migrate(&map, PART, NodeId(2), PINNED_SINCE - 1).expect("node 2 takes it");
+        assert_eq!(edits, [assign(PART, NodeId(2))]);
+        commit(&mut map, edits);
+        assert!(!map.directory.is_pinned(PART));
+        // It is there, and from now on it stays.
+        let edits = migrate(&map, PART, NodeId(2), PINNED_SINCE).expect("it may stay");
+        commit(&mut map, edits);
+        assert!(map.directory.is_pinned(PART));
+        assert_eq!(migrate(&map, PART, NodeId(2), PINNED_SINCE), Ok(vec![]), "it is so");
+        commit(&mut map, vec![assign(PART, NodeId(1))]);
+        assert!(!map.directory.is_pinned(PART), "somebody assigned it anew");
     }
 
     #[test]
@@ -244,7 +264,7 @@ mod tests {
     #[test]
     fn a_merge_that_moves_something_says_what_and_wants_leave() {
         let mut map = map();
-        let edits = migrate(&map, PART, NodeId(2)).expect("node 2 takes it");
+        let edits = migrate(&map, PART, NodeId(2), PINNED_SINCE).expect("node 2 takes it");
         commit(&mut map, edits);
         let (to, from) = (NodeId(1), NodeId(2));
         let refused = Refusal::WouldMove { sector: ROOT, to, parts: 1, first: PART, from };

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 pub use auditing::{Audited, Auditing, Findings};
 pub use balancer::{BalanceSettings, Balancer};
-pub use edits::{Refusal, finer, merge, migrate, split};
+pub use edits::{Refusal, finer, merge, split};
 pub use planning::Planned;
 
 use super::entities::Entities;
@@ -219,6 +219,15 @@ impl Steering {
         {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Gives `sector` to node `to`, to stay there.
+    ///
+    /// # Errors
+    /// See [`change`](Self::change).
+    pub async fn migrate(&self, sector: SectorId, to: NodeId) -> Result<Steered, SteerError> {
+        let format = membership::formats::written(&self.rows).await?;
+        self.change(|map| edits::migrate(map, sector, to, format)).await
     }
 
     /// Drains `node`, or ends that.

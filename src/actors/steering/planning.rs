@@ -20,7 +20,7 @@ pub struct Planned {
 }
 
 impl Steering {
-    /// What `strategy` would change now.
+    /// What `strategy` would change now, also of what operators moved.
     ///
     /// # Errors
     /// When this node is in no cluster.
@@ -37,7 +37,9 @@ impl Steering {
         }
         let load = told.load(&map, now);
         let untold = load.nodes.iter().map(|node| node.rest.count).sum();
-        let plan = plan(&map.directory, &load, &self.settings(strategy));
+        // An order to balance is newer than one to move something.
+        let settings = Settings { heeds_pins: false, ..self.settings(strategy) };
+        let plan = plan(&map.directory, &load, &settings);
         Ok(Planned { plan, silent: told.silent(&map, now), untold })
     }
 

@@ -146,7 +146,9 @@ pub fn region(answer: &Region) -> String {
     let mut text = match answer.entry {
         Some(entry) => {
             let region = SectorId::from(entry.sector);
-            format!("sector {sector} belongs to node {}, by the entry of {region}", entry.node)
+            let whose = if entry.pinned { " that an operator made" } else { "" };
+            let node = entry.node;
+            format!("sector {sector} belongs to node {node}, by the entry of {region}{whose}")
         }
         None => format!("sector {sector} belongs to nobody"),
     };
@@ -254,7 +256,10 @@ pub fn plan(answer: &BalancePlan) -> String {
         true => "nothing moves\n".to_owned(),
         false => table(&heads, answer.moves.iter().map(row).collect()),
     };
-    let BalancePlan { merged, released, shares, seen, .. } = answer;
+    let BalancePlan { merged, released, shares, unpinned, seen, .. } = answer;
+    if *unpinned > 0 {
+        text += &format!("{unpinned} entries that an operator made may be balanced from now on\n");
+    }
     if merged + released + shares > 0 {
         text +=
             &format!("{merged} entries merged, {released} released, {shares} kinds shared anew\n");
@@ -371,6 +376,7 @@ mod tests {
     #[test]
     fn a_plan_says_whether_it_was_carried_out() {
         let mut answer = BalancePlan {
+            unpinned: 0,
             strategy: "PlayerCount".into(),
             seen: 7,
             directory: None,

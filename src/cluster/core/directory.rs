@@ -8,6 +8,8 @@
 //! an entry, and merged by removing it; entities stay what they are. Numbered
 //! entities (ledgers, markets, alliances, boards) without an entry go to one of
 //! their kind's nodes by [rendezvous], a battle to its host's.
+//! An entry that an operator made is pinned: whoever balances leaves it. It is one
+//! like any other as soon as somebody assigns it anew.
 //!
 //! Invariant: all entries have one version; a [`Change`] names the one it saw and
 //! leads to the next, here and in the store. What once had a node keeps having one.
@@ -20,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use change::{Change, ChangeError, EDITS_MAX, Edit};
 pub use kind::Kind;
-pub use rows::{RowError, read_version};
+pub use rows::{PINNED_SINCE, RowError, read_version};
 
 use super::rendezvous;
 use crate::base::{EntityKey, NodeId, SectorId};
@@ -38,6 +40,8 @@ pub struct Directory {
     /// By scale, then by Morton code: few scales have entries, and a look-up
     /// visits only those. No scale is empty.
     regions: BTreeMap<u8, BTreeMap<u128, NodeId>>,
+    /// Of `regions` those that an operator gave to their node.
+    pinned: BTreeSet<SectorId>,
     /// Of numbered entities; no sectors, no battles.
     exceptions: BTreeMap<EntityKey, NodeId>,
     /// Sorted, without doubles, not empty.
@@ -88,6 +92,20 @@ impl Directory {
         }
     }
 
+    /// Whether an operator gave `region` to the node of its entry.
+    pub fn is_pinned(&self, region: SectorId) -> bool {
+        self.pinned.contains(&region)
+    }
+
+    /// All entries that operators made, and their nodes.
+    pub fn pins(&self) -> impl Iterator<Item = (SectorId, NodeId)> {
+        let entry = |region: &SectorId| {
+            let node = self.entry(EntityKey::Sector(*region))?;
+            Some((*region, node))
+        };
+        self.pinned.iter().filter_map(entry)
+    }
+
     /// All entries of sectors, in the order of their keys: finer ones first.
     pub fn regions(&self) -> impl Iterator<Item = (SectorId, NodeId)> {
         self.regions.iter().flat_map(|(scale, entries)| {
@@ -128,10 +146,16 @@ impl Directory {
     fn put(&mut self, entity: EntityKey, node: NodeId) {
         match entity {
             EntityKey::Sector(sector) => {
+                self.pinned.remove(&sector);
                 self.regions.entry(sector.scale).or_default().insert(sector.morton(), node);
             }
             _ => drop(self.exceptions.insert(entity, node)),
         }
+    }
+
+    fn pin(&mut self, region: SectorId, node: NodeId) {
+        self.put(EntityKey::Sector(region), node);
+        self.pinned.insert(region);
     }
 
     /// Whether there was one.
@@ -139,6 +163,7 @@ impl Directory {
         let EntityKey::Sector(sector) = entity else {
             return self.exceptions.remove(&entity).is_some();
         };
+        self.pinned.remove(&sector);
         let Some(entries) = self.regions.get_mut(&sector.scale) else { return false };
         let was = entries.remove(&sector.morton()).is_some();
         if entries.is_empty() {

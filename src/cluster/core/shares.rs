@@ -53,7 +53,8 @@ fn share_regions(directory: &Directory, takers: &[NodeId], galaxy: &Galaxy) -> V
     for region in regions(galaxy) {
         let Some(wanted) = choose(region, takers) else { continue };
         let entry = directory.region_of(region);
-        let is_newcomer = !settled.contains(&wanted);
+        // What an operator gave to somebody is not a newcomer's.
+        let is_newcomer = !settled.contains(&wanted) && !directory.is_pinned(region);
         if is_newcomer || !entry.is_some_and(|(_, node)| takes(node)) {
             assign(region, wanted);
         }
@@ -222,6 +223,22 @@ mod tests {
         let edits = of_two.map(away).collect();
         directory.apply(&Change { seen, edits }).unwrap();
         assert_eq!(plan(&directory, &takers(&[1, 2], &[1, 2]), &galaxy()), None);
+    }
+
+    #[test]
+    fn a_newcomer_is_not_given_what_an_operator_gave_to_another() {
+        let (directory, _) = next(&Directory::default(), &[1]);
+        let (shared, _) = next(&directory, &[1, 2]);
+        let theirs = |it: &(SectorId, NodeId)| it.1 == NodeId(2) && it.0 != galaxy().root();
+        let (sector, _) = shared.regions().find(theirs).expect("its share");
+        let mut pinned = directory.clone();
+        let edits = vec![Edit::Pin { sector, node: NodeId(1) }];
+        pinned.apply(&Change { seen: pinned.version(), edits }).unwrap();
+        let (after, _) = next(&pinned, &[1, 2]);
+        assert_eq!(after.region_of(sector), Some((sector, NodeId(1))));
+        let (after, _) = next(&after, &[2]);
+        assert_eq!(after.region_of(sector), Some((sector, NodeId(2))), "node 1 is dead");
+        assert_eq!(after.pins().count(), 0);
     }
 
     #[test]

@@ -154,6 +154,9 @@ pub struct Beyond {
 pub struct Entry {
     pub sector: Sector,
     pub node: u32,
+    /// An operator made it: balancing leaves it.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// What a node runs of a sector.
@@ -285,6 +288,9 @@ pub struct BalancePlan {
     pub released: u64,
     /// Kinds of entities that other nodes share from now on.
     pub shares: u64,
+    /// Entries that an operator made and that stay, and may be balanced from now on.
+    #[serde(default)]
+    pub unpinned: u64,
     /// Living nodes that did not say what they do: only what must move does.
     pub silent: Vec<u32>,
     /// Sectors that run and are too many to be told.

@@ -24,6 +24,7 @@ impl Planner<'_> {
             let is_cold = sums.count > 0 && sums.warm == 0 && sums.fresh == 0;
             if !is_cold
                 || self.is_kept(piece.region)
+                || self.is_pinned(domain)
                 || sums.count > self.sectors
                 || self.domains.get(domain).touched
             {
@@ -75,7 +76,7 @@ impl Planner<'_> {
                 return;
             }
             let entry = self.domains.get(domain);
-            if self.is_kept(entry.region) {
+            if self.is_kept(entry.region) || self.is_pinned(domain) {
                 continue;
             }
             let Some(above) = self.above(entry.region) else { continue };

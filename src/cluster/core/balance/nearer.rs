@@ -86,7 +86,8 @@ impl Planner<'_> {
         for from in accepting {
             for at in 0..self.domains.of(from).len() {
                 let domain = self.domains.of(from)[at];
-                while self.has_room()
+                while !self.is_pinned(domain)
+                    && self.has_room()
                     && let Some((piece, to)) = self.nearer_in(self.domains.whole(domain), from)
                 {
                     self.give(&piece, to, Why::Nearer);

@@ -17,6 +17,8 @@ pub struct Plan {
     pub released: Vec<EntityKey>,
     /// Who shares these kinds from now on.
     pub shares: Vec<(Kind, Vec<NodeId>)>,
+    /// Entries that stay as they are and are an operator's no more.
+    pub unpinned: Vec<(SectorId, NodeId)>,
 }
 
 /// A part of the map that changes its node: all that lies in `region` and is
@@ -69,8 +71,12 @@ impl std::fmt::Display for Why {
 
 impl Plan {
     pub fn is_empty(&self) -> bool {
-        let Plan { seen: _, moves, merged, released, shares } = self;
-        moves.is_empty() && merged.is_empty() && released.is_empty() && shares.is_empty()
+        let Plan { seen: _, moves, merged, released, shares, unpinned } = self;
+        moves.is_empty()
+            && merged.is_empty()
+            && released.is_empty()
+            && shares.is_empty()
+            && unpinned.is_empty()
     }
 
     /// The directory after all of it, as one change. Whoever moves sectors one
@@ -83,7 +89,12 @@ impl Plan {
             |(kind, nodes): &(Kind, Vec<NodeId>)| Edit::Share { kind: *kind, nodes: nodes.clone() };
         let shares = self.shares.iter().map(share);
         let edits = self.moves.iter().map(assign).chain(self.merged.iter().map(merge));
-        let edits = shares.chain(edits).chain(self.released.iter().map(release)).collect();
+        let unpin = |(region, node): &(SectorId, NodeId)| Edit::Assign {
+            entity: EntityKey::Sector(*region),
+            node: *node,
+        };
+        let edits = shares.chain(edits).chain(self.released.iter().map(release));
+        let edits = edits.chain(self.unpinned.iter().map(unpin)).collect();
         Change { seen: self.seen, edits }
     }
 }

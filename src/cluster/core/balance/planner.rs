@@ -66,13 +66,27 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub fn finish(self) -> Plan {
+    pub fn finish(mut self) -> Plan {
+        if !self.settings.heeds_pins {
+            let Plan { moves, merged, .. } = &self.plan;
+            let changes = |region: &SectorId| {
+                merged.contains(region) || moves.iter().any(|it| it.region == *region)
+            };
+            let left = self.directory.pins().filter(|(region, _)| !changes(region));
+            self.plan.unpinned = left.take(self.settings.merges_max).collect();
+        }
         self.plan
     }
 
     /// Whether another live move fits into the plan.
     pub fn has_room(&self) -> bool {
         self.moves > 0 && self.sectors > 0
+    }
+
+    /// Whether an operator gave the domain's entry to its node: only what must go
+    /// leaves it.
+    pub fn is_pinned(&self, domain: usize) -> bool {
+        self.settings.heeds_pins && self.directory.is_pinned(self.domains.get(domain).region)
     }
 
     /// The largest squares of a domain within `limit`; none lies in another.
@@ -102,7 +116,9 @@ impl<'a> Planner<'a> {
     pub fn heaviest(&self, node: usize, limit: Limit) -> Vec<Piece> {
         let mut found = Vec::new();
         for domain in self.domains.of(node) {
-            self.pieces(*domain, limit, &mut found);
+            if !self.is_pinned(*domain) {
+                self.pieces(*domain, limit, &mut found);
+            }
         }
         keep_heaviest(&mut found);
         found

@@ -43,7 +43,8 @@ impl Planner<'_> {
             self.sheet.state(*from) == State::Accepts && self.sheet.room(*from, 1000) == 0
         };
         let from = self.sheet.index_of(node).filter(has_more)?;
-        let mut piece = self.domains.whole(self.domains.find(region)?);
+        let domain = self.domains.find(region).filter(|domain| !self.is_pinned(*domain))?;
+        let mut piece = self.domains.whole(domain);
         while piece.region != sector {
             let part = self.domains.parts(&piece).find(|part| part.region.contains(sector))?;
             piece = part;

@@ -88,6 +88,8 @@ pub struct Settings {
     /// Entries of this scale and above stay, with nothing in them, too: nodes
     /// share the galaxy by them.
     pub kept_scale: u8,
+    /// Whether what operators gave to a node stays there, unless it must go.
+    pub heeds_pins: bool,
 }
 
 impl Default for Settings {
@@ -106,6 +108,7 @@ impl Default for Settings {
             merges_max: 1024,
             entries_max: 32_768,
             kept_scale: u8::MAX,
+            heeds_pins: true,
         }
     }
 }

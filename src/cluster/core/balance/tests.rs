@@ -203,6 +203,32 @@ proptest! {
         prop_assert_eq!(other.plan(), model.plan());
     }
 
+    /// Whether it is awake, asleep, hot or cold, alone on its node or one too many.
+    #[test]
+    fn what_an_operator_gave_to_a_node_leaves_it_only_if_it_must(
+        model in model(), nth in any::<prop::sample::Index>(),
+    ) {
+        let mut model = model;
+        let regions: Vec<_> = model.directory.regions().collect();
+        let (sector, node) = regions[nth.index(regions.len())];
+        let edits = vec![Edit::Pin { sector, node }];
+        model.directory.apply(&Change { seen: model.directory.version(), edits }).expect("a change");
+        prop_assume!(model.accepts(node));
+        let own: Vec<SectorId> = model.load.sectors.iter().map(|it| it.sector).collect();
+        let is_under = |it: &SectorId| model.directory.region_of(*it) == Some((sector, node));
+        let own: Vec<SectorId> = own.into_iter().filter(is_under).collect();
+        for _ in 0..10 {
+            let moved = model.carry_out(&model.plan());
+            prop_assert!(!own.iter().any(|it| moved.contains(it)), "{:?} moved", moved);
+            prop_assert_eq!(model.directory.region_of(sector), Some((sector, node)));
+            prop_assert!(model.directory.is_pinned(sector));
+        }
+        // An order to balance is newer.
+        model.settings.heeds_pins = false;
+        model.carry_out(&model.plan());
+        prop_assert!(!model.directory.is_pinned(sector));
+    }
+
     /// A constant load comes to rest and stays; then nothing is left on nodes
     /// that are dead or draining, and no node is off the mean by more than what
     /// one sector weighs beyond the band.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Directory, ENTRIES_MAX, Kind, NODES_MAX, rows};
-use crate::base::{EntityKey, NodeId};
+use crate::base::{EntityKey, NodeId, SectorId};
 use crate::entity::commit::{Check, Expect, Group, Put};
 use crate::entity::keys;
 
@@ -34,6 +34,11 @@ pub enum Edit {
     Share { kind: Kind, nodes: Vec<NodeId> },
     /// The node is to be left, or may have something again.
     Drain { node: NodeId, on: bool },
+    /// As `Assign`, because an operator wants it so: it stays there until somebody
+    /// assigns it anew. Of the cluster's format version [`PINNED_SINCE`] on.
+    ///
+    /// [`PINNED_SINCE`]: super::PINNED_SINCE
+    Pin { sector: SectorId, node: NodeId },
 }
 
 /// Why a change was refused; the directory is as it was.
@@ -116,6 +121,7 @@ impl Directory {
                 return Err(ChangeError::Battle(*entity));
             }
             Edit::Assign { entity, node } => self.put(*entity, *node),
+            Edit::Pin { sector, node } => self.pin(*sector, *node),
             Edit::Unassign { entity } => {
                 if !self.remove(*entity) {
                     return Err(ChangeError::NoEntry(*entity));

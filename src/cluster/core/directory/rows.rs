@@ -31,9 +31,13 @@ pub enum RowError {
 /// The value of a key that has nothing to say but that it is there.
 const DRAINING: u8 = 1;
 
+/// From this version of the cluster's format on an entry may be pinned.
+pub const PINNED_SINCE: u16 = 2;
+
 #[derive(Serialize, Deserialize)]
 enum StoredEntry {
     V1(NodeId),
+    Pinned(NodeId),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,11 +48,13 @@ enum StoredKind {
 /// What `edit` is in the store.
 pub(super) fn put(edit: &Edit) -> Put {
     let seal = |kind, payload: &[u8]| Some(envelope::seal(kind, Logic::default(), payload));
+    let entry = |entity, stored: StoredEntry| Put {
+        key: keys::directory_entry(entity),
+        value: seal(EnvelopeKind::DirectoryEntry, &encode(&stored)),
+    };
     match edit {
-        Edit::Assign { entity, node } => {
-            let value = seal(EnvelopeKind::DirectoryEntry, &encode(&StoredEntry::V1(*node)));
-            Put { key: keys::directory_entry(*entity), value }
-        }
+        Edit::Assign { entity, node } => entry(*entity, StoredEntry::V1(*node)),
+        Edit::Pin { sector, node } => entry(EntityKey::Sector(*sector), StoredEntry::Pinned(*node)),
         Edit::Unassign { entity } => Put { key: keys::directory_entry(*entity), value: None },
         Edit::Share { kind, nodes } => {
             let value = seal(EnvelopeKind::DirectoryKind, &encode(&StoredKind::V1(nodes.clone())));
@@ -107,8 +113,11 @@ impl Directory {
             if matches!(entity, EntityKey::Battle { .. }) {
                 return Err(unknown);
             }
-            let StoredEntry::V1(node) = decode(EnvelopeKind::DirectoryEntry, value)?;
-            self.put(entity, node);
+            match (decode(EnvelopeKind::DirectoryEntry, value)?, entity) {
+                (StoredEntry::V1(node), _) => self.put(entity, node),
+                (StoredEntry::Pinned(node), EntityKey::Sector(sector)) => self.pin(sector, node),
+                (StoredEntry::Pinned(_), _) => return Err(unknown),
+            }
         } else if let Some(byte) = keys::parse_directory_kind(key) {
             let kind = Kind::from_byte(byte).ok_or(unknown)?;
             let StoredKind::V1(nodes) = decode(EnvelopeKind::DirectoryKind, value)?;

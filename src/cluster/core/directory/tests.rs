@@ -39,6 +39,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (kind, prop::collection::vec(node(), 0..4))
             .prop_map(|(kind, nodes)| Edit::Share { kind, nodes }),
         1 => (node(), any::<bool>()).prop_map(|(node, on)| Edit::Drain { node, on }),
+        2 => (sector(), node()).prop_map(|(sector, node)| Edit::Pin { sector, node }),
     ]
 }
 
@@ -175,6 +176,22 @@ fn a_hot_child_is_split_off_and_merged_again() {
     directory.apply(&Change { seen: 2, edits }).unwrap();
     assert_eq!(directory.region_of(inside), Some((root, NodeId(1))));
     assert_eq!((directory.count(), directory.version()), (1, 3));
+}
+
+#[test]
+fn what_an_operator_pinned_is_an_entry_like_any_other_when_it_is_assigned_anew() {
+    let (root, part) = (region(0, 0, 14), region(5, 9, 2));
+    let pin = Edit::Pin { sector: part, node: NodeId(2) };
+    let unassign = Edit::Unassign { entity: EntityKey::Sector(part) };
+    for (anew, pins) in [(assign(part, 2), 0), (unassign, 0), (assign(root, 2), 1)] {
+        let mut directory = Directory::default();
+        let edits = vec![assign(root, 1), pin.clone()];
+        directory.apply(&Change { seen: 0, edits }).unwrap();
+        assert_eq!(directory.region_of(part), Some((part, NodeId(2))));
+        assert_eq!(directory.pins().collect::<Vec<_>>(), [(part, NodeId(2))]);
+        directory.apply(&Change { seen: 1, edits: vec![anew] }).unwrap();
+        assert_eq!(directory.pins().count(), pins);
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn told(strategy: String, planned: Planned, directory: Option<u64>) -> admin::Ba
         merged: plan.merged.len() as u64,
         released: plan.released.len() as u64,
         shares: plan.shares.len() as u64,
+        unpinned: plan.unpinned.len() as u64,
         moves: plan.moves.into_iter().map(shown).collect(),
         silent: silent.into_iter().map(|node| node.0).collect(),
         untold,

@@ -192,8 +192,11 @@ pub async fn region(Admin(steering): Admin, path: Path<String>) -> Answer<admin:
             _ => silent.push(node.0),
         }
     }
-    let entry =
-        |(sector, node): (SectorId, NodeId)| admin::Entry { sector: sector.into(), node: node.0 };
+    let entry = |(sector, node): (SectorId, NodeId)| admin::Entry {
+        sector: sector.into(),
+        node: node.0,
+        pinned: map.directory.is_pinned(sector),
+    };
     Ok(Json(admin::Region {
         sector: asked.into(),
         directory: map.directory.version(),

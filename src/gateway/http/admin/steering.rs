@@ -31,11 +31,11 @@ fn told(Steered { version, edits }: Steered) -> Json<admin::Steered> {
     ),
     security(("bearer" = [])),
 )]
-/// Gives a sector, and what is in it under no finer entry, to a node.
+/// Gives a sector, and what is in it under no finer entry, to a node, to stay there.
 pub async fn migrate(Wish(steering, body): Wish<admin::Migrate>, path: Path<String>) -> Answer {
     let sector = sector(&steering, &path)?;
     let to = NodeId(body.to);
-    Ok(told(steering.change(|map| steering::migrate(map, sector, to)).await?))
+    Ok(told(steering.migrate(sector, to).await?))
 }
 
 #[utoipa::path(

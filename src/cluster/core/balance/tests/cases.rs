@@ -117,6 +117,23 @@ fn a_node_that_has_not_told_its_load_yet_holds_up_all_but_what_must_go() {
 }
 
 #[test]
+fn what_an_operator_gave_to_a_node_that_is_drained_goes_and_may_be_balanced_again() {
+    let mut model = even(3, 40);
+    let (asleep, region) = (SectorId::tactical(200, 200), SectorId { x: 2, y: 0, scale: 3 });
+    let pin = |sector| Edit::Pin { sector, node: NodeId(2) };
+    model.directory.apply(&Change { seen: 1, edits: vec![pin(asleep), pin(region)] }).unwrap();
+    assert!(model.plan().is_empty(), "{:?}", model.plan());
+    model.load.nodes[1].draining = true;
+    let mut rounds = 0;
+    while model.directory.entries().any(|(_, node)| node == NodeId(2)) {
+        model.carry_out(&model.plan());
+        rounds += 1;
+        assert!(rounds <= 8, "{:?}", model.plan());
+    }
+    assert_eq!(model.directory.pins().count(), 0);
+}
+
+#[test]
 fn what_came_lately_stays_unless_it_must_go() {
     let mut model = even(3, 40);
     model.load.nodes.push(NodeLoad::new(NodeId(4), 2));
