@@ -60,7 +60,9 @@ impl NodeCore {
     pub(super) fn wake_at(&self, now: Millis) -> Millis {
         match self.pipeline.resend_at() {
             Some(at) => at,
-            None if self.pipeline.is_idle() && !self.held && !self.settling => self.next_tick,
+            None if self.pipeline.is_idle() && !self.held && !self.settling => {
+                self.look_at().map_or(self.next_tick, |at| at.min(self.next_tick))
+            }
             None => Millis(now.0 + TICK_MS),
         }
     }

@@ -67,6 +67,9 @@ pub(super) struct Cluster {
     /// Asked and not answered.
     reading: bool,
     next_read: Millis,
+    /// The same, when it is not one of those that come by themselves: somebody's row
+    /// will not have moved for as long as it may.
+    look_at: Option<Millis>,
     /// Whose entities are to be looked for, because an incarnation ended.
     pub bereft: BTreeSet<NodeId>,
     /// Somebody may be declared dead with the next commit; and whether a
@@ -118,6 +121,7 @@ impl Cluster {
             shown: Map::default(),
             reading: false,
             next_read: Millis(0),
+            look_at: None,
             bereft: BTreeSet::new(),
             accusing: false,
             declaring: false,
@@ -210,12 +214,19 @@ impl NodeCore {
         self.cluster.as_ref().is_some_and(Cluster::has_groups)
     }
 
+    /// When rows are to be read that nothing else would be done for.
+    pub(super) fn look_at(&self) -> Option<Millis> {
+        let cluster = self.cluster.as_ref().filter(|cluster| !cluster.reading);
+        cluster.and_then(|cluster| cluster.look_at)
+    }
+
     /// Has rows and directory read when it is time to.
     pub(super) fn read_cluster(&mut self, now: Millis) {
         let Some(cluster) = &mut self.cluster else { return };
         if self.phase != Phase::Beginning && !cluster.reading && now >= cluster.next_read {
             cluster.reading = true;
             cluster.next_read = Millis(now.0 + READ_MS);
+            cluster.look_at = None;
             let version = cluster.directory.version();
             self.effects.push(NodeEffect::ReadCluster { version });
         }
@@ -233,6 +244,9 @@ impl NodeCore {
             rows.iter().filter(|read| read.row.is_vacant()).map(|read| read.node).collect();
         cluster.members.note_deaths(&deaths, now);
         let ended = cluster.members.note_rows(rows, now);
+        // Who may be dead then need not wait for the reading after that.
+        cluster.look_at = cluster.members.silent_at(now).filter(|at| *at < cluster.next_read);
+        cluster.next_read = cluster.look_at.unwrap_or(cluster.next_read);
         if !ended.is_empty() {
             // They may have given this node something that they could not say any
             // more: its own keys are looked at, too.
