@@ -1,31 +1,35 @@
-//! How much one link carries on loopback: small messages per second one way,
-//! and asks with 750 in flight against the same asks over channels between two
+//! How much one link carries on loopback: commands per second one way that are
+//! admitted at its end, bare messages of as many bytes, and asks with 750 in flight against the same asks over channels between two
 //! threads. Each node has one thread. Beside the wall's figures stand those of
 //! the processor: what the busier thread would do with a core of its own.
 //! With `--json` the last line has the figures for programs.
 //!
-//! `cargo bench --bench links -- --seconds 3 --bytes 61 --in-flight 750 [--json]`
+//! `cargo bench --bench links -- --seconds 3 --bytes 54 --in-flight 750 [--json]`
 
-use std::net::{Ipv4Addr, SocketAddr};
+#[path = "links/nodes.rs"]
+mod nodes;
+#[path = "links/routed.rs"]
+mod routed;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use starmesh::base::{Incarnation, NodeId};
-use starmesh::cluster::certificates::identity::NodeKey;
-use starmesh::cluster::certificates::{Authority, Identity, Request, Subject, Validity};
-use starmesh::cluster::links::{
-    Arrival, Class, End, Formats, Hello, Host, Limits, Link, Links, Settings,
-};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{oneshot, watch};
+use starmesh::cluster::links::{Arrival, Class, End, Hello, Host, Link};
+use tokio::sync::oneshot;
+
+use self::nodes::{LIMIT, nodes, pause, rates, runtime, thread_cpu};
+
+/// As the product has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Node = nodes::Node<Counter>;
 
 /// Whether senders and askers send no more.
 static ENDED: AtomicBool = AtomicBool::new(false);
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Counts messages, and answers asks with what was asked.
 #[derive(Default)]
@@ -68,69 +72,24 @@ impl Host for Counter {
     }
 }
 
-/// A node of two on a thread of its own, which takes futures to run.
-struct Node {
-    links: Arc<Links>,
-    host: Arc<Counter>,
-    runtime: tokio::runtime::Handle,
-    /// What the thread has taken of a processor, each time it is asked.
-    cpu: mpsc::Receiver<Duration>,
-    ask_cpu: tokio::sync::mpsc::Sender<()>,
-    stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
-}
-
-impl Node {
-    fn start(identity: Identity) -> Node {
-        let (started, node) = mpsc::sync_channel(1);
-        let (cpu_out, cpu) = mpsc::sync_channel(1);
-        let (ask_cpu, mut asked) = tokio::sync::mpsc::channel(1);
-        let (stop, mut stopped) = watch::channel(false);
-        let thread = std::thread::spawn(move || {
-            let runtime = runtime();
-            let host = Arc::new(Counter::default());
-            runtime.block_on(async {
-                let links = Links::start(settings(identity), host.clone(), None).unwrap();
-                let handle = tokio::runtime::Handle::current();
-                started.send((Arc::new(links), host, handle)).unwrap();
-                loop {
-                    tokio::select! {
-                        Some(()) = asked.recv() => cpu_out.send(thread_cpu()).unwrap(),
-                        _ = stopped.wait_for(|stop| *stop) => return,
-                    }
-                }
-            });
-        });
-        let (links, host, runtime) = node.recv().unwrap();
-        Node { links, host, runtime, cpu, ask_cpu, stop, thread }
-    }
-
-    fn cpu(&self) -> Duration {
-        self.ask_cpu.blocking_send(()).unwrap();
-        self.cpu.recv().unwrap()
-    }
-
-    fn end(self) {
-        self.stop.send_replace(true);
-        self.thread.join().unwrap();
-    }
-}
-
 fn main() {
     let seconds = Duration::from_secs(number("--seconds", 3));
-    let bytes = number("--bytes", 61) as usize;
     let in_flight = number("--in-flight", 750);
-    let [one, two] = nodes();
-    let address = two.links.address().unwrap().to_string();
-    one.links.set_peer(NodeId(2), address);
-    let link = one.runtime.block_on(linked(&one.links));
+    let (commands, of_command) = routed::commands(seconds);
+    let bytes = number("--bytes", of_command as u64) as usize;
+    let (one, two) = nodes(Counter::default(), Counter::default());
+    let link = one.link_to(&two);
     let messages = messages(&one, &two, &link, seconds, bytes);
+    println!(
+        "commands admitted : bare messages = {:.2} : 1 by the busier thread",
+        commands.1 / messages.1
+    );
     let remote = remote_asks(&one, &two, &link, seconds, in_flight);
     let local = local_asks(seconds, in_flight);
     println!("remote ask : local ask = {:.2} : 1 by the wall", local.0 / remote.0);
     println!("                         {:.2} : 1 by the busier thread", local.1 / remote.1);
     if std::env::args().any(|argument| argument == "--json") {
-        print_json(messages, remote, local);
+        print_json(messages, commands, remote, local);
     }
     one.end();
     two.end();
@@ -248,79 +207,24 @@ fn local_asks(time: Duration, in_flight: u64) -> (f64, f64) {
     rate
 }
 
-/// Per second of the wall, and per second of the busier thread's processor.
-fn rates(count: f64, took: Duration, cpu: (Duration, Duration)) -> (f64, f64) {
-    (count / took.as_secs_f64(), count / cpu.0.max(cpu.1).as_secs_f64())
-}
-
 /// In one line, the last.
-fn print_json(messages: (f64, f64), remote_asks: (f64, f64), local_asks: (f64, f64)) {
+fn print_json(
+    messages: (f64, f64),
+    commands: (f64, f64),
+    remote_asks: (f64, f64),
+    local_asks: (f64, f64),
+) {
     let rate = |(wall, cpu): (f64, f64)| serde_json::json!({ "wall": wall, "cpu": cpu });
     let figures = serde_json::json!({
         "messages": rate(messages),
+        "commands": rate(commands),
         "remote_asks": rate(remote_asks),
         "local_asks": rate(local_asks),
     });
     println!("{figures}");
 }
 
-async fn linked(links: &Links) -> Link {
-    let mut changes = links.changes();
-    loop {
-        changes.borrow_and_update();
-        if let Some(link) = links.link(NodeId(2)) {
-            return link;
-        }
-        changes.changed().await.unwrap();
-    }
-}
-
-fn nodes() -> [Node; 2] {
-    let cluster = "bench".parse().unwrap();
-    let authority = Authority::new(&cluster, Validity::of_authority(SystemTime::now())).unwrap();
-    [1, 2].map(|node| {
-        let name = format!("n{node}").parse().unwrap();
-        let subject = Subject { cluster: cluster.clone(), node: NodeId(node), name };
-        let key = NodeKey::generate().unwrap();
-        let request = Request::from_der(&key.request().unwrap()).unwrap();
-        let validity = Validity::of_node(SystemTime::now());
-        let chain = vec![authority.sign(&request, &subject, validity).unwrap()];
-        let authorities = vec![authority.certificate().clone()];
-        Node::start(Identity::new(chain, &key.pem(), authorities).unwrap())
-    })
-}
-
-fn settings(identity: Identity) -> Settings {
-    Settings {
-        identity,
-        incarnation: Incarnation(1),
-        formats: Formats { lowest: 1, highest: 1 },
-        build: "bench".into(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        address: String::new(),
-        limits: Limits { idle: LIMIT, ..Limits::default() },
-        store: None,
-    }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Lets the other threads work for so long.
-fn pause(time: Duration) {
-    let (_sender, never) = mpsc::sync_channel::<()>(0);
-    let _ = never.recv_timeout(time);
-}
-
 fn number(name: &str, default: u64) -> u64 {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1).map_or(default, |text| text.parse().expect("a whole number"))
-}
-
-/// What this thread has taken of a processor.
-fn thread_cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("a number"))
 }
