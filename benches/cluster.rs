@@ -1,16 +1,20 @@
 //! Two nodes as processes, the first with the store: how long a newcomer takes
 //! to be a member that players can use, and how long what a killed node ran
-//! stands still. The latter is what a player sees: the longest time between two
-//! updates of a sector that the killed node had, through the other's gateway.
+//! stands still. The latter is what players see through the other's gateway: the
+//! time from the SIGKILL until the last of the killed node's sectors is updated by
+//! another, and the longest time between two updates, which begins up to a second
+//! earlier, because a sector in which nothing happens says so once a second.
 //!
 //! `cargo bench --bench cluster -- --trials 20 --joins 5`
 
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/parts.rs"]
+mod parts;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use starmesh::base::EntityKey;
 use starmesh::client::{Client, Event, Options, Target};
@@ -18,6 +22,7 @@ use starmesh::protocol::CodecKind;
 use tokio::runtime::Runtime;
 
 use nodes::{Galaxy, Node, option, token, until};
+use parts::Gap;
 
 /// Behind a death no other is declared for so long.
 const CAP: Duration = Duration::from_secs(12);
@@ -27,11 +32,27 @@ const PLAYERS: u32 = 24;
 const SIDE: u32 = 10_000;
 
 /// When a player's sector was last updated, and the longest wait since it was
-/// last asked.
+/// last asked, with when it began and ended.
 #[derive(Clone, Copy)]
 struct Seen {
-    last: Instant,
-    longest: Duration,
+    last: (Instant, SystemTime),
+    longest: (Duration, SystemTime, SystemTime),
+}
+
+impl Seen {
+    fn now() -> Seen {
+        let now = SystemTime::now();
+        Seen { last: (Instant::now(), now), longest: (Duration::ZERO, now, now) }
+    }
+
+    fn note(&mut self) {
+        let now = Seen::now().last;
+        let waited = (now.0 - self.last.0, self.last.1, now.1);
+        if waited.0 > self.longest.0 {
+            self.longest = waited;
+        }
+        self.last = now;
+    }
 }
 
 type Watched = Arc<Mutex<Vec<Seen>>>;
@@ -50,16 +71,12 @@ async fn play(target: Target, number: u32, watched: Watched) {
                 let now = client.now();
                 client.core().subscribe(now, &[first.sector.into()]);
                 let mut watched = watched.lock().unwrap();
-                watched.push(Seen { last: Instant::now(), longest: Duration::ZERO });
+                watched.push(Seen::now());
                 home = Some((watched.len() - 1, EntityKey::Sector(first.sector.into())));
             }
             Some(Event::Updated { place, .. }) => {
                 let Some((index, _)) = home.filter(|(_, home)| *home == place) else { continue };
-                let mut watched = watched.lock().unwrap();
-                let seen = &mut watched[index];
-                let now = Instant::now();
-                seen.longest = seen.longest.max(now - seen.last);
-                seen.last = now;
+                watched.lock().unwrap()[index].note();
             }
             _ => {}
         }
@@ -114,26 +131,35 @@ fn main() {
     show("join: from the process's start until players may come", times);
     drop((first, joined));
 
-    let (_first, mut second, watched) = cluster(&runtime, dir.path());
+    let (first, mut second, watched) = cluster(&runtime, dir.path());
     let seed = second.folder.parent().unwrap().file_name().unwrap().to_str().unwrap();
     let seed: u64 = seed.parse().unwrap();
-    let mut gaps = Vec::new();
+    let (mut gaps, mut split) = (Vec::new(), Vec::new());
     for _ in 0..trials {
         let had = sectors(&second);
-        watched.lock().unwrap().iter_mut().for_each(|seen| seen.longest = Duration::ZERO);
+        watched.lock().unwrap().iter_mut().for_each(|seen| seen.longest.0 = Duration::ZERO);
         let folder = second.folder.clone();
+        let at = SystemTime::now();
         drop(second);
         // Whatever was on its way has come by then, and nobody has taken over.
         let killed = Instant::now() + Duration::from_millis(500);
         until("all are seen again", || {
-            watched.lock().unwrap().iter().all(|seen| seen.last > killed).then_some(())
+            watched.lock().unwrap().iter().all(|seen| seen.last.0 > killed).then_some(())
         });
-        let longest = watched.lock().unwrap().iter().map(|seen| seen.longest).max();
-        gaps.push(longest.unwrap());
+        // One that lives says something within a second, so the last is one that died.
+        let waits: Vec<_> = watched.lock().unwrap().iter().map(|seen| seen.longest).collect();
+        let (_, last, next) = *waits.iter().max_by_key(|(_, _, next)| *next).unwrap();
+        gaps.push(waits.iter().map(|(longest, ..)| *longest).max().unwrap());
+        split.push(Gap { last, killed: at, next });
         second = Node::start(&folder, Galaxy { seed, side: SIDE }, None).0;
         // One of two may be declared dead in ten seconds.
         until("another may die", || (killed.elapsed() > CAP).then_some(()));
         until("it has its share again", || (sectors(&second) >= had.min(1)).then_some(()));
     }
+    let until = split.iter().map(|gap| gap.next.duration_since(gap.killed).unwrap_or_default());
+    show("SIGKILL: until the last of its sectors is updated by another node", until.collect());
     show("SIGKILL: longest time without an update of a sector it had", gaps);
+    let folder = first.folder.clone();
+    drop((first, second));
+    parts::show(&folder, &split);
 }

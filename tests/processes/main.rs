@@ -22,8 +22,8 @@ mod cluster_relay;
 #[cfg(feature = "postgres")]
 mod cluster_roles;
 mod cluster_rolling;
-mod cluster_shadows;
 mod cluster_sessions;
+mod cluster_shadows;
 mod cluster_storm;
 mod cluster_support;
 mod command_line;
