@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::ending::Ending;
+use super::last_words::LastWords;
 use super::peers::Mesh;
 use super::ports::Ports;
 use super::registry::Registry;
@@ -110,6 +111,7 @@ pub struct CoreParts {
     pub status: Arc<CoreStatus>,
     pub view: ViewHandle,
     pub mesh: Arc<dyn Mesh>,
+    pub last_words: Option<Arc<LastWords>>,
     pub ending: Ending,
 }
 
@@ -148,6 +150,7 @@ struct CoreThread {
     status: Arc<CoreStatus>,
     view: ViewHandle,
     mesh: Arc<dyn Mesh>,
+    last_words: Option<Arc<LastWords>>,
     ending: Ending,
     signer: Option<SignerHandle>,
     /// What nobody was there to sign.
@@ -167,7 +170,18 @@ struct CoreThread {
 
 impl CoreThread {
     fn new(parts: CoreParts) -> CoreThread {
-        let CoreParts { core, tables, store, ports, registry, status, view, mesh, ending } = parts;
+        let CoreParts {
+            core,
+            tables,
+            store,
+            ports,
+            registry,
+            status,
+            view,
+            mesh,
+            last_words,
+            ending,
+        } = parts;
         CoreThread {
             core,
             tables,
@@ -177,6 +191,7 @@ impl CoreThread {
             status,
             view,
             mesh,
+            last_words,
             ending,
             signer: None,
             unsigned: None,

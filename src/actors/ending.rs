@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+/// With this a process ends one of whose threads does not answer.
+pub const STUCK_EXIT: u8 = 3;
+
 /// Why a process must end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
@@ -17,6 +20,10 @@ pub enum Ended {
     /// Something broke here, and would again.
     #[error("{0}")]
     Failed(String),
+    /// A thread that runs entities does not answer, and nobody can make it: the process
+    /// is to end without waiting for it.
+    #[error("{0}")]
+    Stuck(String),
 }
 
 impl Ended {

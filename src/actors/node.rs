@@ -3,14 +3,17 @@
 //! started and stopped once. Invariant: when it has ended, only calls that are
 //! under way keep the store open.
 
+mod forwarding;
 mod seat;
+mod watching;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::Arbiter;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::asking::Asking;
@@ -22,16 +25,18 @@ use super::core_thread::{
 use super::ending::{Ended, Ending};
 use super::entities::{Entities, TURNING_MOST};
 use super::galaxy::{self, Found, GalaxyError};
-use super::peers::Alone;
+use super::last_words::LastWords;
+use super::peers::{Alone, Mesh};
 use super::ports::{Ports, ToSession};
 use super::registry::Registry;
 use super::reports::About;
-use super::rows::{GroupRequest, Rows, RowsLimits};
+use super::rows::Rows;
 use super::signer;
 use super::status::CoreStatus;
-use super::store_threads::StoreThreads;
+use super::store_threads::{Loaders, StoreThreads};
 use super::ticker::{self, TableHandle, TableParts};
-use super::view_thread;
+use super::view_thread::{self, ViewHandle};
+use super::watchdog::Watchdog;
 use crate::base::{EntityKey, Incarnation, NodeId, SectorId};
 use crate::cluster::certificates::Signer;
 use crate::cluster::core::attaching::Attachment;
@@ -42,10 +47,12 @@ use crate::cluster::core::table::{Table, TableCounts};
 use crate::config::Config;
 use crate::entity::World;
 use crate::entity::commit::Group;
+use crate::entity::workplace::Workplace;
 use crate::sim::Rules;
 use crate::store::Store;
 use crate::telemetry::metrics;
 
+use forwarding::{Forwarding, start_rows};
 pub use seat::{LinkSettings, Seat};
 
 /// A node that has its store for itself has this number.
@@ -80,13 +87,8 @@ pub struct Node {
     forwarding: Option<Forwarding>,
     /// What the gateway owes to ledgers is said by it; it ends with the node.
     tending: JoinHandle<()>,
-}
-
-/// The task that brings groups of rows to the core, and how to tell it that
-/// no more come.
-struct Forwarding {
-    close: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    watchdog: Watchdog,
+    last_words: Option<Arc<LastWords>>,
 }
 
 /// What a node counts, all threads together.
@@ -104,11 +106,12 @@ impl Node {
     /// # Errors
     /// When the store does not hold a galaxy this build can run.
     pub fn start(config: &Config, rules: Rules, store: Arc<dyn Store>) -> Result<Node, StartError> {
-        Node::start_at(config, rules, store, Seat::Own(Arc::new(Alone(ONLY_NODE))))
+        Node::start_at(config, rules, store, Seat::Own(Arc::new(Alone(ONLY_NODE))), None)
     }
 
     /// The same, for a node that shares the store with others; it hears of them
-    /// after [`open_links`](Self::open_links).
+    /// after [`open_links`](Self::open_links). In `data` it leaves its last words, and
+    /// finds those of earlier processes.
     ///
     /// # Errors
     /// See [`start`](Self::start).
@@ -117,6 +120,7 @@ impl Node {
         rules: Rules,
         store: Arc<dyn Store>,
         seat: Seat,
+        data: Option<&Path>,
     ) -> Result<Node, StartError> {
         let (number, mesh) = (seat.node(), seat.mesh());
         let (world, format, new_rows) = find_galaxy(store.as_ref(), number, config, rules)?;
@@ -126,23 +130,17 @@ impl Node {
         let nonce = uuid::Uuid::new_v4().as_u64_pair().0;
         let own = NodeCore::new(number, nonce, row.as_ref(), world.clone(), limits, threads);
         let incarnation = own.incarnation();
+        let (own, last_words) = watching::after(own, data, number);
         let (ending, ended) = Ending::new();
         let (view, view_queue) = view_thread::queue(Arc::new(Branches::new(world.clone())));
-        let entities = Entities {
-            world: world.clone(),
-            ports: Arc::new(Ports::new(mesh.clone())),
-            registry: Arc::default(),
-            coordinator: CoordinatorActor::open(core.clone()),
-            status: Arc::default(),
-            view,
-            mesh,
-            about: Arc::new(About::new(incarnation, config, threads)),
-            loads: Arc::default(),
-            turning: Arc::new(Semaphore::new(TURNING_MOST)),
-        };
+        let about = About::new(incarnation, config, threads);
+        let entities = entities_of(&world, &core, view, mesh, about);
         let arbiters: Vec<Arbiter> = (0..threads.count()).map(|_| Arbiter::new()).collect();
         let parts = table_parts(&entities, &core, &ending);
-        let tables = start_tables(&arbiters, &world, limits, &parts);
+        let working = watching::places(arbiters.len());
+        let tables = start_tables(arbiters.iter().zip(&working), &world, limits, &parts);
+        let loading = watching::places(config.engine.loads_at_once.usize());
+        let loaders = Loaders { places: loading.clone(), limits };
         entities.about.note_tables(tables.clone());
         let store_threads = StoreThreads::start(
             store.clone(),
@@ -151,7 +149,7 @@ impl Node {
             core.clone(),
             &ending,
             config,
-            &limits,
+            loaders,
         )?;
         // In the first commit behind which anything is claimed.
         new_rows.into_iter().for_each(|(id, group)| {
@@ -159,7 +157,9 @@ impl Node {
         });
         let own = seated(own.writing(format), &seat, config);
         let parts = core_parts(&entities, own, tables.clone(), store_threads, ending.clone());
-        core_thread::start(parts, receiver)?;
+        core_thread::start(CoreParts { last_words: last_words.clone(), ..parts }, receiver)?;
+        let places = [working, loading].concat();
+        let watchdog = watching::watch(&entities, &tables, places, (&core, &ending), &last_words)?;
         let (rows, forwarding) = start_rows(&store, config, &core);
         let tending = actix::spawn(entities.clone().tend());
         view_thread::start(&entities, core.clone(), ending, view_queue)?;
@@ -178,6 +178,8 @@ impl Node {
             deposed,
             forwarding,
             tending,
+            watchdog,
+            last_words,
         })
     }
 
@@ -257,6 +259,7 @@ impl Node {
     /// Ends the threads, whatever waits. The store's end with the call that
     /// they are in.
     pub async fn end(self) {
+        self.watchdog.stop();
         let (done, ended) = oneshot::channel();
         self.core.send(ToCore::End(done));
         // A core that has ended already drops the sender, which is as good.
@@ -289,6 +292,27 @@ fn seated(core: NodeCore, seat: &Seat, config: &Config) -> NodeCore {
     if seat.is_shared() { core.in_cluster().with_roles(config.node.roles) } else { core }
 }
 
+fn entities_of(
+    world: &Arc<World>,
+    core: &CoreHandle,
+    view: ViewHandle,
+    mesh: Arc<dyn Mesh>,
+    about: About,
+) -> Entities {
+    Entities {
+        world: world.clone(),
+        ports: Arc::new(Ports::new(mesh.clone())),
+        registry: Arc::default(),
+        coordinator: CoordinatorActor::open(core.clone()),
+        status: Arc::default(),
+        view,
+        mesh,
+        about: Arc::new(about),
+        loads: Arc::default(),
+        turning: Arc::new(Semaphore::new(TURNING_MOST)),
+    }
+}
+
 fn table_parts(entities: &Entities, core: &CoreHandle, ending: &Ending) -> TableParts {
     TableParts {
         core: core.clone(),
@@ -316,23 +340,24 @@ fn core_parts(
         status: entities.status.clone(),
         view: entities.view.clone(),
         mesh: entities.mesh.clone(),
+        last_words: None,
         ending,
     }
 }
 
 /// A table for each arbiter.
-fn start_tables(
-    arbiters: &[Arbiter],
+fn start_tables<'a>(
+    arbiters: impl Iterator<Item = (&'a Arbiter, &'a &'static Workplace)>,
     world: &Arc<World>,
     limits: Limits,
     parts: &TableParts,
 ) -> Vec<TableHandle> {
-    let start = |(index, arbiter): (usize, &Arbiter)| {
+    let start = |(index, (arbiter, place)): (usize, (&Arbiter, &&'static Workplace))| {
         let first = Attachment(uuid::Uuid::new_v4().as_u64_pair().1);
         let table = Table::new(world.clone(), limits, first);
-        ticker::start(&arbiter.handle(), index, table, parts.clone())
+        ticker::start(&arbiter.handle(), index, place, table, parts.clone())
     };
-    arbiters.iter().enumerate().map(start).collect()
+    arbiters.enumerate().map(start).collect()
 }
 
 /// A group of rows that is to be stored at the start, and its id.
@@ -354,45 +379,4 @@ fn find_galaxy(
     let rules = new_rules.map(|group| (RULES_GROUP, group));
     let groups = made.into_iter().chain(rules).chain([(FORMAT_GROUP, checked)]);
     Ok((Arc::new(world), format.number, groups.collect()))
-}
-
-fn start_rows(store: &Arc<dyn Store>, config: &Config, core: &CoreHandle) -> (Rows, Forwarding) {
-    let (rows, queue) = Rows::new(store, RowsLimits::from(&config.store));
-    let (close, closed) = oneshot::channel();
-    let task = actix::spawn(forward_rows(queue, core.clone(), closed));
-    (rows, Forwarding { close, task })
-}
-
-/// Groups of rows wait in their bounded queue while as many as this are in the
-/// core's hands: while the store is away, they are all there will be.
-const ROWS_IN_CORE: usize = 1024;
-
-/// Until `close`, and then what waits already.
-async fn forward_rows(
-    mut queue: mpsc::Receiver<GroupRequest>,
-    core: CoreHandle,
-    close: oneshot::Receiver<()>,
-) {
-    let room = Arc::new(Semaphore::new(ROWS_IN_CORE));
-    let mut close = Some(close);
-    loop {
-        let closed = async {
-            match close.as_mut() {
-                Some(close) => _ = close.await,
-                None => std::future::pending().await,
-            }
-        };
-        let request = tokio::select! {
-            request = queue.recv() => request,
-            () = closed => {
-                queue.close();
-                close = None;
-                continue;
-            }
-        };
-        let Some(request) = request else { return };
-        // The semaphore is never closed.
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        core.send(ToCore::Rows(request, permit));
-    }
 }

@@ -25,6 +25,8 @@ pub struct CoreStatus {
     /// The node stops: it takes nothing new.
     pub stopping: AtomicBool,
     pub disk_full: AtomicBool,
+    /// Which entity this process ends for is in the store.
+    pub blamed: AtomicBool,
     pub counts: std::sync::Mutex<NodeCounts>,
 }
 
@@ -41,6 +43,7 @@ impl Default for CoreStatus {
             may_claim: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            blamed: AtomicBool::new(false),
             counts: std::sync::Mutex::default(),
         }
     }

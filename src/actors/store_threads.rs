@@ -19,8 +19,10 @@ use crate::cluster::core::loading::{Ahead, Asker, LoadError};
 use crate::cluster::core::node::Event;
 use crate::config::Config;
 use crate::entity::commit::Commit;
+use crate::entity::workplace::{self, Workplace};
 use crate::store::recovery::{
-    asleep, cluster, due, ended_of, load, load_ahead, next_id, owned, owned_keys, parked_keys,
+    asleep, attempts, cluster, condemn, due, ended_of, load, load_ahead, next_id, owned,
+    owned_keys, parked_keys,
 };
 use crate::store::worlds::Worlds;
 use crate::store::{ReadError, Store};
@@ -50,9 +52,18 @@ impl Drop for StoreThreads {
     }
 }
 
+/// The threads that load.
+pub struct Loaders {
+    /// Where each says what it is at.
+    pub places: Vec<&'static Workplace>,
+    pub limits: Limits,
+}
+
 enum Read {
     Owned,
     Load(EntityKey, Asker, Option<Box<Ahead>>),
+    Condemn(EntityKey, Asker, String),
+    Attempts,
     LoadAhead(EntityKey),
     NextId,
     Parked,
@@ -63,7 +74,8 @@ enum Read {
 }
 
 impl StoreThreads {
-    /// Starts a thread for commits, some for reads and the watcher.
+    /// Starts a thread for commits, one for reads for each of `loaders`, which says there
+    /// what it is at, and the watcher.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -74,7 +86,7 @@ impl StoreThreads {
         core: CoreHandle,
         ending: &Ending,
         settings: &Config,
-        limits: &Limits,
+        loaders: Loaders,
     ) -> std::io::Result<StoreThreads> {
         // The core has one commit under way.
         let (commits, queue) = sync_channel::<Arc<Commit>>(1);
@@ -82,13 +94,14 @@ impl StoreThreads {
         std::thread::Builder::new().name("store".into()).spawn(move || {
             guard.guard("the store's thread", || commit_all(committer.as_ref(), &queue, &to_core))
         })?;
-        // All loads that the core has under way, its six other reads, and one more
+        // All loads that the core has under way, its seven other reads, and one more
         // for each of many nodes that left at once.
-        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 6 + LEFT_MAX);
+        let Loaders { places, limits } = loaders;
+        let (reads, queue) = sync_channel(limits.loads + limits.loads_ahead + 7 + LEFT_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let stopping = Arc::new(AtomicBool::new(false));
         let worlds = Arc::new(Worlds::new(branches.world.clone()));
-        for _ in 0..settings.engine.loads_at_once.usize() {
+        for place in places {
             let reader = Reader {
                 store: store.clone(),
                 node,
@@ -98,9 +111,10 @@ impl StoreThreads {
                 stopping: stopping.clone(),
             };
             let (queue, guard) = (queue.clone(), ending.clone());
-            std::thread::Builder::new()
-                .name("loader".into())
-                .spawn(move || guard.guard("a loader", || reader.run(&queue)))?;
+            std::thread::Builder::new().name("loader".into()).spawn(move || {
+                workplace::settle(place);
+                guard.guard("a loader", || reader.run(&queue))
+            })?;
         }
         let (watching, stop) = sync_channel(1);
         let (free_min, guard) = (settings.store.free_min_bytes(), ending.clone());
@@ -120,6 +134,14 @@ impl StoreThreads {
 
     pub fn load(&self, entity: EntityKey, asker: Asker, ahead: Option<Box<Ahead>>) {
         let _ = self.reads.send(Read::Load(entity, asker, ahead));
+    }
+
+    pub fn condemn(&self, entity: EntityKey, asker: Asker, why: String) {
+        let _ = self.reads.send(Read::Condemn(entity, asker, why));
+    }
+
+    pub fn read_attempts(&self) {
+        let _ = self.reads.send(Read::Attempts);
     }
 
     pub fn load_ahead(&self, entity: EntityKey) {
@@ -217,6 +239,14 @@ impl Reader {
                 let ahead = ahead.map(|ahead| *ahead);
                 let loaded = guarded(|| load(store, entity, &self.worlds, asker, ahead));
                 Event::Loaded(entity, loaded.map(Box::new))
+            }
+            Read::Condemn(entity, asker, why) => {
+                let found = guarded(|| condemn(store, entity, &self.worlds, asker, why));
+                Event::Loaded(entity, found.map(Box::new))
+            }
+            Read::Attempts => {
+                let lost = |error: &ReadError| tracing::warn!(%error, "not read who is suspected");
+                Event::Attempts(attempts(store).inspect_err(lost).ok())
             }
             Read::LoadAhead(entity) => {
                 let loaded = guarded(|| load_ahead(store, entity, &self.worlds));

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
@@ -41,6 +41,7 @@ use crate::cluster::core::table::{Release, Table, TableCosts, TableCounts, Unava
 use crate::entity::commands::PlayerCommand;
 use crate::entity::input::{Connect, Input, Left};
 use crate::entity::read::{Query, Reading};
+use crate::entity::workplace::{self, Workplace};
 use crate::telemetry::metrics;
 
 /// What an arbiter has besides its table.
@@ -84,6 +85,8 @@ enum ToTicker {
     Table(ToTable),
     /// Say to the core when all before this has been released.
     Flush,
+    /// The watchdog wants to know whether this thread answers.
+    Ask,
 }
 
 /// The way to one arbiter's table, and what it last counted.
@@ -98,6 +101,10 @@ pub struct TableHandle {
 #[derive(Default)]
 struct Shown {
     stepped: AtomicU64,
+    /// Times that the thread came to the table, for a message or a handler.
+    answers: AtomicU64,
+    /// The watchdog asked and was not answered.
+    asked: AtomicBool,
     load: std::sync::Mutex<Load>,
     /// What was last said of it to the core.
     told: std::sync::Mutex<TableLoad>,
@@ -131,6 +138,21 @@ impl TableHandle {
         self.shown.measured.read()
     }
 
+    /// Asks for an answer, unless one is awaited. Before the thread has begun there is
+    /// nobody to ask.
+    pub fn ask(&self) {
+        let has_begun = self.shown.answers.load(Ordering::Acquire) > 0;
+        if has_begun && !self.shown.asked.swap(true, Ordering::AcqRel) {
+            let _ = self.sender.send(ToTicker::Ask);
+        }
+    }
+
+    /// Whether an answer is awaited, and how often its thread answered anything.
+    pub fn answers(&self) -> (bool, u64) {
+        let asked = self.shown.asked.load(Ordering::Acquire);
+        (asked, self.shown.answers.load(Ordering::Acquire))
+    }
+
     /// Asks for [`ToCore::Flushed`] when all that was sent before is handled
     /// and released.
     pub fn flush(&self) {
@@ -149,7 +171,8 @@ pub struct TableParts {
     pub ending: Ending,
 }
 
-/// Runs `table`, the node's of that `index`, on `arbiter`.
+/// Runs `table`, the node's of that `index`, on `arbiter`, which says at `place` what it
+/// is at.
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound here could block the core; the module's head says what bounds it"
@@ -157,6 +180,7 @@ pub struct TableParts {
 pub fn start(
     arbiter: &ArbiterHandle,
     index: usize,
+    place: &'static Workplace,
     table: Table,
     parts: TableParts,
 ) -> TableHandle {
@@ -165,6 +189,7 @@ pub fn start(
     let (counts, shown) = (handle.counts.clone(), handle.shown.clone());
     arbiter.spawn(async move {
         let TableParts { core, ports, registry, view, asking, ending } = parts;
+        workplace::settle(place);
         let desk = Desk {
             index,
             table: table.measured_by(thread_ns),
@@ -290,6 +315,7 @@ fn connect_of(input: &Input) -> Option<Connect> {
 fn with_desk<T>(f: impl FnOnce(&mut Desk) -> T) -> Option<T> {
     let ending = DESK.with_borrow(|desk| desk.as_ref().map(|desk| desk.ending.clone()))?;
     let timed = |desk: &mut Desk| {
+        desk.shown.answers.fetch_add(1, Ordering::AcqRel);
         desk.turn = Instant::now();
         let done = f(desk);
         desk.busy += desk.turn.elapsed();
@@ -350,6 +376,7 @@ async fn run(mut receiver: UnboundedReceiver<ToTicker>, counts: &std::sync::Mute
 impl Desk {
     /// Whether it was a tick.
     fn take(&mut self, message: ToTicker) -> bool {
+        self.shown.answers.fetch_add(1, Ordering::AcqRel);
         match message {
             ToTicker::Table(message) => {
                 let is_tick = matches!(message, ToTable::Tick { .. });
@@ -359,6 +386,10 @@ impl Desk {
             ToTicker::Flush => {
                 self.flush();
                 self.core.send(ToCore::Flushed);
+                false
+            }
+            ToTicker::Ask => {
+                self.shown.asked.store(false, Ordering::Release);
                 false
             }
         }

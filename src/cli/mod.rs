@@ -2,7 +2,7 @@
 //! parses and a `run` that works until it is done. Never holds logic that a
 //! test would need without a process. Called by `main` only. Invariant: the
 //! exit code is 0 when what was asked is done, 2 when the call or the
-//! configuration is at fault, 1 for everything else.
+//! configuration is at fault, 3 when a node was stuck, 1 for everything else.
 
 mod admin;
 mod audit;
@@ -23,7 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::actors::ending::{Ended, STUCK_EXIT};
 use crate::config::ConfigError;
+use crate::gateway::server::ServeError;
 
 /// Server mesh for persistent real-time strategy worlds.
 #[derive(Debug, Parser)]
@@ -101,7 +103,19 @@ fn report(error: &anyhow::Error) -> String {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+    ExitCode::from(match error {
+        error if is_usage(error) => 2,
+        error if is_stuck(error) => STUCK_EXIT,
+        _ => 1,
+    })
+}
+
+/// A thread that runs entities did not answer, once the node was ready or before.
+fn is_stuck(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(Ended::Stuck(_)))
+            || matches!(cause.downcast_ref(), Some(ServeError::Stuck(_)))
+    })
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
@@ -140,5 +154,13 @@ mod tests {
         let usage = Err::<(), _>(UsageError("no such sector".into())).context("replay");
         assert!(is_usage(&usage.unwrap_err()));
         assert!(!is_usage(&anyhow!("store is locked")));
+    }
+
+    #[test]
+    fn says_by_its_exit_code_that_a_node_was_stuck() {
+        let why = || "arbiter 0".to_owned();
+        assert!(is_stuck(&anyhow::Error::new(Ended::Stuck(why())).context("it may not go on")));
+        assert!(is_stuck(&ServeError::from(Ended::Stuck(why())).into()));
+        assert!(!is_stuck(&anyhow::Error::new(Ended::Failed(why())).context("it may not go on")));
     }
 }

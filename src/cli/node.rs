@@ -76,6 +76,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Runs the node until it is told to stop, or may not go on.
 async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
     let mut server = start(config, &recorder).await?;
+    if let Err(error) = server.speak_on_abort() {
+        tracing::warn!(%error, "should an entity abort this process, nobody will know which");
+    }
     let name = config.node.name.as_str();
     tracing::info!(name, url = server.url(), data = %config.node.data.display(), "ready");
     let deposed = server.take_deposed();
@@ -90,7 +93,7 @@ async fn serve(config: &Config, recorder: Recorder) -> anyhow::Result<()> {
     };
     if let Some(why) = why {
         // Nothing more may leave this process; what it acknowledged is durable.
-        anyhow::bail!("the node may not go on: {why}");
+        return Err(anyhow::Error::new(why).context("the node may not go on"));
     }
     tracing::info!(name, "stopping");
     server.stop().await;

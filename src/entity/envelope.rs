@@ -30,6 +30,7 @@ pub enum Kind {
     AuditSignature = 18,
     Certificate = 19,
     Parked = 20,
+    Attempt = 21,
 }
 
 /// The logic that what is stored needs to be replayed: a node replays only

@@ -62,6 +62,8 @@ pub const AUDIT_SIGNATURE: &[u8] = b"audit-signature/";
 pub const CERTIFICATE: &[u8] = b"certificate/";
 /// All [`parked`] keys.
 pub const PARKED: &[u8] = b"parked/";
+/// All [`attempt`] keys.
+pub const ATTEMPT: &[u8] = b"attempt/";
 /// All [`account_name`] keys.
 pub const ACCOUNT_NAME: &[u8] = b"account/name/";
 
@@ -166,6 +168,13 @@ pub fn summary(entity: EntityKey) -> Vec<u8> {
 /// Says that `entity` is kept but not run, and why: a [`Parked`](super::parked::Parked).
 pub fn parked(entity: EntityKey) -> Vec<u8> {
     join(&[PARKED, &entity.to_bytes()])
+}
+
+/// Says that this process ended of itself while it ran `entity`: an
+/// [`Attempt`](super::attempt::Attempt).
+pub fn attempt(entity: EntityKey, node: NodeId, incarnation: Incarnation) -> Vec<u8> {
+    let (node, incarnation) = (node.0.to_be_bytes(), incarnation.0.to_be_bytes());
+    join(&[ATTEMPT, &entity.to_bytes(), &node, &incarnation])
 }
 
 /// The snapshot an entity is restored from: the big-endian u64 sequence of the
@@ -327,6 +336,15 @@ pub fn parse_parked(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(PARKED)?).ok()
 }
 
+/// Entity and process that this key of [`attempt`] names.
+pub fn parse_attempt(key: &[u8]) -> Option<(EntityKey, NodeId, Incarnation)> {
+    let (rest, incarnation) = key.strip_prefix(ATTEMPT)?.split_last_chunk::<8>()?;
+    let (entity, node) = rest.split_last_chunk::<4>()?;
+    let entity = EntityKey::from_bytes(entity).ok()?;
+    let incarnation = Incarnation(u64::from_be_bytes(*incarnation));
+    Some((entity, NodeId(u32::from_be_bytes(*node)), incarnation))
+}
+
 /// The entity whose [`head`] this key names.
 pub fn parse_head(key: &[u8]) -> Option<EntityKey> {
     EntityKey::from_bytes(key.strip_prefix(HEAD)?).ok()
@@ -368,6 +386,8 @@ mod tests {
             assert_eq!(parse_due(&due(Millis(1 << 41), entity)), Some((Millis(1 << 41), entity)));
             assert_eq!(parse_summary(&summary(entity)), Some(entity));
             assert_eq!(parse_parked(&parked(entity)), Some(entity));
+            let ended = (entity, NodeId(9), Incarnation(1 << 40));
+            assert_eq!(parse_attempt(&attempt(ended.0, ended.1, ended.2)), Some(ended));
             assert_eq!(parse_directory_entry(&directory_entry(entity)), Some(entity));
         }
         assert_eq!(parse_rules(&rules(1 << 63)), Some(1 << 63));

@@ -19,6 +19,7 @@ use super::kinds::Kind;
 use super::message::Body;
 use super::pace::{Pace, Rate};
 use super::record::{Record, RecordHeader};
+use super::workplace;
 use super::world::World;
 use crate::base::time::TICK_MS;
 use crate::base::{EntityKey, Millis, StateHash, Tick};
@@ -155,6 +156,7 @@ impl Entity {
         }
         let passed = Passed { ticks: tick.since(self.head.tick), ms: time.since(self.head.time) };
         self.run_to(tick, world, effects);
+        workplace::reach(tick);
         self.head.sequence = sequence;
         self.head.time = self.head.time.max(time);
         // A claim says first what the time before it counts for; who lets go
@@ -194,6 +196,7 @@ impl Entity {
     pub fn step(&mut self, world: &World, effects: &mut Vec<Effect>) {
         self.doing = Doing::Step;
         self.head.tick = self.head.tick.after(1);
+        workplace::reach(self.head.tick);
         self.with_kind(world, effects, |kind, ctx| kind.step(ctx));
         self.doing = Doing::Nothing;
     }

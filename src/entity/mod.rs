@@ -2,6 +2,7 @@
 //! them. Never does I/O and never decides who owns what (`cluster::core` does).
 
 pub mod account;
+pub mod attempt;
 pub mod audit;
 pub mod caught;
 pub mod channel;
@@ -27,6 +28,7 @@ pub mod read;
 pub mod record;
 pub mod replay;
 pub mod summary;
+pub mod workplace;
 pub mod world;
 
 pub use machine::Entity;

@@ -18,6 +18,7 @@ use super::machine::{ApplyError, Skips, SnapshotError};
 use super::pace::{Pace, Rate};
 use super::packed::{self, PackError};
 use super::record::{Record, RecordError, RecordHeader, SnapshotHead, decode_record};
+use super::workplace;
 use super::world::World;
 use crate::base::{EntityKey, StateHash, Tick};
 
@@ -156,6 +157,7 @@ impl Replayed {
     /// # Errors
     /// When it does not stand still and its logic is not among `logics`.
     pub fn run_to(&mut self, tick: Tick, logics: &impl Logics) -> Result<(), ReplayError> {
+        let _entered = workplace::enter(self.entity.key(), self.entity.tick());
         // What these steps want done is found again by whoever runs it next.
         self.step_to(tick, logics, &mut Vec::new())
     }
@@ -190,6 +192,7 @@ impl Replayed {
         logics: &impl Logics,
         watch: &mut impl FnMut(&Entity, &Record, &[Effect]),
     ) -> Result<(), ReplayError> {
+        let _entered = workplace::enter(self.entity.key(), self.entity.tick());
         self.journal_bytes += records.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
         let records = decode(records)?;
         // The state may hold records of its last tick already, which the hash of
@@ -274,6 +277,7 @@ impl Replayed {
 /// As [`replay`]. A snapshot is read whatever its logic is: it is there to be
 /// adopted from.
 pub fn begin(key: EntityKey, image: &Image, logics: &impl Logics) -> Result<Replayed, ReplayError> {
+    let _entered = workplace::enter(key, Tick(0));
     let of = |entity, logic, snapshot_bytes| Replayed {
         entity,
         logic,

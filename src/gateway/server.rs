@@ -81,7 +81,7 @@ impl Server {
         let stores = store::open(config, &membership)?;
         membership::check_store(stores.store.as_ref(), &membership.own())?;
         let seat = Seat::Member(NodeMesh::new(membership.node));
-        let mut node = Node::start_at(config, rules, stores.store.clone(), seat)?;
+        let mut node = Node::start_at(config, rules, stores.store.clone(), seat, Some(&folder))?;
         let deposed = node.deposed.take();
         let begun = begin(config, &node, membership, &stores, recorder);
         let (deposed, begun) = or_deposed(deposed, begun).await;
@@ -139,6 +139,14 @@ impl Server {
     /// What the node counts.
     pub fn summary(&self) -> NodeSummary {
         self.node.summary()
+    }
+
+    /// See [`Node::speak_on_abort`].
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn speak_on_abort(&self) -> std::io::Result<()> {
+        self.node.speak_on_abort()
     }
 
     /// Resolves, once, when the node must end because it owns nothing any more.

@@ -14,6 +14,7 @@ use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded, recover};
 use crate::cluster::core::members::RowRead;
 use crate::cluster::core::node::ClusterRead;
 use crate::cluster::core::roles::Roles;
+use crate::entity::attempt::Attempt;
 use crate::entity::caught::caught;
 use crate::entity::commit::{NodeRow, RowError};
 use crate::entity::context::OpenClaim;
@@ -52,6 +53,43 @@ pub fn load(
     {
         return Ok(loaded);
     }
+    let (image, known) = unparked(store, entity, worlds)?;
+    match wrecks::bring_back(store, entity, &image, &known, asker) {
+        Err(LoadError::Replay(ReplayError::Logic { needed, have })) => {
+            let tail = tail_of(entity, &image, &known)?;
+            let error = ReplayError::Logic { needed, have }.into();
+            Err(others(store, tail.claim(), asker).map_err(unread)?.unwrap_or(error))
+        }
+        loaded => loaded,
+    }
+}
+
+/// What it takes to park `entity`, and `why` that is to be: of what has a record. Nothing
+/// of it is run.
+///
+/// # Errors
+/// [`LoadError::Broken`] says it; as [`load`] when it cannot be claimed.
+pub fn condemn(
+    store: &dyn Store,
+    entity: EntityKey,
+    worlds: &Worlds,
+    asker: Asker,
+    why: String,
+) -> Result<Loaded, LoadError> {
+    let (image, known) = unparked(store, entity, worlds)?;
+    if image.is_empty() {
+        // It was deleted since: what the seed gives did nothing yet.
+        return load(store, entity, worlds, asker, None);
+    }
+    Err(wrecks::condemn(store, entity, &image, &known, (asker, why)))
+}
+
+/// All that there is of `entity`, and what it takes to run it, unless it is parked.
+fn unparked(
+    store: &dyn Store,
+    entity: EntityKey,
+    worlds: &Worlds,
+) -> Result<(Image, KnownWorlds), LoadError> {
     let image = image(store, entity).map_err(unread)?;
     let known = worlds.of_image(store, &image).map_err(unread)?;
     if image.is_parked()?
@@ -61,14 +99,7 @@ pub fn load(
         let parked = parked.ok_or_else(|| LoadError::Damaged("why it is parked".into()))?;
         return Err(LoadError::Parked(Box::new(parked)));
     }
-    match wrecks::bring_back(store, entity, &image, &known, asker) {
-        Err(LoadError::Replay(ReplayError::Logic { needed, have })) => {
-            let tail = tail_of(entity, &image, &known)?;
-            let error = ReplayError::Logic { needed, have }.into();
-            Err(others(store, tail.claim(), asker).map_err(unread)?.unwrap_or(error))
-        }
-        loaded => loaded,
-    }
+    Ok((image, known))
 }
 
 /// What was loaded ahead and the records behind it, if those are what follows.
@@ -358,6 +389,25 @@ pub fn parked_keys(store: &dyn Store) -> Result<Vec<EntityKey>, ReadError> {
             let entity = keys::parse_parked(key);
             let damaged = || ReadError::Damaged("the key of a parked entity".into());
             entities.push(entity.ok_or_else(damaged)?);
+        }
+    }
+}
+
+/// All ends of processes that are entities'.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn attempts(store: &dyn Store) -> Result<Vec<Attempt>, ReadError> {
+    let damaged = || ReadError::Damaged("what ended a process".into());
+    let mut attempts: Vec<Attempt> = Vec::new();
+    loop {
+        let after = attempts.last().map(Attempt::key);
+        let page = store.scan(keys::ATTEMPT, after.as_deref(), PAGE)?;
+        if page.is_empty() {
+            return Ok(attempts);
+        }
+        for (key, row) in &page {
+            attempts.push(Attempt::from_row(key, &row.value).ok_or_else(damaged)?);
         }
     }
 }

@@ -65,6 +65,29 @@ pub fn bring_back(
     Err(given_up(store, entity, &tail, Broke::Other(tail.last.tick), logics, asker))
 }
 
+/// What it takes to park `entity` without running it, because of what is known of it.
+///
+/// # Errors
+/// [`LoadError::Broken`] with that reason; another when it cannot be parked, or need not
+/// be.
+pub fn condemn(
+    store: &dyn Store,
+    entity: EntityKey,
+    image: &Image,
+    logics: &impl Logics,
+    (asker, why): (Asker, String),
+) -> LoadError {
+    let tail = match tail_of(entity, image, logics) {
+        Ok(tail) => tail,
+        Err(error) => return error.into(),
+    };
+    let error = given_up(store, entity, &tail, Broke::Other(tail.last.tick), logics, asker);
+    match error {
+        LoadError::Broken(wreck) => LoadError::Broken(Box::new(Wreck { why, ..*wreck })),
+        error => error,
+    }
+}
+
 /// What another runs is not this node's to park.
 fn given_up(
     store: &dyn Store,

@@ -178,6 +178,10 @@ metrics_list! {
         "Panics of entities that were caught: each was thrown away and loaded again from its journal.";
     SET_ASIDE: CounterMetric = "starmesh_entity_set_aside_total" []
         "Inputs that panic wherever they are applied and were set aside; whoever sent one is told.";
+    BLAMED: CounterMetric = "starmesh_entity_blamed_total" []
+        "Ends of processes that were found to be an entity's: its code did not come back, or aborted. With three it is parked.";
+    ARBITER_SILENT: GaugeMetric = "starmesh_arbiter_silent_seconds" []
+        "For how long the thread that runs entities and answered longest ago has not answered, though it was asked. At 2 the process ends.";
     LOAD_DROPPED: CounterMetric = "starmesh_entity_load_dropped_total" []
         "Messages dropped because too many waited for their entity to be loaded, or it cannot be: messages between entities come again, players try again.";
     STEPS: CounterMetric = "starmesh_entity_steps_total" []

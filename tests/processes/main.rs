@@ -47,6 +47,7 @@ mod sessions;
 mod shutdown;
 mod socket;
 mod stopped_reader;
+mod stuck;
 mod support;
 mod swarm;
 mod watch;

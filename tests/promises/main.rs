@@ -1,6 +1,7 @@
 mod certificates;
 mod golden_sector;
 mod http;
+mod last_words;
 mod links_join;
 mod links_messages;
 mod links_pairs;
@@ -66,3 +67,4 @@ mod store_postgres_tls;
 mod store_power_cut;
 mod store_segments;
 mod store_support;
+mod watchdog;

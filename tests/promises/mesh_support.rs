@@ -159,7 +159,8 @@ impl Pair {
             let store = Arc::new(Memory::default());
             let rules = rules::file::built_in().unwrap();
             let config = Config::with(settings).unwrap();
-            let node = Node::start_at(&config, rules, store.clone(), Seat::Own(mesh)).unwrap();
+            let node =
+                Node::start_at(&config, rules, store.clone(), Seat::Own(mesh), None).unwrap();
             (node, store)
         };
         let ((a, store), (b, _)) = (start(A), start(B));

@@ -190,6 +190,10 @@ impl Process {
                 Ok(next) => self.core_event(Event::NextId(next), outside),
                 Err(_) => outside.later_in_node(self.id, 50, InNode::ReadNextId),
             },
+            InNode::ReadAttempts => {
+                let attempts = recovery::attempts(&outside.store).ok();
+                self.core_event(Event::Attempts(attempts), outside);
+            }
             InNode::ReadDue(after, limit) => {
                 // As the node's thread does: none are due then, and it is asked again.
                 let due = recovery::due(&outside.store, after.as_deref(), limit);
@@ -304,6 +308,8 @@ impl Process {
             NodeEffect::ScanOwned => self.read(InNode::ScanOwned, outside),
             NodeEffect::Load(entity, asker, _) => self.read(InNode::Load(entity, asker), outside),
             NodeEffect::ReadNextId => self.read(InNode::ReadNextId, outside),
+            // There are never any here: nothing is drawn for it.
+            NodeEffect::ReadAttempts => outside.later_in_node(self.id, 1, InNode::ReadAttempts),
             NodeEffect::ReadDue { after, limit } => {
                 self.read(InNode::ReadDue(after, limit), outside);
             }

@@ -65,6 +65,7 @@ pub enum InNode {
     ScanOwned,
     Load(EntityKey, Asker),
     ReadNextId,
+    ReadAttempts,
     ReadDue(Option<Vec<u8>>, usize),
     ReadAsleep(Option<Vec<u8>>),
     /// The core asked to be woken; only its newest wish counts.

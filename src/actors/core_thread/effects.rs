@@ -14,6 +14,7 @@ use crate::base::{EntityKey, NodeId};
 use crate::cluster::core::loading::LoadError;
 use crate::cluster::core::map::Map;
 use crate::cluster::core::node::{NodeEffect, Part};
+use crate::entity::attempt::Attempt;
 use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::CommitError;
 use crate::entity::envelope::Logic;
@@ -35,6 +36,9 @@ impl CoreThread {
             NodeEffect::ReadNextId => self.store.read_next_id(),
             NodeEffect::ReadDue { after, limit } => self.store.read_due(after, limit),
             NodeEffect::ReadParked => self.store.read_parked(),
+            NodeEffect::ReadAttempts => self.store.read_attempts(),
+            NodeEffect::Condemn(entity, asker, why) => self.store.condemn(entity, asker, why),
+            NodeEffect::Blamed(attempt) => self.note_blamed(&attempt),
             NodeEffect::Resumed(entity) => self.unpark(entity),
             NodeEffect::SetAside(entity, places) => note_set_aside(entity, &places),
             NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),
@@ -139,6 +143,20 @@ impl CoreThread {
         tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is and does not run");
         metrics::PARKED.set(self.registry.park(entity) as f64);
         self.ports.broadcast(&ToSession::Parked { entity });
+    }
+
+    /// Of what an earlier process said, its file is of no use any more; of what this one
+    /// says, it may end now.
+    pub(super) fn note_blamed(&self, attempt: &Attempt) {
+        let Attempt { entity, node, incarnation, tick, how } = *attempt;
+        tracing::error!(
+            %entity, %node, incarnation = incarnation.0, tick = tick.0, ?how,
+            "its code ended a process; with three such ends it is parked"
+        );
+        metrics::BLAMED.increment(1);
+        let Some(words) = &self.last_words else { return };
+        words.forget(attempt);
+        self.status.blamed.fetch_or(words.are(attempt), Ordering::AcqRel);
     }
 
     pub(super) fn unpark(&self, entity: EntityKey) {

@@ -444,6 +444,12 @@ impl Loading {
         self.parked.iter().copied().collect()
     }
 
+    /// `entity` is not to be loaded before it is [let go](Self::let_go); what waits for
+    /// it goes on waiting.
+    pub fn set_back(&mut self, entity: EntityKey) {
+        self.under_way.remove(&entity);
+    }
+
     /// The store did not answer for `entity`; what waits for it goes on waiting.
     pub fn postpone(&mut self, entity: EntityKey) {
         if self.under_way.remove(&entity) {

@@ -123,8 +123,9 @@ pub enum FromTable {
     /// A durable record did not fit the entity: it is forgotten here and has
     /// to be loaded again.
     Dropped { entity: EntityKey, generation: u64 },
-    /// The entity panicked: it is forgotten here and has to be loaded again.
-    Broke { entity: EntityKey, generation: u64 },
+    /// The entity panicked at that tick of its own: it is forgotten here and has to be
+    /// loaded again.
+    Broke { entity: EntityKey, generation: u64, at: Tick },
     /// Carry this to its receiver.
     Carry(ChannelMessage),
     /// Carry this to the channel's sender.

@@ -29,6 +29,8 @@ pub mod roles;
 pub mod shadows;
 pub mod shares;
 pub mod snapshots;
+pub mod suspects;
 pub mod table;
 pub mod unanswered;
 pub mod update;
+pub mod watch;

@@ -15,6 +15,7 @@ mod adopting;
 mod advance;
 mod ahead;
 mod asleep;
+mod attempts;
 mod audit;
 mod broken;
 mod cluster;
@@ -36,8 +37,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::asleep::DueScan;
+use self::attempts::Attempts;
 use self::audit::Audit;
-use self::broken::ParkedLook;
+use self::broken::{Panics, ParkedLook};
 use self::cluster::Cluster;
 use self::shadows::Casting;
 use self::signing::Signing;
@@ -82,8 +84,6 @@ struct Owned {
     slept: Option<OpenClaim>,
     /// The logic that it has until its claim here, if that is another.
     adopts: Option<Logic>,
-    /// The node's tick when it was installed.
-    installed: Tick,
 }
 
 /// Encoded inputs of an entity that wait for a commit, oldest first. Bounded
@@ -149,12 +149,13 @@ pub struct NodeCore {
     generations: u64,
     /// How often an entity had to be loaded again because a record did not fit.
     misfits: BTreeMap<EntityKey, u32>,
-    /// How often in a row an entity panicked soon after it was loaded.
-    broken: BTreeMap<EntityKey, u32>,
+    /// How often in a row an entity panicked without progress.
+    broken: BTreeMap<EntityKey, Panics>,
     /// Loaded, and to be parked with the next commit, or the one under way; as
     /// [`adopting`](Self::adopting) is they count as being loaded.
     parking: BTreeMap<EntityKey, Wreck>,
     parked: ParkedLook,
+    attempts: Attempts,
     /// Of `owned`: inputs that were left out, which the record of the claim says.
     setting_aside: BTreeMap<EntityKey, Skips>,
     /// Of `owned`: those whose claim is not durable yet.
@@ -238,6 +239,7 @@ impl NodeCore {
             broken: BTreeMap::new(),
             parking: BTreeMap::new(),
             parked: ParkedLook::default(),
+            attempts: Attempts::default(),
             setting_aside: BTreeMap::new(),
             claiming: BTreeSet::new(),
             closing: BTreeMap::new(),
@@ -329,6 +331,8 @@ impl NodeCore {
             Event::Loaded(entity, loaded) => self.handle_loaded(entity, loaded, now),
             Event::LoadedAhead(entity, ahead) => self.handle_loaded_ahead(entity, ahead),
             Event::Parked(still) => self.handle_parked(still),
+            Event::Attempts(read) => self.handle_attempts(read),
+            Event::Blame(attempt) => self.handle_blame(attempt),
             Event::Resumed(entity) => self.handle_resumed(entity),
             Event::Due(timers) => self.handle_due(timers, now),
             Event::Asleep { page, after } => self.handle_asleep(&page, after),

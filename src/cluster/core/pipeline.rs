@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::message::Committed;
 use crate::base::{EntityKey, Millis, NodeId, Tick};
+use crate::entity::attempt::Attempt;
 use crate::entity::audit::{Head, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError};
 
@@ -33,6 +34,8 @@ pub enum Slot {
     HandOver { record: Committed, to: NodeId },
     /// The record that parks an entity.
     Park { entity: EntityKey, sequence: u64 },
+    /// That a process ended because of an entity.
+    Attempt(Attempt),
     /// A declaration that these nodes are dead.
     Deaths(Vec<Dead>),
     /// A change of the directory.

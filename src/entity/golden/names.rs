@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::Drift;
 use crate::base::{EntityKey, Incarnation, Millis, NodeId, PlayerId, SectorId, Tick};
 use crate::entity::account::{Account, AccountRole, RefreshFamily};
+use crate::entity::attempt::{Attempt, How};
 use crate::entity::audit::{Decision, DirectoryChange, Entry, Head, Place, Signature, Statement};
 use crate::entity::commit::NodeRow;
 use crate::entity::envelope::{self, Kind, Logic};
@@ -36,6 +37,7 @@ pub fn lines() -> Vec<(String, String)> {
         ("row/audit-signature", signature().to_bytes()),
         ("row/certificate", certificate().to_bytes()),
         ("row/parked", parked().put(EntityKey::Ledger(9)).value.unwrap_or_default()),
+        ("row/attempt", attempt().put().value.unwrap_or_default()),
     ];
     let rows = rows.into_iter().map(|(name, bytes)| (name.to_owned(), bytes));
     let entries = audit_entries().into_iter().enumerate();
@@ -83,6 +85,19 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
             .map(|read| read == *super::Worlds::new().first)
             .map_err(|e| e.to_string())
     })?;
+    read_rows(&expect)?;
+    audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
+        expect(format!("audit/{n:02}"), &|bytes| {
+            Entry::from_bytes(bytes).map(|read| read == entry).map_err(|e| e.to_string())
+        })
+    })
+}
+
+/// Whether the line of that name is read as what it was.
+type Expect<'e> = &'e dyn Fn(String, &dyn Fn(&[u8]) -> Result<bool, String>) -> Result<(), Drift>;
+
+/// The rows that came later than the first ones.
+fn read_rows(expect: Expect<'_>) -> Result<(), Drift> {
     expect("row/member".into(), &|bytes| {
         MemberRow::from_bytes(bytes).map(|read| read == member()).map_err(|e| e.to_string())
     })?;
@@ -105,10 +120,8 @@ pub fn read(found: &BTreeMap<&str, &str>) -> Result<(), Drift> {
         read.map(|read| read == certificate()).map_err(|e| e.to_string())
     })?;
     expect("row/parked".into(), &|bytes| Ok(Parked::from_bytes(bytes) == Some(parked())))?;
-    audit_entries().into_iter().enumerate().try_for_each(|(n, entry)| {
-        expect(format!("audit/{n:02}"), &|bytes| {
-            Entry::from_bytes(bytes).map(|read| read == entry).map_err(|e| e.to_string())
-        })
+    expect("row/attempt".into(), &|bytes| {
+        Ok(Attempt::from_row(&attempt().key(), bytes) == Some(attempt()))
     })
 }
 
@@ -180,10 +193,12 @@ fn store_keys() -> Vec<(&'static str, Vec<u8>)> {
         ("certificate", keys::certificate(node, b"0123456789abcdef0123456789abcdef")),
         ("rules-last", keys::RULES_LAST.to_vec()),
         ("prefix-parked", keys::PARKED.to_vec()),
+        ("prefix-attempt", keys::ATTEMPT.to_vec()),
+        ("attempt", keys::attempt(entity, node, incarnation)),
     ]
 }
 
-fn kinds() -> [(&'static str, Kind); 18] {
+fn kinds() -> [(&'static str, Kind); 19] {
     [
         ("record", Kind::Record),
         ("snapshot", Kind::Snapshot),
@@ -203,6 +218,7 @@ fn kinds() -> [(&'static str, Kind); 18] {
         ("audit-signature", Kind::AuditSignature),
         ("certificate", Kind::Certificate),
         ("parked", Kind::Parked),
+        ("attempt", Kind::Attempt),
     ]
 }
 
@@ -270,6 +286,11 @@ fn certificate() -> CertificateRow {
 fn parked() -> Parked {
     let why = "its step to tick 9 panics".to_owned();
     Parked { node: NodeId(300), time: Millis(1 << 40), sequence: 1 << 33, tick: Tick(8), why }
+}
+
+fn attempt() -> Attempt {
+    let (entity, node, incarnation) = (EntityKey::Ledger(9), NodeId(300), Incarnation(301));
+    Attempt { entity, node, incarnation, tick: Tick(1 << 33), how: How::Aborted }
 }
 
 /// An entry of each decision.

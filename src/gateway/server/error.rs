@@ -66,6 +66,8 @@ pub enum ServeError {
     Overtaken(String),
     #[error("the node ended before it was ready: {0}")]
     Failed(String),
+    #[error("the node is stuck: {0}")]
+    Stuck(String),
 }
 
 impl From<Ended> for ServeError {
@@ -73,6 +75,7 @@ impl From<Ended> for ServeError {
         match why {
             Ended::Overtaken(why) => ServeError::Overtaken(why),
             Ended::Failed(why) => ServeError::Failed(why),
+            Ended::Stuck(why) => ServeError::Stuck(why),
         }
     }
 }

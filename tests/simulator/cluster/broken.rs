@@ -32,20 +32,21 @@ impl Cluster {
             let Some(NodeId(id)) = self.owner(entity) else { break };
             let node = self.node(id);
             let generation = node.generations[&entity];
+            let at = node.table.entity(entity).expect("it runs").tick();
             node.table.handle(ToTable::Drop(entity));
-            self.event(id, Event::FromTable(FromTable::Broke { entity, generation }));
+            self.event(id, Event::FromTable(FromTable::Broke { entity, generation, at }));
         }
         self.run_until("it is parked", |cluster| cluster.parked_version(entity).is_some());
     }
 
-    fn runs_claimed(&self, entity: EntityKey) -> bool {
+    pub(super) fn runs_claimed(&self, entity: EntityKey) -> bool {
         let owner = self.owner(entity).and_then(|node| self.nodes.get(&node));
         let there = owner.and_then(|node| node.table.entity(entity));
         there.is_some_and(|it| it.head().claim.is_some())
     }
 
     /// An operator has it resumed by a node.
-    fn resume_by(&mut self, by: u32, entity: EntityKey) {
+    pub(super) fn resume_by(&mut self, by: u32, entity: EntityKey) {
         let version = self.parked_version(entity).expect("it is parked");
         let home = NodeId(self.home(entity));
         self.event(by, Event::Rows { id: 9, group: resume_group(entity, version, home) });
@@ -83,7 +84,7 @@ impl Cluster {
         (home, there, units)
     }
 
-    fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self) {
         for node in self.nodes.values_mut() {
             let is_parked =
                 |it: &LoadError| matches!(it, LoadError::Parked(_) | LoadError::Broken(_));

@@ -21,8 +21,10 @@
 //! | mixed format versions | `formats::mixed_formats_*` |
 //! | clock skew | `slow::nodes_whose_clocks_differ_hand_over_without_a_step_back`, storms |
 //! | who looks on while all of this happens | storms: observers at every process (`views`) |
+//! | an entity that ends the process of whoever runs it | `attempts::*` |
 //! | two observers and the cap on deaths | `members::observers_that_saw_different_nodes_fall_silent_keep_the_cap_together` |
 
+mod attempts;
 pub mod audit;
 mod balance;
 mod broken;
@@ -57,13 +59,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use starmesh::base::{
-    CompressedPosition, EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, UnitId,
+    CompressedPosition, EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick, UnitId,
 };
 use starmesh::cluster::core::attaching::Ticket;
 use starmesh::cluster::core::directory::{Change, Directory, Edit};
 use starmesh::cluster::core::limits::Limits;
 use starmesh::cluster::core::node::Event;
 use starmesh::cluster::core::roles::Roles;
+use starmesh::entity::attempt::Attempt;
 use starmesh::entity::commands::{CommandResult, PlayerCommand};
 use starmesh::entity::input::{Connect, Input};
 use starmesh::entity::kinds::Kind;
@@ -113,6 +116,11 @@ struct Cluster {
     network: Network,
     witness: Witness,
     founded: usize,
+    /// Whoever brings that entity to that tick ends its process.
+    poison: Option<(EntityKey, Tick)>,
+    /// Ends of processes by that, and which of them are on which node's disk.
+    ended: Vec<Attempt>,
+    last_words: BTreeMap<NodeId, Vec<Attempt>>,
     /// Reads asked for so far.
     asked: u64,
 }
@@ -166,6 +174,9 @@ impl Cluster {
             network: Network::new(seed),
             witness: Witness::default(),
             founded: 0,
+            poison: None,
+            ended: Vec::new(),
+            last_words: BTreeMap::new(),
             asked: 0,
         }
     }
@@ -188,7 +199,9 @@ impl Cluster {
             formats,
         };
         let mut node = Node::start(NodeId(id), &self.store, &build, self.now);
-        node.core = node.core.with_roles(roles);
+        let last_words = self.last_words.get(&NodeId(id)).cloned().unwrap_or_default();
+        node.core = node.core.with_roles(roles).after(last_words);
+        node.poison = self.poison;
         self.witness.processes.insert(NodeId(id), formats::Process::of(&node));
         self.nodes.insert(NodeId(id), node);
         if let Some(group) = begun {
@@ -252,6 +265,7 @@ impl Cluster {
 
     /// Processes that were deposed have ended.
     fn bury(&mut self) {
+        self.note_last_words();
         self.nodes.retain(|_, node| !node.deposed);
     }
 

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use starmesh::base::{EntityKey, Millis, NodeId, PlayerId, SectorId, SessionId, Tick};
 use starmesh::cluster::core::attaching::Attachment;
 use starmesh::cluster::core::limits::Limits;
-use starmesh::cluster::core::loading::{LoadError, Loaded};
+use starmesh::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use starmesh::cluster::core::map::Map;
 use starmesh::cluster::core::message::{NodeBody, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
+use starmesh::entity::attempt::Attempt;
 use starmesh::entity::audit::{Head, Statement};
 use starmesh::entity::commands::CommandAnswer;
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
 use starmesh::entity::format::Formats;
 use starmesh::entity::logics::KnownWorlds;
-use starmesh::entity::{World, keys};
+use starmesh::entity::workplace::Work;
+use starmesh::entity::{Entity, World, keys};
 use starmesh::store::memory::Memory;
 use starmesh::store::worlds::Worlds;
 use starmesh::store::{Store, recovery};
@@ -97,6 +99,12 @@ pub struct Node {
     pub map: Option<Map>,
     pub released: Vec<Release>,
     pub unloadable: Vec<(EntityKey, LoadError)>,
+    /// Whoever brings that entity to that tick ends its process.
+    pub poison: Option<(EntityKey, Tick)>,
+    /// What the process was at when it ended by that.
+    pub ended_by: Option<Work>,
+    /// Ends of processes that it stored.
+    pub blamed: Vec<Attempt>,
     /// The last installation of each entity.
     pub generations: BTreeMap<EntityKey, u64>,
 }
@@ -141,6 +149,9 @@ impl Node {
             map: None,
             released: Vec::new(),
             unloadable: Vec::new(),
+            poison: None,
+            ended_by: None,
+            blamed: Vec::new(),
             generations: BTreeMap::new(),
         }
     }
@@ -229,6 +240,9 @@ impl Node {
             for effect in self.core.drain_effects() {
                 formats::check_read(&self.store, self, &effect);
                 self.run_effect(effect, now, &mut events, network, witness);
+                if self.ended_by.is_some() {
+                    return;
+                }
             }
             self.note_released(witness);
             events.extend(self.table.drain_core().into_iter().map(Event::FromTable));
@@ -327,9 +341,7 @@ impl Node {
                 network.put(at, (process.0, Some(process.1), ahead));
             }
             NodeEffect::Load(entity, asker, ahead) => {
-                let ahead = ahead.map(|ahead| *ahead);
-                let loaded = recovery::load(store, entity, &self.worlds, asker, ahead);
-                logic::check_loaded(store, self.worlds.own(), entity, &loaded);
+                let Some(loaded) = self.load(entity, asker, ahead) else { return };
                 if is_whole(&loaded) && self.slow_loads_ms > 0 {
                     let loaded = Event::Loaded(entity, loaded.map(Box::new));
                     let at = now + self.slow_loads_ms;
@@ -340,6 +352,24 @@ impl Node {
             }
             effect => self.run_more(effect, events),
         }
+    }
+
+    /// What its loader finds; `None` when that ends the process.
+    fn load(
+        &mut self,
+        entity: EntityKey,
+        asker: Asker,
+        ahead: Option<Box<Ahead>>,
+    ) -> Option<Result<Loaded, LoadError>> {
+        let ahead = ahead.map(|ahead| *ahead);
+        let loaded = recovery::load(&*self.store, entity, &self.worlds, asker, ahead);
+        let brought = loaded.as_ref().ok().map(|loaded| &loaded.entity);
+        self.ended_by = brought.and_then(|entity| ended_by(self.poison, entity));
+        if self.ended_by.is_some() {
+            return None;
+        }
+        logic::check_loaded(&self.store, self.worlds.own(), entity, &loaded);
+        Some(loaded)
     }
 
     /// Behind an unknown outcome come the same bytes.
@@ -378,6 +408,7 @@ impl Node {
             NodeEffect::LoadAhead(entity) => Event::LoadedAhead(entity, Err(error())),
             NodeEffect::ReadDue { .. } => Event::Due(Vec::new()),
             NodeEffect::ReadParked => Event::Parked(None),
+            NodeEffect::ReadAttempts => Event::Attempts(None),
             NodeEffect::ScanOwned | NodeEffect::ReadNextId | NodeEffect::ReadAsleep { .. } => {
                 self.retried.push(effect);
                 return None;
@@ -409,6 +440,14 @@ impl Node {
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
             }
+            NodeEffect::Condemn(entity, asker, why) => {
+                let found = recovery::condemn(store, entity, &self.worlds, asker, why);
+                events.push_back(Event::Loaded(entity, found.map(Box::new)));
+            }
+            NodeEffect::ReadAttempts => {
+                let attempts = recovery::attempts(store).expect(answers);
+                events.push_back(Event::Attempts(Some(attempts)));
+            }
             NodeEffect::ReadParked => {
                 let parked = recovery::parked_keys(store).expect(answers);
                 events.push_back(Event::Parked(Some(parked)));
@@ -427,6 +466,7 @@ impl Node {
                 self.woken.push((entity, Some(node)));
                 self.unawakened.push((entity, Some(node)));
             }
+            NodeEffect::Blamed(attempt) => self.blamed.push(attempt),
             NodeEffect::Dormant(entity) => self.unawakened.push((entity, None)),
             NodeEffect::Map(map) => self.map = Some(map),
             // What only shells are told.
@@ -447,7 +487,16 @@ impl Node {
             _ => {}
         }
         self.table.handle(message);
+        let entity = self.poison.and_then(|(key, _)| self.table.entity(key));
+        self.ended_by = entity.and_then(|entity| ended_by(self.poison, entity));
     }
+}
+
+/// What a process is at that ends because of that entity, if it does.
+fn ended_by(poison: Option<(EntityKey, Tick)>, entity: &Entity) -> Option<Work> {
+    let (key, tick) = (entity.key(), entity.tick());
+    let (poison, at) = poison?;
+    (key == poison && tick >= at).then_some(Work { entity: key, tick })
 }
 
 /// Whether all of it was read, only to find out perhaps that it is another's.

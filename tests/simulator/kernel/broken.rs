@@ -342,9 +342,16 @@ fn what_is_parked_again_goes_on_no_earlier_than_it_was_seen() {
 
 /// Has the table of an entity catch a panic that nobody finds again.
 fn shake(node: &mut Node, entity: EntityKey) {
+    let claim = node.table.entity(entity).and_then(|it| it.head().claim);
+    let at = claim.expect("it is claimed").tick_at(node.core.tick());
+    shake_at(node, entity, at);
+}
+
+/// The same, at that tick of the entity's.
+fn shake_at(node: &mut Node, entity: EntityKey, at: Tick) {
     let generation = node.generations[&entity];
     node.table.handle(ToTable::Drop(entity));
-    node.event(Event::FromTable(FromTable::Broke { entity, generation }));
+    node.event(Event::FromTable(FromTable::Broke { entity, generation, at }));
     let is_back = |node: &Node| {
         node.table.entity(entity).is_some_and(|it| it.head().claim.is_some())
             || !node.unloadable.is_empty()
@@ -373,4 +380,19 @@ fn an_entity_that_breaks_three_times_without_progress_is_parked() {
     node.run_until("it runs", |node| node.table.entity(sector).is_some());
     node.run(1000);
     assert!(matches!(node.command(1), starmesh::entity::commands::CommandResult::Done(_)));
+}
+
+#[test]
+fn what_breaks_at_one_tick_is_parked_however_long_it_ran_before() {
+    let mut node = Node::ready(&Arc::new(Memory::new()), Limits::default());
+    node.found(1);
+    let sector = node.sector(1);
+    let at = node.table.entity(sector).expect("it runs").tick();
+    for _ in 0..3 {
+        assert!(parked(&node, sector).is_none());
+        // What made it no step is no progress, in however many seconds.
+        node.run(3000);
+        shake_at(&mut node, sector, at);
+    }
+    node.run_until("it is parked", |node| parked(node, sector).is_some());
 }

@@ -2,6 +2,7 @@
 //! one table over a memory store, driven by hand.
 
 mod attaching;
+mod attempts;
 mod behind;
 mod broken;
 mod costs;
@@ -24,6 +25,7 @@ use starmesh::cluster::core::message::{Committed, FromTable, ToTable};
 use starmesh::cluster::core::node::{Event, NodeCore, NodeEffect};
 use starmesh::cluster::core::places::Tables;
 use starmesh::cluster::core::table::{Release, Table};
+use starmesh::entity::attempt::Attempt;
 use starmesh::entity::commands::{CommandAnswer, CommandResult, PlayerCommand};
 use starmesh::entity::commit::{Commit, CommitAnswer, CommitError, NodeRow};
 use starmesh::entity::effect::PlayerEffect;
@@ -64,6 +66,8 @@ struct Node {
     unloadable: Vec<(EntityKey, LoadError)>,
     /// Parked, and not any more.
     resumed: Vec<EntityKey>,
+    /// Ends of processes that it stored.
+    blamed: Vec<Attempt>,
     set_aside: Vec<(EntityKey, InputPlace)>,
     /// The last installation of each entity.
     generations: BTreeMap<EntityKey, u64>,
@@ -114,6 +118,7 @@ impl Node {
             released: Vec::new(),
             unloadable: Vec::new(),
             resumed: Vec::new(),
+            blamed: Vec::new(),
             set_aside: Vec::new(),
             generations: BTreeMap::new(),
             dormant: Vec::new(),
@@ -346,6 +351,14 @@ impl Node {
                 let page = page.into_iter().map(|(entity, _)| entity).collect();
                 events.push_back(Event::Asleep { page, after });
             }
+            NodeEffect::ReadAttempts => {
+                let attempts = recovery::attempts(&*self.store).expect("the memory answers");
+                events.push_back(Event::Attempts(Some(attempts)));
+            }
+            NodeEffect::Condemn(entity, asker, why) => {
+                let found = recovery::condemn(&*self.store, entity, &self.worlds, asker, why);
+                events.push_back(Event::Loaded(entity, found.map(Box::new)));
+            }
             NodeEffect::ReadParked => {
                 let parked = recovery::parked_keys(&*self.store).expect("the memory answers");
                 events.push_back(Event::Parked(Some(parked)));
@@ -389,7 +402,10 @@ impl Node {
             | NodeEffect::ReadNextId
             | NodeEffect::ReadDue { .. }
             | NodeEffect::ReadAsleep { .. }
+            | NodeEffect::ReadAttempts
+            | NodeEffect::Condemn(..)
             | NodeEffect::ReadParked => panic!("it was read"),
+            NodeEffect::Blamed(attempt) => self.blamed.push(attempt),
             NodeEffect::OtherHead(..)
             | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)

@@ -124,6 +124,9 @@ impl<'a> Node<'a> {
                     let next = recovery::next_id(self.store).expect("the store answers");
                     self.events.push_back(Event::NextId(next));
                 }
+                NodeEffect::ReadAttempts => {
+                    self.events.push_back(Event::Attempts(Some(Vec::new())))
+                }
                 // Nothing hibernates in so short a run.
                 NodeEffect::ReadDue { .. } | NodeEffect::ReadAsleep { .. } => {}
                 NodeEffect::Dormant(_) => panic!("{effect:?}"),
@@ -135,6 +138,8 @@ impl<'a> Node<'a> {
                 NodeEffect::Unloadable(..) => {}
                 NodeEffect::Mismatch(..)
                 | NodeEffect::ReadParked
+                | NodeEffect::Condemn(..)
+                | NodeEffect::Blamed(_)
                 | NodeEffect::Resumed(_)
                 | NodeEffect::SetAside(..)
                 | NodeEffect::Sign(_)

@@ -31,6 +31,8 @@ impl NodeCore {
         self.read_cluster(now);
         self.read_due(now);
         self.read_parked(now);
+        self.read_attempts(now);
+        self.pass_suspects();
         self.begin_loads();
         self.load_offered(now);
         self.begin_snapshots();
@@ -101,7 +103,8 @@ impl NodeCore {
     }
 
     pub(super) fn note_ready(&mut self) {
-        let recovered = self.phase == Phase::Recovering && self.scanned && self.loading.is_empty();
+        let is_loaded = self.loading.is_empty() && !self.attempts.suspects.has_waiting();
+        let recovered = self.phase == Phase::Recovering && self.scanned && is_loaded;
         if recovered && self.claiming.is_empty() {
             self.phase = Phase::Running;
             self.note_all_claimed();

@@ -98,9 +98,12 @@ impl NodeCore {
             }
             Slot::Stopping => Some(Decision::Stopping),
             Slot::Witness => self.witnessed(),
-            Slot::Signature(_) | Slot::Ids | Slot::Stale | Slot::Chunks | Slot::Snapshot { .. } => {
-                None
-            }
+            Slot::Attempt(_)
+            | Slot::Signature(_)
+            | Slot::Ids
+            | Slot::Stale
+            | Slot::Chunks
+            | Slot::Snapshot { .. } => None,
         };
         slot.claim().into_iter().chain(self.set_aside_by(slot)).chain(ended).collect()
     }

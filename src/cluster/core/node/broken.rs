@@ -7,7 +7,7 @@
 //! ```text
 //!   runs ──(panics: Broke)──> thrown away ──> loaded ─┬─ an input ──> Claim, Skip: runs
 //!     ^                                               ├─ all else ──> Claim, Park ──> parked
-//!     │                                               └─ nothing, the third time soon ──┘ │
+//!     │                                               └─ nothing, the third in a row ───┘ │
 //!     └────(the row is gone: loaded, claimed)───────────(resumed by an operator)──────────┘
 //! ```
 //!
@@ -21,22 +21,28 @@
 
 use super::handover::Handed;
 use super::{NodeCore, NodeEffect, Phase};
-use crate::base::{EntityKey, Millis};
+use crate::base::{EntityKey, Millis, Tick};
 use crate::cluster::core::loading::{LoadError, Loaded, Wreck};
 use crate::cluster::core::pipeline::Slot;
+use crate::cluster::core::suspects::GOOD_TICKS;
 use crate::entity::commit::{Append, Group, Put};
 use crate::entity::input::{Claim, Input};
 use crate::entity::keys;
 use crate::entity::parked::Parked;
 use crate::entity::record::{RecordHeader, encode_input, encode_record};
 
-/// An entity that panicked so soon after it was loaded made no progress: five steps of
-/// a sector at full rate.
-const SOON_TICKS: u64 = 10;
-/// It is parked when it did so often in a row.
+/// An entity is parked when it panicked so often in a row without progress.
 const BROKEN_MAX: u32 = 3;
 /// Whether what is parked was resumed is looked at so often.
 const LOOK_MS: u64 = 1000;
+
+/// Panics in a row without progress: none got five good steps beyond the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Panics {
+    times: u32,
+    /// The entity's tick at the last one.
+    at: Tick,
+}
 
 /// When it is looked whether something was resumed.
 #[derive(Debug, Default)]
@@ -47,13 +53,15 @@ pub(super) struct ParkedLook {
 
 impl NodeCore {
     /// A table caught a panic of the entity's and threw its state away.
-    pub(super) fn handle_broke(&mut self, entity: EntityKey, generation: u64) {
-        let Some(owned) = self.owned.get(&entity).filter(|it| it.generation == generation) else {
+    /// How long ago it was loaded says nothing: only what it got done does.
+    pub(super) fn handle_broke(&mut self, entity: EntityKey, generation: u64, at: Tick) {
+        if !self.runs(entity, generation) {
             return;
-        };
-        let is_soon = self.stepped.since(owned.installed) < SOON_TICKS;
-        let times = self.broken.get(&entity).copied().filter(|_| is_soon).unwrap_or(0);
-        self.broken.insert(entity, times + 1);
+        }
+        let before = self.broken.get(&entity);
+        let in_a_row = before.filter(|before| at.since(before.at) < GOOD_TICKS);
+        let times = in_a_row.map_or(0, |before| before.times) + 1;
+        self.broken.insert(entity, Panics { times, at });
         // As for what was dropped: it is loaded behind a commit at this tick. Before
         // it is disowned, or who waits for it would have it loaded at once.
         self.wanted = self.wanted.max(self.tick);
@@ -69,7 +77,7 @@ impl NodeCore {
             // It is known what it was.
             self.broken.remove(&entity);
         }
-        let times = self.broken.get(&entity).copied().unwrap_or(0);
+        let times = self.broken.get(&entity).map_or(0, |panics| panics.times);
         if times < BROKEN_MAX {
             return Some(loaded);
         }
@@ -83,7 +91,9 @@ impl NodeCore {
                 until: head.tick,
                 logic: loaded.adoption.map_or(self.world.logic(), |adoption| adoption.from),
                 sleeps: head.slept.is_some(),
-                why: format!("it panics while it runs, {times} times soon after it was loaded"),
+                why: format!(
+                    "it panics while it runs, {times} times in a row without five good steps"
+                ),
             },
         );
         None
@@ -118,6 +128,7 @@ impl NodeCore {
         let gone = |key| Put { key, value: None };
         let mut puts = vec![parked.put(entity), gone(keys::owned(node, entity))];
         puts.extend(wreck.sleeps.then(|| gone(keys::summary(entity))));
+        puts.extend(self.attempts.suspects.keys(entity).map(gone));
         let append = Some(Append { entity, sequence, bytes });
         (Group { checks: Vec::new(), puts, append }, Slot::Park { entity, sequence })
     }
@@ -132,6 +143,7 @@ impl NodeCore {
         }
         self.counts.records += 1;
         self.counts.parked += 1;
+        self.attempts.suspects.forget(entity);
         if wreck.sleeps {
             self.census.note_durable(entity, false);
         }

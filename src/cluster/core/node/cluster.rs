@@ -247,7 +247,8 @@ impl NodeCore {
         // Who may be dead then need not wait for the reading after that.
         cluster.look_at = cluster.members.silent_at(now).filter(|at| *at < cluster.next_read);
         cluster.next_read = cluster.look_at.unwrap_or(cluster.next_read);
-        if !ended.is_empty() {
+        let somebody_ended = !ended.is_empty();
+        if somebody_ended {
             // They may have given this node something that they could not say any
             // more: its own keys are looked at, too.
             ended.iter().for_each(|node| _ = cluster.forgotten.remove(node));
@@ -268,6 +269,9 @@ impl NodeCore {
         }
         cluster.accusing =
             self.may_claim && !cluster.declaring && cluster.members.deaths(now).is_some();
+        if somebody_ended {
+            self.look_for_attempts();
+        }
         self.compare_heads();
         self.plan_shares();
         self.show_map();

@@ -30,6 +30,7 @@ impl NodeCore {
                 || !self.stale.is_empty()
                 || self.cluster_has_work()
                 || !self.parking.is_empty()
+                || self.attempts.suspects.has_unsaid()
                 || self.has_last_signature()
                 || self.says_stop
                 || self.wanted > self.durable
@@ -54,6 +55,7 @@ impl NodeCore {
         let witness = if self.leaving { None } else { self.take_witness(now) };
         let signature = self.take_signature();
         let parkings = self.take_parkings(now);
+        let attempts = self.take_attempts();
         let stops = std::mem::take(&mut self.says_stop);
         let stops = stops.then(|| (Group::default(), Slot::Stopping));
         stale
@@ -62,6 +64,7 @@ impl NodeCore {
             .chain(witness)
             .chain(signature)
             .chain(stops)
+            .chain(attempts)
             .chain(parkings)
             .chain(records)
             .chain(rows)

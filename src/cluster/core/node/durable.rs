@@ -78,6 +78,7 @@ impl NodeCore {
                 Slot::Close { record, is_kept } if accepted => self.handle_closed(&record, is_kept),
                 Slot::HandOver { record, to } if accepted => handed.push((record, to)),
                 Slot::Park { entity, .. } => self.note_parked(entity, accepted),
+                Slot::Attempt(attempt) => self.note_attempt(attempt),
                 Slot::Deaths(dead) => self.note_declared(dead, accepted),
                 Slot::Signature(statement) => self.note_signature(&statement),
                 Slot::Directory => self.note_directory_settled(),
@@ -111,6 +112,7 @@ impl NodeCore {
             }
         }
         let sought = self.note_records(&records, now);
+        self.watch_suspects(&records);
         self.durable = commit.tick;
         self.effects.push(NodeEffect::ToTables(ToTable::Durable(commit.tick)));
         // Behind that: what they showed up to their last record may be seen.

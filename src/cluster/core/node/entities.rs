@@ -153,7 +153,6 @@ impl NodeCore {
             loaded: head.tick,
             slept: head.slept,
             adopts: loaded.adoption.as_ref().map(|adoption| adoption.from),
-            installed: self.tick,
         };
         if !loaded.set_aside.is_empty() {
             self.setting_aside.insert(entity, loaded.set_aside);
@@ -256,8 +255,12 @@ impl NodeCore {
             && self.may_claim
             && !self.settling
             && self.knows_its_own()
+            && self.knows_suspects()
             && let Some(entity) = self.loading.begin_next(&self.limits)
         {
+            if !self.may_load(entity, asker) {
+                continue;
+            }
             let ahead = self.take_ahead(entity);
             self.effects.push(NodeEffect::Load(entity, asker, ahead));
         }

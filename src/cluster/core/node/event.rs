@@ -11,6 +11,7 @@ use crate::cluster::core::loading::{Ahead, Asker, LoadError, Loaded};
 use crate::cluster::core::map::Map;
 use crate::cluster::core::message::{FromTable, NodeMessage, ToTable};
 use crate::cluster::core::shadows::{Cast, Caster};
+use crate::entity::attempt::Attempt;
 use crate::entity::audit::{Head, Signature, Statement};
 use crate::entity::commit::{Commit, CommitAnswer, CommitError, Group};
 use crate::entity::envelope::Logic;
@@ -60,6 +61,11 @@ pub enum Event {
     /// The answer to [`NodeEffect::ReadParked`]: ascending; `None` when the store did
     /// not give one.
     Parked(Option<Vec<EntityKey>>),
+    /// The answer to [`NodeEffect::ReadAttempts`]; `None` when the store did not give
+    /// one.
+    Attempts(Option<Vec<Attempt>>),
+    /// This process is about to end because of an entity.
+    Blame(Attempt),
     /// The row of this entity, which was parked, was deleted here: whoever it belongs
     /// to is to claim it.
     Resumed(EntityKey),
@@ -127,6 +133,13 @@ pub enum NodeEffect {
     ReadDue { after: Option<Vec<u8>>, limit: usize },
     /// Read which entities are parked.
     ReadParked,
+    /// Read which entities ended processes.
+    ReadAttempts,
+    /// Find out what it takes to park this entity, and why that is so, without running
+    /// it; answered by [`Event::Loaded`].
+    Condemn(EntityKey, Asker, String),
+    /// That a process ended because of an entity is in the store.
+    Blamed(Attempt),
     /// Read a page of the keys of sectors that hibernate, behind a key.
     ReadAsleep { after: Option<Vec<u8>> },
     /// Nobody ever had a record of this entity, or it was deleted: it is what

@@ -22,7 +22,9 @@ impl NodeCore {
                 self.handle_dilate(entity, generation, rate);
             }
             FromTable::Dropped { entity, generation } => self.handle_dropped(entity, generation),
-            FromTable::Broke { entity, generation } => self.handle_broke(entity, generation),
+            FromTable::Broke { entity, generation, at } => {
+                self.handle_broke(entity, generation, at);
+            }
             FromTable::Quiet { entity, generation, rest } => {
                 self.handle_quiet(entity, generation, *rest);
             }

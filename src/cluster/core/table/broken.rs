@@ -9,6 +9,7 @@ use crate::cluster::core::cell::Cell;
 use crate::cluster::core::message::FromTable;
 use crate::entity::World;
 use crate::entity::caught::caught;
+use crate::entity::workplace;
 
 impl Table {
     /// Has `run` work on an entity that is here; `None`, and then it is here no more,
@@ -21,11 +22,15 @@ impl Table {
         let cell = self.cells.get_mut(&key)?;
         let world = &*self.world;
         let generation = cell.generation();
+        let entered = workplace::enter(key, cell.entity.tick());
         let done = caught(|| run(cell, world));
+        drop(entered);
+        // What stands still has the tick of its last step.
+        let at = cell.tick_at(self.tick);
         if done.is_none() {
             self.counts.broken += 1;
             self.drop_entity(key);
-            self.to_core.push(FromTable::Broke { entity: key, generation });
+            self.to_core.push(FromTable::Broke { entity: key, generation, at });
         }
         done
     }

@@ -11,6 +11,7 @@ use crate::base::EntityKey;
 use crate::cluster::core::attaching::{Attachment, Sender};
 use crate::entity::caught::caught;
 use crate::entity::read::{Query, Reading};
+use crate::entity::workplace;
 
 impl Table {
     /// Asks `entity`. The answer comes as [`Release::Read`] with the caller's
@@ -35,10 +36,12 @@ impl Table {
         }
         // What reads changes nothing: a panic costs who asked, and is no reason to ask
         // again.
+        let entered = workplace::enter(entity, cell.entity.tick());
         let reading = match query {
             Query::Beyond => Some(self.read_beyond(entity)),
             query => caught(|| cell.entity.read(query, &self.world)),
         };
+        drop(entered);
         self.counts.broken += u64::from(reading.is_none());
         let reading = reading.flatten().ok_or(Unavailable::NotHere)?;
         let at = cell.tick_at(self.tick);
