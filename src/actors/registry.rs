@@ -20,6 +20,8 @@ pub struct Registry {
     /// They stay as they are until an operator looked, and had them resumed or started
     /// the node again.
     parked: DashSet<EntityKey>,
+    /// Parked wherever they belong, as of the last second.
+    parked_anywhere: DashSet<EntityKey>,
     pub waking: Waking,
 }
 
@@ -75,9 +77,18 @@ impl Registry {
         self.parked.len()
     }
 
+    /// Notes all that is parked, wherever it belongs; those of which that is new here.
+    pub fn note_parked(&self, keys: &[EntityKey]) -> Vec<EntityKey> {
+        self.parked_anywhere.retain(|key| keys.binary_search(key).is_ok());
+        let is_new = |key: &EntityKey| self.parked_anywhere.insert(*key);
+        let new = keys.iter().copied().filter(is_new).collect::<Vec<_>>().into_iter();
+        new.filter(|key| !self.parked.contains(key)).collect()
+    }
+
     /// Notes that an entity may be loaded again; how many still cannot.
     pub fn unpark(&self, key: EntityKey) -> usize {
         self.parked.remove(&key);
+        self.parked_anywhere.remove(&key);
         self.parked.len()
     }
 
@@ -88,7 +99,8 @@ impl Registry {
 
     /// Why an entity without an actor has none.
     pub fn absence(&self, key: EntityKey) -> Unavailable {
-        if self.parked.contains(&key) { Unavailable::Parked } else { Unavailable::NotHere }
+        let is_parked = self.parked.contains(&key) || self.parked_anywhere.contains(&key);
+        if is_parked { Unavailable::Parked } else { Unavailable::NotHere }
     }
 
     /// Sectors and other entities that run here.

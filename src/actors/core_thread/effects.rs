@@ -39,6 +39,7 @@ impl CoreThread {
             NodeEffect::ReadAttempts => self.store.read_attempts(),
             NodeEffect::Condemn(entity, asker, why) => self.store.condemn(entity, asker, why),
             NodeEffect::Blamed(attempt) => self.note_blamed(&attempt),
+            NodeEffect::ParkedAnywhere(entities) => self.note_parked(&entities),
             NodeEffect::Resumed(entity) => self.unpark(entity),
             NodeEffect::SetAside(entity, places) => note_set_aside(entity, &places),
             NodeEffect::ReadAsleep { after } => self.store.read_asleep(after),
@@ -143,6 +144,13 @@ impl CoreThread {
         tracing::error!(%entity, %error, "cannot be loaded; it is kept as it is and does not run");
         metrics::PARKED.set(self.registry.park(entity) as f64);
         self.ports.broadcast(&ToSession::Parked { entity });
+    }
+
+    /// Whoever waits here for one that another node was to run is told.
+    fn note_parked(&self, entities: &[EntityKey]) {
+        for entity in self.registry.note_parked(entities) {
+            self.ports.broadcast(&ToSession::Parked { entity });
+        }
     }
 
     /// Of what an earlier process said, its file is of no use any more; of what this one

@@ -177,3 +177,23 @@ fn a_resumed_sector_runs_also_when_its_node_begins_anew_before_it_hears() {
     cluster.forgive();
     cluster.judge();
 }
+
+#[test]
+fn all_nodes_know_what_is_parked_whosever_it_is_until_it_is_resumed() {
+    let mut cluster = Cluster::of(3);
+    let (_, there, _) = cluster.two_sectors();
+    let entity = EntityKey::Sector(there);
+    cluster.break_down(entity);
+    let took = cluster.run_until("all know it", |cluster| {
+        cluster.nodes.values().all(|node| node.parked == [entity])
+    });
+    assert!(took <= 2_000, "{took} ms");
+    cluster.resume_by(1, entity);
+    let took = cluster.run_until("all know that it is resumed", |cluster| {
+        cluster.nodes.values().all(|node| node.parked.is_empty())
+    });
+    assert!(took <= 2_000, "{took} ms");
+    cluster.run_until("it runs", |cluster| cluster.runs_claimed(entity));
+    cluster.forgive();
+    cluster.judge();
+}

@@ -103,6 +103,8 @@ pub struct Node {
     pub poison: Option<(EntityKey, Tick)>,
     /// What the process was at when it ended by that.
     pub ended_by: Option<Work>,
+    /// What is parked anywhere, as its core last said.
+    pub parked: Vec<EntityKey>,
     /// Ends of processes that it stored.
     pub blamed: Vec<Attempt>,
     /// The last installation of each entity.
@@ -151,6 +153,7 @@ impl Node {
             unloadable: Vec::new(),
             poison: None,
             ended_by: None,
+            parked: Vec::new(),
             blamed: Vec::new(),
             generations: BTreeMap::new(),
         }
@@ -467,6 +470,7 @@ impl Node {
                 self.unawakened.push((entity, Some(node)));
             }
             NodeEffect::Blamed(attempt) => self.blamed.push(attempt),
+            NodeEffect::ParkedAnywhere(parked) => self.parked = parked,
             NodeEffect::Dormant(entity) => self.unawakened.push((entity, None)),
             NodeEffect::Map(map) => self.map = Some(map),
             // What only shells are told.

@@ -407,6 +407,7 @@ impl Node {
             | NodeEffect::ReadParked => panic!("it was read"),
             NodeEffect::Blamed(attempt) => self.blamed.push(attempt),
             NodeEffect::OtherHead(..)
+            | NodeEffect::ParkedAnywhere(_)
             | NodeEffect::ReadCluster { .. }
             | NodeEffect::ScanOwnedBy(_)
             | NodeEffect::ToNode(..)

@@ -138,6 +138,7 @@ impl<'a> Node<'a> {
                 NodeEffect::Unloadable(..) => {}
                 NodeEffect::Mismatch(..)
                 | NodeEffect::ReadParked
+                | NodeEffect::ParkedAnywhere(_)
                 | NodeEffect::Condemn(..)
                 | NodeEffect::Blamed(_)
                 | NodeEffect::Resumed(_)

@@ -49,6 +49,8 @@ pub(super) struct Panics {
 pub(super) struct ParkedLook {
     asked: bool,
     at: Millis,
+    /// What the shells were last told is parked, wherever it belongs.
+    told: Vec<EntityKey>,
 }
 
 impl NodeCore {
@@ -163,11 +165,13 @@ impl NodeCore {
         self.effects.push(NodeEffect::Unloadable(entity, error));
     }
 
-    /// Has the rows of what is parked read when it is time to.
+    /// Has the rows of what is parked read when it is time to: in a cluster always, for
+    /// somebody may ask here for what others parked.
     pub(super) fn read_parked(&mut self, now: Millis) {
         let may_load = self.phase != Phase::Beginning && !self.settling;
-        if may_load && self.loading.has_parked() && !self.parked.asked && now >= self.parked.at {
-            self.parked = ParkedLook { asked: true, at: Millis(now.0 + LOOK_MS) };
+        let is_wanted = self.cluster.is_some() || self.loading.has_parked();
+        if may_load && is_wanted && !self.parked.asked && now >= self.parked.at {
+            (self.parked.asked, self.parked.at) = (true, Millis(now.0 + LOOK_MS));
             self.effects.push(NodeEffect::ReadParked);
         }
     }
@@ -183,6 +187,10 @@ impl NodeCore {
                     self.loading.want_left(entity);
                 }
             }
+        }
+        if self.cluster.is_some() && self.parked.told != still {
+            self.parked.told.clone_from(&still);
+            self.effects.push(NodeEffect::ParkedAnywhere(still));
         }
     }
 

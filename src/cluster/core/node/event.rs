@@ -163,6 +163,9 @@ pub enum NodeEffect {
     Unloadable(EntityKey, LoadError),
     /// An entity that could not be loaded because it was parked may be again.
     Resumed(EntityKey),
+    /// All that is parked in the cluster, ascending, when that changed: nobody runs it,
+    /// wherever it belongs.
+    ParkedAnywhere(Vec<EntityKey>),
     /// These inputs of an entity panicked and are set aside; that is durable.
     SetAside(EntityKey, Vec<InputPlace>),
     /// An entity needs a logic that this node cannot run: living nodes that can are
