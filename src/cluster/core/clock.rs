@@ -1,6 +1,8 @@
 //! Owns the node's time: the wall clock without its jumps. Never reads a
 //! clock; both readings are given. Invariant: it never goes back, and in one
-//! run it is at most a hundredth faster or slower than the steady clock.
+//! run it is at most a hundredth faster or slower than the steady clock, and for a
+//! while, when it was right for long, at most a tenth: a node that is silent for a
+//! second of it may be declared dead.
 //!
 //! Remembered commands and open sessions are dropped after minutes of this
 //! time, and a retry after that would be a second command: so an hour that the
@@ -19,11 +21,13 @@ pub struct Clock {
     steady: Millis,
     /// Steady milliseconds not yet spent on catching up with the wall clock.
     spare: u64,
+    /// The same of the last second, of which no more than a tenth is spent so.
+    lately: u64,
 }
 
 impl Clock {
     pub fn new(wall: Millis, steady: Millis) -> Clock {
-        Clock { time: wall, steady, spare: 0 }
+        Clock { time: wall, steady, spare: 0, lately: 0 }
     }
 
     /// The node's time when the wall clock says `wall` and the steady one
@@ -34,8 +38,10 @@ impl Clock {
         self.spare = (self.spare + passed).min(100_000);
         let expected = self.time.0 + passed;
         let off = wall.0.abs_diff(expected);
-        let slew = off.min(self.spare / 100).min(passed);
+        self.lately = (self.lately + passed).min(1_000);
+        let slew = off.min(self.spare / 100).min(self.lately / 10);
         self.spare -= slew * 100;
+        self.lately -= slew * 10;
         self.time = Millis(if wall.0 > expected { expected + slew } else { expected - slew });
         (self.time, off)
     }
@@ -52,6 +58,27 @@ mod tests {
         assert_eq!((time.0, off), (1_001_010, 3_599_000));
         let (later, _) = clock.read(Millis(0), Millis(2000));
         assert_eq!(later.0, 1_002_000);
+    }
+
+    #[test]
+    fn a_second_is_never_much_less_however_long_the_clocks_agreed() {
+        let mut clock = Clock::new(Millis(0), Millis(0));
+        clock.read(Millis(100_000), Millis(100_000));
+        // The wall clock jumps, and is looked at often.
+        let read = |steady: u64| (Millis(steady + 900), Millis(steady));
+        let mut times = Vec::new();
+        for steady in (100_000..110_000).step_by(7) {
+            let (wall, steady) = read(steady);
+            times.push((steady.0, clock.read(wall, steady).0.0));
+        }
+        for (at, (steady, time)) in times.iter().enumerate() {
+            let later = times[at..].iter().find(|later| later.0 >= steady + 1_000);
+            let Some((other, later)) = later else { break };
+            let (passed, shown) = (other - steady, later - time);
+            assert!(shown <= passed + 210, "{shown} ms in {passed}");
+        }
+        let (steady, time) = times[times.len() - 1];
+        assert_eq!(time, steady + 900, "it has caught up");
     }
 
     #[test]

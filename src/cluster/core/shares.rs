@@ -54,7 +54,8 @@ fn share_regions(directory: &Directory, takers: &[NodeId], galaxy: &Galaxy) -> V
         let Some(wanted) = choose(region, takers) else { continue };
         let entry = directory.region_of(region);
         // What an operator gave to somebody is not a newcomer's.
-        let is_newcomer = !settled.contains(&wanted) && !directory.is_pinned(region);
+        let is_pinned = entry.is_some_and(|(at, _)| directory.is_pinned(at));
+        let is_newcomer = !settled.contains(&wanted) && !is_pinned;
         if is_newcomer || !entry.is_some_and(|(_, node)| takes(node)) {
             assign(region, wanted);
         }
