@@ -28,7 +28,8 @@ pub struct Datagrams {
 
 impl Network {
     /// A node casts what falls on a sector of another.
-    pub fn cast(&mut self, now: u64, caster: Caster, map: &Map, to: NodeId, cast: &Cast) {
+    pub fn cast(&mut self, now: u64, caster: Caster, map: Option<&Map>, to: NodeId, cast: &Cast) {
+        let Some(map) = map else { return };
         let linked = self.linked(caster.node, map);
         let via = match linked.contains(&to) {
             true => vec![to],

@@ -329,8 +329,7 @@ impl Node {
             }
             NodeEffect::Cast(to, cast) => {
                 datagrams::check_cast(store, self, &cast);
-                let map = self.map.clone().unwrap_or_default();
-                network.cast(now, self.core.caster(), &map, to, &cast);
+                network.cast(now, self.core.caster(), self.map.as_ref(), to, &cast);
             }
             NodeEffect::Sign(_) if self.mute => {}
             NodeEffect::Sign(statement) => {

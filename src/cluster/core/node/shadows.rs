@@ -107,7 +107,8 @@ impl NodeCore {
         if let Some(node) = self.offered_by(sector) {
             return self.cast_to(node, cast);
         }
-        let is_calm = self.phase == Phase::Running && self.loading.waits() < self.limits.loads;
+        // Half of the places stay free for what a message or a player waits for.
+        let is_calm = self.phase == Phase::Running && self.loading.waits() < self.limits.loads / 2;
         if is_calm && cast.wakes() && self.casting.looks_for(sector, self.tick) {
             self.handle_wake(sector);
         }
