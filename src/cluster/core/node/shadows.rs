@@ -1,6 +1,7 @@
 //! Owns where what sectors cast beyond their borders goes: to the table of the sector
 //! that it falls on, or, when the row says the tick, to the node that this sector belongs
-//! to. Has a sector woken that sleeps here while somebody moves just beyond its border.
+//! to. Has a sector woken that sleeps here when somebody moves just beyond its border, or
+//! has come there.
 //! Never looks at a unit. Called by the [core](super) for its tables and for other nodes.
 //!
 //! Invariants: what another node cast goes on only to the node that offers this one the
@@ -26,7 +27,7 @@ const LOOKED_MAX: usize = 16_384;
 pub(super) struct Casting {
     /// What may leave when the row says that tick.
     outgoing: VecDeque<(Tick, NodeId, Cast)>,
-    /// When sectors that do not run were last looked for, and the same in order.
+    /// Sectors that do not run and were looked for lately; and when, in order.
     looked: BTreeSet<EntityKey>,
     looks: VecDeque<(Tick, EntityKey)>,
 }

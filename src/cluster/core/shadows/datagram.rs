@@ -164,7 +164,8 @@ mod tests {
         (units, at).prop_map(|(units, (tick, time, x, y, border))| {
             let units: Arc<[Shadow]> = units.into();
             let (from, border) = (SectorId::tactical(x, y), Border::ALL[border]);
-            Cast::whole(from, border, (Tick(tick), Millis(time)), units)
+            let cast = Cast::whole(from, border, (Tick(tick), Millis(time)), units);
+            Cast { has_news: time % 2 == 1, ..cast }
         })
     }
 
